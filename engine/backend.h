@@ -1,0 +1,176 @@
+/* backend.h: the one seam between the engine and whatever computes. `kernels_cpu` and `kernels_cl` implement it.
+ *
+ * Letters: T tokens of this call, H query heads, KV key/value heads (H % KV == 0), D head_dim, F ffn width, n/k output/
+ * input features, R rotated dims (even, <= D). Activations are f32, row-major, in struct bbuf; offsets count
+ * elements. Weights are [n, k] row-major; a product is out[T, n] = a[T, k] * w[n, k]^T.
+ * Outputs are overwritten, never pre-cleared by the caller; a row that adds says +=. No aliasing unless "in place".
+ * Buffers may be larger than the named extent; nothing outside is touched. T = 0 is a no-op.
+ *
+ * Thread rule: one thread at a time per backend (the engine's); the backend may use threads of its own inside.
+ * Errors: the checked wrappers backend_* below look at shapes, types and bounds once and answer with a sentence (op,
+ * found, expected); an op slot itself only asserts, and returns false for a device fault alone. Ops enqueue; a read
+ * back waits.
+ * Determinism: a row of a product has the same bits for every T in 1..8 and for every number of threads. */
+#ifndef FERRUM_BACKEND_H
+#define FERRUM_BACKEND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/base/err.h"
+#include "engine/tensor.h"
+
+#define KV_BLOCK_TOKENS 64 /* positions per page of the KV cache, a power of two */
+#define WEIGHT_MAX_PARTS 4
+
+struct bbuf;    /* device memory; each backend has its own */
+struct bweight; /* a bound weight; each backend has its own */
+
+/* A weight is one or several row blocks with one k, which act as one matrix: out rows are the parts in order. Types
+ * may differ (Q and K in Q4_K, V in Q6_K). Tensors are 2-d, dims {k, n}; bytes stay where they are (the file map)
+ * for as long as the bweight lives. */
+struct weight_part {
+    const struct tensor *weight;
+    const struct tensor *bias; /* f32 [n], added to the product, or NULL */
+};
+
+/* out[T, n] (= or +=) a[a_row .. a_row+T, k] * w^T (+ bias). */
+struct op_gemm {
+    const struct bweight *w;
+    const struct bbuf *a;
+    size_t a_row;
+    struct bbuf *out;
+    size_t n_tokens;
+    bool add; /* += : the residual stream */
+};
+
+/* out[T, D] = rows ids[T] of the table (any weight type); an id outside is an error. */
+struct op_embed {
+    const struct bweight *table;
+    const int32_t *ids; /* host memory */
+    struct bbuf *out;
+    size_t n_tokens;
+};
+
+/* out = x / sqrt(mean(x^2) + eps) * w, per row of width n; out may be x. */
+struct op_rms_norm {
+    const struct bbuf *x; /* [T, n] */
+    size_t x_row;
+    const struct bbuf *w; /* f32 [n] */
+    struct bbuf *out;     /* [T, n] */
+    size_t n_tokens, n;
+    float eps;
+};
+
+/* out[T, F] = silu(gu[T, 0..F)) * gu[T, F..2F), finite for finite input. silu(x) = x / (1 + exp(-x)). */
+struct op_silu_mul {
+    const struct bbuf *gate_up; /* [T, 2F], gate first */
+    struct bbuf *out;           /* [T, F] */
+    size_t n_tokens, n_ff;
+};
+
+/* Where one layer's K and V live. The pool holds pages of page_bytes; a page holds KV_BLOCK_TOKENS positions of all
+ * layers as [layer][K, V][KV][KV_BLOCK_TOKENS][D] in the KV type: k_offset and v_offset pick this layer's slabs, in
+ * bytes. Position p is row p % KV_BLOCK_TOKENS of page table[p / KV_BLOCK_TOKENS]. */
+struct kv_layer {
+    struct bbuf *pool;
+    enum dtype type; /* DTYPE_F16 or DTYPE_F32 */
+    size_t page_bytes;
+    size_t k_offset, v_offset;
+    const uint32_t *table; /* host memory, [pages] */
+    size_t n_pages;        /* valid entries of table */
+};
+
+/* Rotation of a pair (x0, x1): x0' = x0*c - x1*s, x1' = x1*c + x0*s. */
+enum rope_mode {
+    ROPE_NEOX = 2,        /* dimension i pairs with i + R/2 (Qwen) */
+    ROPE_INTERLEAVED = 3, /* 2i with 2i+1 (Llama as stored in GGUF) */
+};
+
+/* Splits fused rows into q, k, v; optional RMS norm per head on q and k; rotates q and k; writes q out head-major and
+ * k, v (converted to the KV type, round to nearest even) into the paged cache at positions pos .. pos+T. */
+struct op_qkv_rope_cache {
+    const struct bbuf *qkv; /* [T, H*D + 2*KV*D] */
+    struct bbuf *q;         /* out: [H, T, D] */
+    const struct bbuf *q_norm, *k_norm; /* f32 [D], both or neither (NULL) */
+    float eps;
+    const struct bbuf *cos, *sin; /* f32 [n_ctx, R/2], made in f64, scaling included */
+    enum rope_mode mode;
+    size_t n_tokens, n_head, n_kv_head, head_dim, n_rot;
+    size_t pos;
+    struct kv_layer kv;
+};
+
+/* Causal attention over the paged cache: query token i (position pos+i) sees positions
+ * max(0, pos+i+1-window) <= j <= pos+i; window 0 is off. Head h reads KV head h / (H/KV). Online softmax in f32. */
+struct op_attention {
+    const struct bbuf *q; /* [H, T, D] */
+    struct bbuf *out;     /* [T, H, D] token-major, ready for the output projection */
+    float scale;
+    size_t n_tokens, n_head, n_kv_head, head_dim;
+    size_t pos;
+    size_t window;
+    struct kv_layer kv;
+};
+
+/* Every slot is present unless marked (optional). ctx is the first argument of all. */
+struct backend_ops {
+    const char *name; /* "cpu", "opencl" */
+    void (*close)(void *ctx);
+    /* One line for people: "cpu x2 avx2". Lives as long as the backend. */
+    const char *(*describe)(void *ctx);
+    int (*n_threads)(void *ctx); /* host threads used */
+    bool (*supports_weight)(void *ctx, enum dtype type);
+    bool (*supports_kv)(void *ctx, enum dtype type);
+
+    /* Zero-filled; NULL with ERR_MEMORY. Large buffers take memory only when touched, where the system can. */
+    struct bbuf *(*buf_new)(void *ctx, size_t n_bytes, struct err *err);
+    void (*buf_free)(void *ctx, struct bbuf *buf);
+    bool (*buf_write)(void *ctx, struct bbuf *buf, size_t offset_bytes, const void *src, size_t n_bytes);
+    bool (*buf_read)(void *ctx, const struct bbuf *buf, size_t offset_bytes, void *dst, size_t n_bytes);
+    size_t (*buf_bytes)(const struct bbuf *buf);
+
+    struct bweight *(*weight_bind)(void *ctx, const struct weight_part *parts, size_t n_parts, struct err *err);
+    void (*weight_free)(void *ctx, struct bweight *w);
+    void (*weight_shape)(const struct bweight *w, size_t *n, size_t *k, size_t *n_bytes);
+
+    bool (*gemm)(void *ctx, const struct op_gemm *op);
+    bool (*embed)(void *ctx, const struct op_embed *op);
+    bool (*rms_norm)(void *ctx, const struct op_rms_norm *op);
+    bool (*silu_mul)(void *ctx, const struct op_silu_mul *op);
+    bool (*qkv_rope_cache)(void *ctx, const struct op_qkv_rope_cache *op);
+    bool (*attention)(void *ctx, const struct op_attention *op);
+    bool (*sync)(void *ctx);
+
+    /* Plain reads of [p, p+n) by the backend's own threads; returns GB/s. For `bench`. (optional) */
+    double (*read_bandwidth)(void *ctx, const void *p, size_t n_bytes);
+    /* Between turns: threads stop spinning until the next op. (optional) */
+    void (*park)(void *ctx);
+};
+
+/* Opened by app, closed last. */
+struct backend {
+    const struct backend_ops *ops;
+    void *ctx;
+};
+void backend_close(struct backend *b);
+
+/* The checked calls the engine uses; each fills err and returns false on a wrong shape, type, bound or device fault. */
+struct bbuf *backend_buf_new(struct backend *b, size_t n_bytes, struct err *err);
+void backend_buf_free(struct backend *b, struct bbuf *buf);
+bool backend_buf_write(struct backend *b, struct bbuf *buf, size_t offset_bytes, const void *src, size_t n_bytes,
+                       struct err *err);
+bool backend_buf_read(struct backend *b, const struct bbuf *buf, size_t offset_bytes, void *dst, size_t n_bytes,
+                      struct err *err);
+struct bweight *backend_weight_bind(struct backend *b, const struct weight_part *parts, size_t n_parts,
+                                    struct err *err);
+void backend_weight_free(struct backend *b, struct bweight *w);
+bool backend_gemm(struct backend *b, const struct op_gemm *op, struct err *err);
+bool backend_embed(struct backend *b, const struct op_embed *op, struct err *err);
+bool backend_rms_norm(struct backend *b, const struct op_rms_norm *op, struct err *err);
+bool backend_silu_mul(struct backend *b, const struct op_silu_mul *op, struct err *err);
+bool backend_qkv_rope_cache(struct backend *b, const struct op_qkv_rope_cache *op, struct err *err);
+bool backend_attention(struct backend *b, const struct op_attention *op, struct err *err);
+
+#endif

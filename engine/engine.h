@@ -1,0 +1,110 @@
+/* engine.h: the thread that owns the model. Requests go in, events come out; nobody else touches the model.
+ *
+ * Invariants
+ *  1. At most one request is in work; engine_submit refuses another (the caller keeps its text).
+ *  2. Every accepted request ends with exactly one ENGINE_DONE, after which no event of it follows.
+ *  3. The engine never waits for the consumer of events: text that finds the queue full is kept back and merged.
+ *  4. Cancel is seen within one layer, in prefill too; ENGINE_DONE then says FINISH_CANCELLED and what was generated
+ *     stays valid.
+ *  5. A prompt that does not fit is refused (ENGINE_DONE with FINISH_ERROR, ERR_PROMPT) before the timeline changes.
+ * Thread rule: engine_submit, engine_cancel, engine_next_event and engine_close are for one thread (app's). */
+#ifndef FERRUM_ENGINE_H
+#define FERRUM_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/base/chat.h"
+#include "engine/base/prof.h"
+#include "engine/model.h"
+#include "engine/prompt.h"
+#include "engine/sampler.h"
+
+struct engine;
+
+struct engine_options {
+    const char *model_path;
+    struct backend *backend; /* the caller's, outlives the engine */
+    uint32_t n_ctx;          /* 0: default */
+    enum dtype kv_type;
+};
+
+/* A message the request owns: copies of text and stored ids (mem_alloc'ed). */
+struct engine_msg {
+    enum chat_role role;
+    char *text;
+    size_t n_bytes;
+    int32_t *tokens;
+    size_t n_tokens;
+};
+
+struct engine_request {
+    struct engine_msg *msgs; /* the path root .. newest user message */
+    size_t n_msgs;
+    bool raw;                      /* PROMPT_RAW */
+    struct sampler_params sampler; /* seed 0: random */
+    int32_t n_predict;             /* tokens at most, -1: until stop or full context */
+    char **stops;                  /* end the answer; the text of a stop is not part of it */
+    size_t n_stops;
+};
+void engine_request_fini(struct engine_request *request);
+
+enum finish_reason { FINISH_STOP, FINISH_LENGTH, FINISH_CONTEXT, FINISH_CANCELLED, FINISH_ERROR };
+const char *finish_reason_name(enum finish_reason reason); /* "stop", "length", ... as in the JSON lines */
+
+struct turn_stats {
+    uint64_t seed;
+    uint32_t prompt_tokens, reused_tokens, prefilled_tokens, completion_tokens;
+    double ttft_ms, prefill_ms, decode_ms; /* ttft from submit */
+};
+
+enum engine_event_type {
+    ENGINE_LOADING, /* done, total: bytes */
+    ENGINE_READY,   /* engine_model() may be used from now on */
+    ENGINE_FAILED,  /* loading failed: error; the thread has nothing more to do */
+    ENGINE_PROMPT,  /* ids: the exact ids of all messages that had none; owned by the receiver (mem_free) */
+    ENGINE_PREFILL, /* done, total: tokens to compute */
+    ENGINE_TOKEN,   /* one sampled token: token, text */
+    ENGINE_DONE,    /* reason, stats, error if FINISH_ERROR */
+};
+
+struct engine_event {
+    enum engine_event_type type;
+    uint64_t request; /* number given by engine_submit */
+    uint64_t done, total;
+    int32_t token;    /* -1: text only (held back before, or the rest of a long token) */
+    bool end;         /* the end-of-turn token itself (no text): belongs to the message's ids, is not counted. Sent only
+                         when the prompt style closes turns with it (ChatML), not for raw and plain text */
+    uint32_t n_text;
+    char text[256]; /* valid UTF-8, whole characters, not NUL-terminated */
+    /* ENGINE_PROMPT: ids of rendered messages one after the other; n_ids_of[i] for the i-th message of the request (0 for
+     * those with stored ids). One allocation each. */
+    int32_t *ids;
+    size_t *n_ids_of;
+    size_t n_msgs;
+    enum finish_reason reason;
+    struct turn_stats stats;
+    struct err error;
+};
+
+struct engine *engine_open(const struct engine_options *options, struct err *err);
+/* Cancels what runs, joins the thread, frees the model. NULL is fine. */
+void engine_close(struct engine *e);
+
+/* Takes over what request points to on success (true) and gives its number; on refusal (busy, not loaded) the
+ * request stays the caller's. */
+bool engine_submit(struct engine *e, struct engine_request *request, uint64_t *number, struct err *err);
+void engine_cancel(struct engine *e);
+
+/* poll(2) this for POLLIN, then call engine_next_event until it returns false. */
+int engine_event_fd(const struct engine *e);
+bool engine_next_event(struct engine *e, struct engine_event *event);
+
+/* NULL before ENGINE_READY. Immutable, so any thread may read it until engine_close. */
+const struct model *engine_model(const struct engine *e);
+uint32_t engine_n_ctx(const struct engine *e);
+/* A copy of the timers, taken once per token. */
+void engine_prof(const struct engine *e, struct prof *out);
+
+#endif

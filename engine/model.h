@@ -1,0 +1,53 @@
+/* model.h: a loaded model: configuration, bound weights, vocabulary; immutable after load.
+ *
+ * Four kinds of state are kept apart: struct model_config (numbers of the file), the weights (inside struct model),
+ * the run state and KV pages (timeline.h), and the owner (engine.h).
+ * Ownership: the model keeps the gguf open (weights are used in place) and owns the vocabulary; the backend is
+ * the caller's and must outlive the model. Thread rule: load and free on one thread; reads from any. */
+#ifndef FERRUM_MODEL_H
+#define FERRUM_MODEL_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/backend.h"
+#include "engine/gguf.h"
+#include "engine/vocab.h"
+
+struct model;
+
+struct model_config {
+    char arch[32];          /* "llama", "qwen2", "qwen3" */
+    char name[128];         /* general.name, valid UTF-8, "" if absent */
+    char quant[16];         /* "Q4_K_M" from general.file_type, else the most frequent weight type */
+    uint32_t n_layer, n_embd, n_head, n_kv_head, head_dim, n_rot, n_ff, n_vocab;
+    uint32_t n_ctx_train;
+    float rms_eps;
+    float rope_base, rope_scale; /* scale: linear scaling divides positions by it, 1 = off */
+    enum rope_mode rope_mode;
+    uint32_t window; /* sliding-window attention, 0 = off */
+    uint64_t weight_bytes;       /* all tensors */
+    uint64_t token_weight_bytes; /* read per decoded token: head once, one embedding row */
+};
+
+/* Called now and then while loading, from the loading thread; false cancels (ERR_CANCELLED). */
+struct load_progress {
+    bool (*report)(void *arg, uint64_t done_bytes, uint64_t total_bytes);
+    void *arg;
+};
+
+/* progress may be NULL. Errors are ERR_MODEL (file), ERR_MEMORY, ERR_CANCELLED. */
+struct model *model_load(const char *path, struct backend *backend, const struct load_progress *progress,
+                         struct err *err);
+void model_free(struct model *m);
+
+const struct model_config *model_config(const struct model *m);
+const struct vocab *model_vocab(const struct model *m);
+const struct gguf *model_gguf(const struct model *m);
+struct backend *model_backend(const struct model *m);
+
+/* Reads just the configuration from an open file (for `inspect`); no weights are bound. */
+bool model_read_config(const struct gguf *g, struct model_config *out, struct err *err);
+
+#endif

@@ -1,0 +1,1 @@
+#include "engine/vocab.h"

@@ -1,0 +1,1 @@
+#include "kernels_cpu/backend_cpu.h"

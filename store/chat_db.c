@@ -1,0 +1,1 @@
+#include "store/chat_db.h"

@@ -1,0 +1,98 @@
+/* store.h: chat.db, the precious file: conversations, the message tree, exact token ids, drafts.
+ *
+ * One struct store is one SQLite connection and belongs to the thread that opened it (asserted). Blocking calls: the
+ * program's screen uses chat_db.h, which runs a store on a thread of its own; subcommands use this directly.
+ * Schema: see store/schema.h. Journal TRUNCATE, synchronous FULL: a committed turn survives kill -9 and power
+ * loss; no WAL on this SQLite (its reset bug, see ARCHITECTURE.md).
+ * Errors are ERR_DATABASE: file, what was tried, SQLite's words, what to do. A damaged, locked, foreign, newer or
+ * read-only file is an error (newer and read-only: opened read-only where the caller allows), never repaired silently
+ * and never overwritten. Everything read is bounded and checked: UTF-8, roles, parents inside the chat, no cycles. */
+#ifndef FERRUM_STORE_H
+#define FERRUM_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/base/chat.h"
+#include "engine/base/err.h"
+
+struct store;
+
+enum store_mode { STORE_READ_WRITE, STORE_READ_ONLY };
+
+/* Creates file (0600) and directory (0700) when absent and writing; refuses files that are not ours. */
+struct store *store_open(const char *path, enum store_mode mode, struct err *err);
+void store_close(struct store *s);
+
+/* The model a chat was last used with. */
+struct store_model {
+    unsigned char fingerprint[32];
+    const char *name; /* for people */
+    const char *path; /* a hint */
+};
+
+struct chat_info {
+    int64_t id;
+    unsigned char uid[CHAT_UID_BYTES];
+    char *name;  /* or NULL */
+    char *title; /* never NULL; first words of the first message until renamed */
+    char *model_name, *model_path; /* or NULL */
+    unsigned char model_fingerprint[32]; /* zeros if unknown */
+    int64_t created_ms, updated_ms;
+    int32_t n_msgs;
+};
+struct chat_list {
+    struct chat_info *items;
+    size_t n;
+};
+void chat_list_fini(struct chat_list *list);
+/* A deep copy / the end of one info. */
+void chat_info_fini(struct chat_info *info);
+
+/* Most recently used first. */
+bool store_list(struct store *s, struct chat_list *out, struct err *err);
+
+/* Which chat: by id, by --session name, by uid, or the most recent. */
+enum chat_key_kind { CHAT_BY_ID, CHAT_BY_NAME, CHAT_BY_UID, CHAT_LATEST };
+struct chat_key {
+    enum chat_key_kind kind;
+    int64_t id;
+    const char *name;
+    const unsigned char *uid;
+};
+/* *found false: no such chat (not an error). info (may be NULL) is filled for chat_info_fini. */
+struct chat *store_load(struct store *s, const struct chat_key *key, struct chat_info *info, bool *found,
+                        struct err *err);
+
+/* Writes; each is one transaction. */
+bool store_create(struct store *s, const struct chat *chat, const struct store_model *model, int64_t *id,
+                  struct err *err);
+/* Inserts or updates one message of the chat, and makes head the chat's head (msg id, 0: leave). parent_id 0: a root. */
+struct msg_row {
+    int64_t id, parent_id;
+    enum chat_role role;
+    enum chat_status status;
+    const char *text, *think; /* think may be NULL */
+    size_t n_text, n_think;
+    const int32_t *tokens;
+    size_t n_tokens;
+    int64_t created_ms;
+    const char *params, *stats; /* JSON or NULL */
+};
+bool store_put_msgs(struct store *s, const unsigned char uid[CHAT_UID_BYTES], const struct msg_row *rows, size_t n_rows,
+                    int64_t head_id, struct err *err);
+bool store_set_head(struct store *s, const unsigned char uid[CHAT_UID_BYTES], int64_t head_id, struct err *err);
+bool store_rename(struct store *s, int64_t id, const char *title, struct err *err);
+bool store_set_model(struct store *s, const unsigned char uid[CHAT_UID_BYTES], const struct store_model *model,
+                     struct err *err);
+/* Gone for good: rows zeroed (secure_delete), full-text index optimised, pages given back. */
+bool store_delete(struct store *s, int64_t id, bool *found, struct err *err);
+
+/* The unsent text of a chat's editor; "" removes it. NULL uid: the draft of no chat yet. */
+bool store_put_draft(struct store *s, const unsigned char uid[CHAT_UID_BYTES], const char *text, size_t cursor,
+                     struct err *err);
+bool store_get_draft(struct store *s, const unsigned char uid[CHAT_UID_BYTES], struct buf *text, size_t *cursor,
+                     struct err *err);
+
+#endif

@@ -1,0 +1,101 @@
+/* ui.h: the full-screen terminal: editor, transcript, status line, overlays.
+ *
+ * Purpose: turns terminal input into ui_events for app, and draws the state app hands over as a pure function of it.
+ * Knows chats and numbers, never the engine or the store. Owns the terminal from ui_open to ui_close (raw mode, alternate
+ * screen, signals SIGWINCH/SIGTSTP/crash handlers) and gives it back in every case, crashes included.
+ * Thread rule: one thread (app's main). ui_restore_terminal is async-signal-safe and may be called from any.
+ * Drawing: nothing is drawn unless something changed; an idle screen causes no wake-ups. Text is sanitised here, on the
+ * only path to the screen. */
+#ifndef FERRUM_UI_H
+#define FERRUM_UI_H
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/base/chat.h"
+#include "engine/base/err.h"
+#include "ui/action.h"
+
+struct ui;
+
+struct ui_options {
+    const char *history_path; /* input history (JSON lines), NULL: none is kept */
+};
+
+/* True when a full screen is possible: stdin and stdout are terminals and TERM is set and not "dumb". */
+bool ui_is_possible(void);
+
+struct ui *ui_open(const struct ui_options *options, struct err *err);
+/* Gives the terminal back, then writes last_words (may be NULL; sanitised) to the normal screen. */
+void ui_close(struct ui *ui, const char *last_words);
+void ui_restore_terminal(void);
+
+/* ---- input ---- */
+
+enum ui_event_type {
+    UI_SEND,    /* text: a message (pastes expanded), owned by ui until the next call */
+    UI_ACTION,  /* action; text: the argument of a slash command or "" */
+    UI_PICKED,  /* index: a row of the list overlay */
+    UI_DELETE,  /* index: the user asked (and confirmed) to delete that row */
+    UI_DRAFT,   /* the editor rested for a second after a change: text, cursor (bytes) */
+    UI_HANGUP,  /* the terminal is gone */
+};
+struct ui_event {
+    enum ui_event_type type;
+    enum ui_action action;
+    int index;
+    const char *text;
+    size_t n_text, cursor;
+};
+
+/* Descriptors to poll (at most 4) and the time until ui wants to be called even without input (-1: never). */
+int ui_poll_fds(struct ui *ui, struct pollfd fds[4]);
+int ui_timeout_ms(struct ui *ui);
+/* Reads what is there; call ui_next_event until it returns false, then ui_draw. */
+void ui_read_input(struct ui *ui);
+bool ui_next_event(struct ui *ui, struct ui_event *event);
+
+/* A message the engine refused, or a draft: put it into the editor (replacing what is there only if it is empty). */
+void ui_set_editor(struct ui *ui, const char *text, size_t n, size_t cursor);
+/* The text in the editor now (for the draft at exit); owned by ui until the next call. */
+const char *ui_editor_text(struct ui *ui, size_t *cursor);
+
+/* ---- what is shown ---- */
+
+enum ui_phase { UI_LOADING, UI_IDLE, UI_PREFILL, UI_GENERATING, UI_FAILED };
+
+/* Copied by ui_set_status. Texts are sanitised by ui. */
+struct ui_status {
+    enum ui_phase phase;
+    char model[96];    /* "qwen3-0.6b q4_k_m" */
+    char backend[48];  /* "cpu x2 avx2" */
+    uint64_t done, total; /* loading: bytes; prefill: tokens */
+    uint32_t ctx_used, ctx_max; /* tokens; max 0: not known yet */
+    double tokens_per_s;        /* last second while generating, mean of the turn afterwards; 0: none yet */
+    bool queued;                /* a message waits for the model to load */
+};
+void ui_set_status(struct ui *ui, const struct ui_status *status);
+
+/* The chat on screen: borrowed; the caller says when it changed. ui_set_chat(NULL) shows an empty chat. */
+void ui_set_chat(struct ui *ui, const struct chat *chat);
+/* Message msg (index) changed its text or status; -1: anything (path, messages). */
+void ui_chat_changed(struct ui *ui, int msg);
+
+/* One line above the editor until the next key press or replaced: info or error. */
+void ui_notice(struct ui *ui, bool is_error, const char *text);
+/* A block of text in the transcript that is not part of the chat (receipts, warnings), after the last message. */
+void ui_note(struct ui *ui, const char *text);
+
+/* Overlays: a list to pick from (rows copied), or help (made from action.h). Esc closes. */
+struct ui_list_row {
+    const char *title, *detail; /* "How MoE works", "2 turns · qwen3 · 3 h ago" */
+};
+void ui_show_list(struct ui *ui, const char *heading, const struct ui_list_row *rows, int n);
+void ui_show_help(struct ui *ui);
+
+/* Draws what changed, at most about 60 times a second (keys at once). */
+void ui_draw(struct ui *ui);
+
+#endif
