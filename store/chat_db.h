@@ -2,11 +2,12 @@
  *
  * Invariants
  *  1. Jobs run in the order they were given, each in one transaction; jobs are never dropped.
- *  2. A write that fails because the database is busy or full is kept and tried again (every second, and at each
- *     new job) while the text stays in memory; the first failure and the recovery are each reported once.
+ *  2. A write that fails because the database is busy or full is kept and tried again (every second, and at
+ * each new job) while the text stays in memory; the first failure and the recovery are each reported once.
  *  3. Successive updates of one streaming message that have not run yet are merged.
  *  4. chat_db_close runs all that is waiting (up to its time limit) before it joins the thread.
- * Thread rule: all functions are for one thread (app's); events come through a descriptor. Arguments are copied. */
+ * Thread rule: all functions are for one thread (app's); events come through a descriptor. Arguments are
+ * copied. */
 #ifndef FERRUM_CHAT_DB_H
 #define FERRUM_CHAT_DB_H
 
@@ -15,13 +16,13 @@
 struct chat_db;
 
 enum chat_db_event_type {
-    CHAT_DB_CREATED,  /* uid, id: the number people see */
-    CHAT_DB_LIST,     /* list: owned by the receiver */
-    CHAT_DB_LOADED,   /* chat, info: owned by the receiver; chat NULL if there is none; draft */
-    CHAT_DB_DELETED,  /* id, found */
-    CHAT_DB_TROUBLE,  /* error: writing does not work for now; the text is kept in memory */
+    CHAT_DB_CREATED, /* uid, id: the number people see */
+    CHAT_DB_LIST,    /* list: owned by the receiver */
+    CHAT_DB_LOADED,  /* chat, info: owned by the receiver; chat NULL if there is none; draft */
+    CHAT_DB_DELETED, /* id, found */
+    CHAT_DB_TROUBLE, /* error: writing does not work for now; the text is kept in memory */
     CHAT_DB_RECOVERED,
-    CHAT_DB_FAILED,   /* error: a question (list, load) or a delete could not be answered */
+    CHAT_DB_FAILED, /* error: a question (list, load) or a delete could not be answered */
 };
 
 struct chat_db_event {
@@ -39,9 +40,11 @@ struct chat_db_event {
 /* Frees what an event owns. */
 void chat_db_event_fini(struct chat_db_event *event);
 
-/* Starts the thread, which opens (or creates) the file; waits for that, so a bad database is known at once. */
+/* Starts the thread, which opens (or creates) the file; waits for that, so a bad database is known at once.
+ */
 struct chat_db *chat_db_open(const char *path, struct err *err);
-/* Returns false if writes were still failing when limit_ms had passed (-1: no limit); the thread is joined. */
+/* Returns false if writes were still failing when limit_ms had passed (-1: no limit); the thread is joined.
+ */
 bool chat_db_close(struct chat_db *db, int limit_ms, struct err *err);
 
 int chat_db_event_fd(const struct chat_db *db);
@@ -59,7 +62,8 @@ void chat_db_delete(struct chat_db *db, int64_t id);
 void chat_db_put_draft(struct chat_db *db, const struct chat *chat, const char *text, size_t cursor);
 void chat_db_list(struct chat_db *db);
 void chat_db_load(struct chat_db *db, const struct chat_key *key);
-/* Blocks until all jobs given so far have run or limit_ms passed; true if they have. For one-turn runs and signals. */
+/* Blocks until all jobs given so far have run or limit_ms passed; true if they have. For one-turn runs and
+ * signals. */
 bool chat_db_flush(struct chat_db *db, int limit_ms, struct err *err);
 
 #endif

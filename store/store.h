@@ -1,12 +1,12 @@
 /* store.h: chat.db, the precious file: conversations, the message tree, exact token ids, drafts.
  *
- * One struct store is one SQLite connection and belongs to the thread that opened it (asserted). Blocking calls: the
- * program's screen uses chat_db.h, which runs a store on a thread of its own; subcommands use this directly.
- * Schema: see store/schema.h. Journal TRUNCATE, synchronous FULL: a committed turn survives kill -9 and power
- * loss; no WAL on this SQLite (its reset bug, see ARCHITECTURE.md).
- * Errors are ERR_DATABASE: file, what was tried, SQLite's words, what to do. A damaged, locked, foreign, newer or
- * read-only file is an error (newer and read-only: opened read-only where the caller allows), never repaired silently
- * and never overwritten. Everything read is bounded and checked: UTF-8, roles, parents inside the chat, no cycles. */
+ * One struct store is one SQLite connection and belongs to the thread that opened it (asserted). Blocking
+ * calls: the program's screen uses chat_db.h, which runs a store on a thread of its own; subcommands use this
+ * directly. Schema: see store/schema.h. Journal TRUNCATE, synchronous FULL: a committed turn survives kill -9
+ * and power loss; no WAL on this SQLite (its reset bug, see ARCHITECTURE.md). Errors are ERR_DATABASE: file,
+ * what was tried, SQLite's words, what to do. A damaged, locked, foreign, newer or read-only file is an error
+ * (newer and read-only: opened read-only where the caller allows), never repaired silently and never
+ * overwritten. Everything read is bounded and checked: UTF-8, roles, parents inside the chat, no cycles. */
 #ifndef FERRUM_STORE_H
 #define FERRUM_STORE_H
 
@@ -35,9 +35,9 @@ struct store_model {
 struct chat_info {
     int64_t id;
     unsigned char uid[CHAT_UID_BYTES];
-    char *name;  /* or NULL */
-    char *title; /* never NULL; first words of the first message until renamed */
-    char *model_name, *model_path; /* or NULL */
+    char *name;                          /* or NULL */
+    char *title;                         /* never NULL; first words of the first message until renamed */
+    char *model_name, *model_path;       /* or NULL */
     unsigned char model_fingerprint[32]; /* zeros if unknown */
     int64_t created_ms, updated_ms;
     int32_t n_msgs;
@@ -68,7 +68,8 @@ struct chat *store_load(struct store *s, const struct chat_key *key, struct chat
 /* Writes; each is one transaction. */
 bool store_create(struct store *s, const struct chat *chat, const struct store_model *model, int64_t *id,
                   struct err *err);
-/* Inserts or updates one message of the chat, and makes head the chat's head (msg id, 0: leave). parent_id 0: a root. */
+/* Inserts or updates one message of the chat, and makes head the chat's head (msg id, 0: leave). parent_id 0:
+ * a root. */
 struct msg_row {
     int64_t id, parent_id;
     enum chat_role role;
@@ -80,19 +81,20 @@ struct msg_row {
     int64_t created_ms;
     const char *params, *stats; /* JSON or NULL */
 };
-bool store_put_msgs(struct store *s, const unsigned char uid[CHAT_UID_BYTES], const struct msg_row *rows, size_t n_rows,
-                    int64_t head_id, struct err *err);
-bool store_set_head(struct store *s, const unsigned char uid[CHAT_UID_BYTES], int64_t head_id, struct err *err);
+bool store_put_msgs(struct store *s, const unsigned char uid[CHAT_UID_BYTES], const struct msg_row *rows,
+                    size_t n_rows, int64_t head_id, struct err *err);
+bool store_set_head(struct store *s, const unsigned char uid[CHAT_UID_BYTES], int64_t head_id,
+                    struct err *err);
 bool store_rename(struct store *s, int64_t id, const char *title, struct err *err);
-bool store_set_model(struct store *s, const unsigned char uid[CHAT_UID_BYTES], const struct store_model *model,
-                     struct err *err);
+bool store_set_model(struct store *s, const unsigned char uid[CHAT_UID_BYTES],
+                     const struct store_model *model, struct err *err);
 /* Gone for good: rows zeroed (secure_delete), full-text index optimised, pages given back. */
 bool store_delete(struct store *s, int64_t id, bool *found, struct err *err);
 
 /* The unsent text of a chat's editor; "" removes it. NULL uid: the draft of no chat yet. */
-bool store_put_draft(struct store *s, const unsigned char uid[CHAT_UID_BYTES], const char *text, size_t cursor,
-                     struct err *err);
-bool store_get_draft(struct store *s, const unsigned char uid[CHAT_UID_BYTES], struct buf *text, size_t *cursor,
-                     struct err *err);
+bool store_put_draft(struct store *s, const unsigned char uid[CHAT_UID_BYTES], const char *text,
+                     size_t cursor, struct err *err);
+bool store_get_draft(struct store *s, const unsigned char uid[CHAT_UID_BYTES], struct buf *text,
+                     size_t *cursor, struct err *err);
 
 #endif

@@ -58,7 +58,8 @@ int chat_add(struct chat *chat, int parent, enum chat_role role, const char *tex
         chat->msgs = mem_need_resize(chat->msgs, (size_t)chat->cap_msgs, sizeof *chat->msgs);
     }
     struct chat_msg *msg = &chat->msgs[chat->n_msgs];
-    *msg = (struct chat_msg){.parent = parent, .role = role, .id = new_id(), .created_ms = now_ns() / 1000000};
+    *msg =
+        (struct chat_msg){.parent = parent, .role = role, .id = new_id(), .created_ms = now_ns() / 1000000};
     if (chat->n_msgs > 0 && msg->id <= chat->msgs[chat->n_msgs - 1].id)
         msg->id = chat->msgs[chat->n_msgs - 1].id + 1;
     if (text)

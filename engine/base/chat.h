@@ -26,8 +26,8 @@ enum chat_role { CHAT_SYSTEM = 0, CHAT_USER = 1, CHAT_ASSISTANT = 2 };
 enum chat_status { CHAT_DONE = 0, CHAT_STREAMING = 1, CHAT_INTERRUPTED = 2, CHAT_ERROR = 3 };
 
 struct chat_msg {
-    int64_t id;     /* unique in the database, made by chat_add: time-ordered, positive */
-    int parent;     /* index, -1 for a root */
+    int64_t id; /* unique in the database, made by chat_add: time-ordered, positive */
+    int parent; /* index, -1 for a root */
     enum chat_role role;
     enum chat_status status;
     struct buf text;  /* original bytes, valid UTF-8 */

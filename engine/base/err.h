@@ -26,8 +26,10 @@ struct err {
     char text[512];
 };
 
-/* Fills *err (cut at the end of text if need be) and returns false, so that `return err_set(...)` reads well. */
-__attribute__((format(printf, 3, 4))) bool err_set(struct err *err, enum err_code code, const char *format, ...);
+/* Fills *err (cut at the end of text if need be) and returns false, so that `return err_set(...)` reads well.
+ */
+__attribute__((format(printf, 3, 4))) bool err_set(struct err *err, enum err_code code, const char *format,
+                                                   ...);
 
 /* Puts "prefix: " before a text already set: the caller adds where it happened. Returns false. */
 __attribute__((format(printf, 2, 3))) bool err_prefix(struct err *err, const char *format, ...);

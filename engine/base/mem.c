@@ -56,8 +56,8 @@ static bool may_allocate(void)
 
 static void *fail_bytes(size_t n_bytes, struct err *err)
 {
-    err_set(err, ERR_MEMORY, "out of memory: %zu bytes were asked for; close other programs or use a smaller --ctx",
-            n_bytes);
+    err_set(err, ERR_MEMORY,
+            "out of memory: %zu bytes were asked for; close other programs or use a smaller --ctx", n_bytes);
     return NULL;
 }
 
@@ -127,7 +127,8 @@ void *mem_map(size_t n_bytes, struct err *err)
     size_t padded;
     if (!mem_add(n_bytes, HUGE_PAGE_BYTES, &padded) || !may_allocate())
         return fail_bytes(n_bytes, err);
-    char *raw = mmap(NULL, padded, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    char *raw =
+        mmap(NULL, padded, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (raw == MAP_FAILED)
         return fail_bytes(n_bytes, err);
     size_t skip = (HUGE_PAGE_BYTES - (uintptr_t)raw % HUGE_PAGE_BYTES) % HUGE_PAGE_BYTES;
@@ -175,11 +176,7 @@ void mem_guard_leave(void)
     guard_depth--;
 }
 #else
-void mem_guard_enter(void)
-{
-}
+void mem_guard_enter(void) {}
 
-void mem_guard_leave(void)
-{
-}
+void mem_guard_leave(void) {}
 #endif

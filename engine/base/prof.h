@@ -8,15 +8,15 @@
 #include <stdint.h>
 
 /* One list gives the enum and the names. */
-#define PROF_OPS(X)                                                                                                    \
-    X(EMBED, "embed")                                                                                                  \
-    X(NORM, "norm")                                                                                                    \
-    X(QKV, "qkv")                                                                                                      \
-    X(ROPE, "rope")                                                                                                    \
-    X(ATTENTION, "attention")                                                                                          \
-    X(O_PROJ, "o_proj")                                                                                                \
-    X(FFN, "ffn")                                                                                                      \
-    X(LM_HEAD, "lm_head")                                                                                              \
+#define PROF_OPS(X)                                                                                          \
+    X(EMBED, "embed")                                                                                        \
+    X(NORM, "norm")                                                                                          \
+    X(QKV, "qkv")                                                                                            \
+    X(ROPE, "rope")                                                                                          \
+    X(ATTENTION, "attention")                                                                                \
+    X(O_PROJ, "o_proj")                                                                                      \
+    X(FFN, "ffn")                                                                                            \
+    X(LM_HEAD, "lm_head")                                                                                    \
     X(SAMPLE, "sample")
 
 enum prof_op {
@@ -39,7 +39,8 @@ struct prof {
 
 const char *prof_op_name(enum prof_op op);
 
-static inline void prof_add(struct prof *prof, enum prof_phase phase, enum prof_op op, uint64_t ns, uint64_t bytes)
+static inline void prof_add(struct prof *prof, enum prof_phase phase, enum prof_op op, uint64_t ns,
+                            uint64_t bytes)
 {
     struct prof_entry *e = &prof->entry[phase][op];
     e->ns += ns;

@@ -26,7 +26,8 @@ static size_t lead(unsigned char b, unsigned char *low, unsigned char *high)
     return 0;
 }
 
-/* How many leading bytes of s are a well-formed (possibly unfinished) sequence; *need gets its full length. */
+/* How many leading bytes of s are a well-formed (possibly unfinished) sequence; *need gets its full length.
+ */
 static size_t well_formed(const char *s, size_t n, size_t *need)
 {
     unsigned char low, high;
