@@ -1,0 +1,27 @@
+/* cpu_features.h: what the processor and the operating system let us execute. Pure questions, any thread. */
+#ifndef FERRUM_CPU_FEATURES_H
+#define FERRUM_CPU_FEATURES_H
+
+#include <stdbool.h>
+
+/* The kernel sets of this backend, weakest first. A set is chosen once, when the backend opens. */
+enum cpu_isa { CPU_SCALAR, CPU_AVX2, CPU_AVX512 };
+
+/* Each flag means: the processor has it and the system saves its registers. All false off x86-64. */
+struct cpu_features {
+    bool avx2;     /* AVX2, FMA and F16C together: no processor of interest has only some */
+    bool avx_vnni; /* vpdpbusd on 256 bits, VEX form */
+    bool avx512f, avx512bw, avx512vl, avx512dq;
+    bool avx512_vnni, avx512_vbmi, avx512_bf16;
+};
+
+struct cpu_features cpu_features_get(void);
+
+/* "scalar", "avx2", "avx512" */
+const char *cpu_isa_name(enum cpu_isa isa);
+bool cpu_isa_available(enum cpu_isa isa, const struct cpu_features *features);
+
+/* Physical cores in this process's affinity mask, not more than its cgroup's CPU quota, at least 1. */
+int cpu_cores_allowed(void);
+
+#endif
