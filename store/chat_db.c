@@ -1,1 +1,376 @@
+/* chat_db.c: the chat-db thread: takes jobs from a list, runs them on its own store, sends events.
+ *
+ * The list is guarded by one mutex, held for a few pointer moves and never while SQLite works; the caller's
+ * only other wait is opening, flushing and closing, which it asks for. */
 #include "store/chat_db.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <time.h>
+
+#include "engine/base/clock.h"
+#include "engine/base/mem.h"
+#include "engine/base/queue.h"
+#include "store/chat_db_job.h"
+
+#define EVENT_SLOTS 256
+#define RETRY_MS 1000
+#define EVENT_RETRY_MS 5
+
+struct chat_db {
+    pthread_t thread;
+    char *path;
+    struct queue events;
+
+    pthread_mutex_t mutex;  /* guards all below */
+    pthread_cond_t changed; /* a job came, one was done, opening is over, closing began */
+    struct job *first, *last;
+    bool running; /* first is being run: it may not be replaced */
+    uint64_t n_added, n_done;
+    bool opened, failed_to_open;
+    bool closing;
+    uint64_t give_up_ns; /* when closing: leave jobs after this, 0 never */
+    bool in_trouble;
+    struct err trouble; /* the newest failure of a write, or of opening */
+};
+
+void chat_db_event_fini(struct chat_db_event *event)
+{
+    chat_list_fini(&event->list);
+    chat_free(event->chat);
+    chat_info_fini(&event->info);
+    mem_free(event->draft);
+    *event = (struct chat_db_event){0};
+}
+
+/* Absolute CLOCK_MONOTONIC time for pthread_cond_timedwait. */
+static struct timespec in_ms(int ms)
+{
+    uint64_t ns = clock_now_ns() + (uint64_t)ms * 1000000u;
+    return (struct timespec){.tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u)};
+}
+
+/* ---- the thread ---- */
+
+/* The app may be slow to look: wait for room, except when it has gone into chat_db_close and will not look
+ * again. */
+static void send_event(struct chat_db *db, struct chat_db_event *event)
+{
+    while (!queue_push(&db->events, event)) {
+        pthread_mutex_lock(&db->mutex);
+        bool closing = db->closing;
+        pthread_mutex_unlock(&db->mutex);
+        if (closing) {
+            chat_db_event_fini(event);
+            return;
+        }
+        struct timespec nap = {.tv_nsec = EVENT_RETRY_MS * 1000000L};
+        nanosleep(&nap, NULL);
+    }
+}
+
+static void send_error(struct chat_db *db, enum chat_db_event_type type, const struct job *job,
+                       const struct err *err)
+{
+    struct chat_db_event event = {.type = type, .id = job->id};
+    memcpy(event.uid, job->uid, sizeof event.uid);
+    if (err)
+        event.error = *err;
+    send_event(db, &event);
+}
+
+/* Under the mutex: the next job, or NULL when it is time to leave. Waits. */
+static struct job *next_job(struct chat_db *db)
+{
+    while (!db->first && !db->closing)
+        pthread_cond_wait(&db->changed, &db->mutex);
+    return db->first;
+}
+
+/* Under the mutex: whether a failing write may be tried again; waits a while, or until a new job or closing
+ * wakes it. */
+static bool wait_to_retry(struct chat_db *db)
+{
+    uint64_t n_added = db->n_added;
+    bool was_closing = db->closing;
+    struct timespec until = in_ms(RETRY_MS);
+    while (db->n_added == n_added && db->closing == was_closing)
+        if (pthread_cond_timedwait(&db->changed, &db->mutex, &until) == ETIMEDOUT)
+            break;
+    return !db->closing || !db->give_up_ns || clock_now_ns() < db->give_up_ns;
+}
+
+static void finish_first(struct chat_db *db)
+{
+    struct job *job = db->first;
+    db->first = job->next;
+    if (!db->first)
+        db->last = NULL;
+    db->n_done++;
+    pthread_cond_broadcast(&db->changed);
+    job_free(job);
+}
+
+/* Runs the first job outside the mutex. Returns true when it is finished with, done or failed for good. */
+static bool run_first(struct chat_db *db, struct store *s)
+{
+    struct job *job = db->first;
+    db->running = true;
+    pthread_mutex_unlock(&db->mutex);
+
+    struct chat_db_event event;
+    struct err err = {0};
+    bool has_event;
+    bool ok = job_run(job, s, &event, &has_event, &err);
+    bool retry = !ok && job_is_write(job);
+    if (ok && has_event)
+        send_event(db, &event);
+    if (!ok)
+        chat_db_event_fini(&event);
+    if (!ok && !retry)
+        send_error(db, CHAT_DB_FAILED, job, &err);
+    if (retry && !db->in_trouble)
+        send_error(db, CHAT_DB_TROUBLE, job, &err);
+    if (ok && job_is_write(job) && db->in_trouble)
+        send_error(db, CHAT_DB_RECOVERED, job, NULL);
+
+    pthread_mutex_lock(&db->mutex);
+    db->running = false;
+    if (retry)
+        db->trouble = err;
+    if (retry || (ok && job_is_write(job)))
+        db->in_trouble = retry;
+    return !retry;
+}
+
+static void *thread_main(void *arg)
+{
+    struct chat_db *db = arg;
+    struct err err = {0};
+    struct store *s = store_open(db->path, STORE_READ_WRITE, &err);
+
+    pthread_mutex_lock(&db->mutex);
+    db->opened = s != NULL;
+    db->failed_to_open = !s;
+    db->trouble = err;
+    pthread_cond_broadcast(&db->changed);
+    while (s && next_job(db)) {
+        if (run_first(db, s))
+            finish_first(db);
+        else if (!wait_to_retry(db))
+            break;
+    }
+    pthread_mutex_unlock(&db->mutex);
+    store_close(s);
+    return NULL;
+}
+
+/* ---- the caller's side ---- */
+
+static bool start_thread(struct chat_db *db, struct err *err)
+{
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    int rc = pthread_create(&db->thread, NULL, thread_main, db);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return rc == 0 || err_set(err, ERR_RUNTIME, "no thread for the chat database: %s", strerror(rc));
+}
+
+static void free_all(struct chat_db *db)
+{
+    struct chat_db_event event;
+    while (queue_pop(&db->events, &event))
+        chat_db_event_fini(&event);
+    while (db->first) {
+        struct job *next = db->first->next;
+        job_free(db->first);
+        db->first = next;
+    }
+    queue_fini(&db->events);
+    pthread_cond_destroy(&db->changed);
+    pthread_mutex_destroy(&db->mutex);
+    mem_free(db->path);
+    mem_free(db);
+}
+
+struct chat_db *chat_db_open(const char *path, struct err *err)
+{
+    struct chat_db *db = mem_need(sizeof *db);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&db->changed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    pthread_mutex_init(&db->mutex, NULL);
+    db->path = mem_strdup(path);
+    if (!queue_init(&db->events, EVENT_SLOTS, sizeof(struct chat_db_event), err) || !start_thread(db, err)) {
+        free_all(db);
+        return NULL;
+    }
+    pthread_mutex_lock(&db->mutex);
+    while (!db->opened && !db->failed_to_open)
+        pthread_cond_wait(&db->changed, &db->mutex);
+    bool ok = db->opened;
+    pthread_mutex_unlock(&db->mutex);
+    if (ok)
+        return db;
+    pthread_join(db->thread, NULL);
+    if (err)
+        *err = db->trouble;
+    free_all(db);
+    return NULL;
+}
+
+bool chat_db_close(struct chat_db *db, int limit_ms, struct err *err)
+{
+    if (!db)
+        return true;
+    pthread_mutex_lock(&db->mutex);
+    db->give_up_ns = limit_ms < 0 ? 0 : clock_now_ns() + (uint64_t)limit_ms * 1000000u;
+    db->closing = true;
+    pthread_cond_broadcast(&db->changed);
+    pthread_mutex_unlock(&db->mutex);
+    pthread_join(db->thread, NULL);
+    bool ok = db->first == NULL;
+    if (!ok && err)
+        *err = db->trouble;
+    free_all(db);
+    return ok;
+}
+
+int chat_db_event_fd(const struct chat_db *db)
+{
+    return queue_wake_fd(&db->events);
+}
+
+bool chat_db_next_event(struct chat_db *db, struct chat_db_event *event)
+{
+    if (queue_pop(&db->events, event))
+        return true;
+    queue_clear_wake(&db->events);
+    return queue_pop(&db->events, event);
+}
+
+/* Puts newer in the place of the last job when that has not begun and says less. */
+static bool replace_last(struct chat_db *db, struct job *newer)
+{
+    struct job *old = db->last;
+    if (!old || (old == db->first && db->running) || !job_supersedes(newer, old))
+        return false;
+    struct job **link = &db->first;
+    while (*link != old)
+        link = &(*link)->next;
+    *link = db->last = newer;
+    job_free(old);
+    return true;
+}
+
+static void add(struct chat_db *db, struct job *job)
+{
+    pthread_mutex_lock(&db->mutex);
+    if (!replace_last(db, job)) {
+        if (db->last)
+            db->last->next = job;
+        else
+            db->first = job;
+        db->last = job;
+        db->n_added++;
+    }
+    pthread_cond_broadcast(&db->changed);
+    pthread_mutex_unlock(&db->mutex);
+}
+
+void chat_db_create(struct chat_db *db, const struct chat *chat, const struct store_model *model)
+{
+    struct job *job = job_new(JOB_CREATE, chat->uid);
+    job->chat = chat_new();
+    memcpy(job->chat->uid, chat->uid, sizeof chat->uid);
+    job->chat->name = chat->name ? mem_strdup(chat->name) : NULL;
+    mem_free(job->chat->title);
+    job->chat->title = mem_strdup(chat->title);
+    job_copy_model(job, model);
+    add(db, job);
+}
+
+void chat_db_put(struct chat_db *db, const struct chat *chat, int first)
+{
+    struct job *job = job_new(JOB_PUT, chat->uid);
+    job_copy_msgs(job, chat, first, chat->n_msgs - first);
+    add(db, job);
+}
+
+void chat_db_put_one(struct chat_db *db, const struct chat *chat, int msg)
+{
+    struct job *job = job_new(JOB_PUT, chat->uid);
+    job_copy_msgs(job, chat, msg, 1);
+    add(db, job);
+}
+
+void chat_db_set_head(struct chat_db *db, const struct chat *chat)
+{
+    struct job *job = job_new(JOB_PUT, chat->uid);
+    job_copy_msgs(job, chat, 0, 0);
+    add(db, job);
+}
+
+void chat_db_set_model(struct chat_db *db, const struct chat *chat, const struct store_model *model)
+{
+    struct job *job = job_new(JOB_SET_MODEL, chat->uid);
+    job_copy_model(job, model);
+    add(db, job);
+}
+
+void chat_db_rename(struct chat_db *db, int64_t id, const char *title)
+{
+    struct job *job = job_new(JOB_RENAME, NULL);
+    job->id = id;
+    job->text = mem_strdup(title);
+    add(db, job);
+}
+
+void chat_db_delete(struct chat_db *db, int64_t id)
+{
+    struct job *job = job_new(JOB_DELETE, NULL);
+    job->id = id;
+    add(db, job);
+}
+
+void chat_db_put_draft(struct chat_db *db, const struct chat *chat, const char *text, size_t cursor)
+{
+    struct job *job = job_new(JOB_PUT_DRAFT, chat ? chat->uid : NULL);
+    job->text = mem_strdup(text);
+    job->cursor = cursor;
+    add(db, job);
+}
+
+void chat_db_list(struct chat_db *db)
+{
+    add(db, job_new(JOB_LIST, NULL));
+}
+
+void chat_db_load(struct chat_db *db, const struct chat_key *key)
+{
+    struct job *job = job_new(JOB_LOAD, NULL);
+    job_copy_key(job, key);
+    add(db, job);
+}
+
+bool chat_db_flush(struct chat_db *db, int limit_ms, struct err *err)
+{
+    struct timespec until = in_ms(limit_ms);
+    pthread_mutex_lock(&db->mutex);
+    uint64_t target = db->n_added;
+    while (db->n_done < target)
+        if (pthread_cond_timedwait(&db->changed, &db->mutex, &until) == ETIMEDOUT)
+            break;
+    bool ok = db->n_done >= target;
+    if (!ok && db->in_trouble && err)
+        *err = db->trouble;
+    else if (!ok)
+        err_set(err, ERR_DATABASE, "%s: not everything was saved within %d ms", db->path, limit_ms);
+    pthread_mutex_unlock(&db->mutex);
+    return ok;
+}

@@ -61,6 +61,7 @@ void chat_db_rename(struct chat_db *db, int64_t id, const char *title);
 void chat_db_delete(struct chat_db *db, int64_t id);
 void chat_db_put_draft(struct chat_db *db, const struct chat *chat, const char *text, size_t cursor);
 void chat_db_list(struct chat_db *db);
+/* Answers CHAT_DB_LOADED. key NULL: no chat, just the draft that belongs to none yet. */
 void chat_db_load(struct chat_db *db, const struct chat_key *key);
 /* Blocks until all jobs given so far have run or limit_ms passed; true if they have. For one-turn runs and
  * signals. */

@@ -1,1 +1,189 @@
+/* store.c: opens and closes chat.db and gives the other files of the room their statements and transactions.
+ */
 #include "store/store.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/base/mem.h"
+#include "store/store_internal.h"
+
+#define BUSY_TIMEOUT_MS 5000
+#define MAX_VALUE_BYTES (256 << 20) /* nothing in the file may be longer than this */
+
+void store_assert_owner(const struct store *s)
+{
+    assert(pthread_equal(s->owner, pthread_self()));
+    (void)s;
+}
+
+static const char *advice(int code)
+{
+    switch (code & 0xFF) {
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        return "another program holds it; close that program or wait";
+    case SQLITE_FULL:
+        return "free some space on that disk; what is on the screen is kept in memory";
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+    case SQLITE_CANTOPEN:
+    case SQLITE_AUTH:
+        return "check the permissions of the file and its directory, or use --data-dir";
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+        return "the file is damaged or no chat database; move it away (keep it: sqlite3's .recover may save "
+               "its text)";
+    case SQLITE_IOERR:
+        return "the disk does not answer; what is on the screen is kept in memory";
+    default:
+        return "please report this";
+    }
+}
+
+bool store_fail(struct store *s, struct err *err, const char *what)
+{
+    int code = sqlite3_extended_errcode(s->db);
+    return err_set(err, ERR_DATABASE, "%s: %s: %s; %s", s->path, what, sqlite3_errmsg(s->db), advice(code));
+}
+
+sqlite3_stmt *store_prepare(struct store *s, const char *sql, struct err *err)
+{
+    sqlite3_stmt *stmt = NULL;
+    if (sqlite3_prepare_v2(s->db, sql, -1, &stmt, NULL) != SQLITE_OK)
+        store_fail(s, err, "reading its tables");
+    return stmt;
+}
+
+bool store_exec(struct store *s, const char *sql, struct err *err)
+{
+    if (sqlite3_exec(s->db, sql, NULL, NULL, NULL) != SQLITE_OK)
+        return store_fail(s, err, "writing to it");
+    return true;
+}
+
+bool store_run(struct store *s, sqlite3_stmt *stmt, const char *what, struct err *err)
+{
+    bool ok = sqlite3_step(stmt) == SQLITE_DONE;
+    if (!ok)
+        store_fail(s, err, what);
+    sqlite3_finalize(stmt);
+    return ok;
+}
+
+bool store_begin(struct store *s, struct err *err)
+{
+    store_assert_owner(s);
+    if (sqlite3_exec(s->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK)
+        return store_fail(s, err, "beginning to write");
+    return true;
+}
+
+bool store_end(struct store *s, bool ok, struct err *err)
+{
+    if (ok && sqlite3_exec(s->db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK)
+        ok = store_fail(s, err, "saving");
+    if (!ok && !sqlite3_get_autocommit(s->db))
+        sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+    return ok;
+}
+
+/* Makes the directories of path, 0700, as far as they are missing. */
+static bool make_directories(const char *path, struct err *err)
+{
+    char *copy = mem_strdup(path);
+    bool ok = true;
+    for (char *slash = strchr(copy + 1, '/'); slash && ok; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        if (mkdir(copy, 0700) != 0 && errno != EEXIST)
+            ok = err_set(err, ERR_DATABASE,
+                         "%s: the directory cannot be made: %s; use --data-dir to choose another", copy,
+                         strerror(errno));
+        *slash = '/';
+    }
+    mem_free(copy);
+    return ok;
+}
+
+/* SQLite would create the file with the umask's rights: it is made here first, for its owner alone. Only a
+ * new file is opened by hand, before any connection exists (closing a descriptor would drop SQLite's own
+ * locks). */
+static bool make_file(const char *path, struct err *err)
+{
+    struct stat st;
+    if (stat(path, &st) == 0) {
+        if (!S_ISREG(st.st_mode))
+            return err_set(err, ERR_DATABASE, "%s: not a regular file; move it away or use --data-dir", path);
+        if (st.st_uid != geteuid())
+            return err_set(err, ERR_DATABASE, "%s: belongs to another user (uid %u); use --data-dir", path,
+                           (unsigned)st.st_uid);
+        return true;
+    }
+    if (!make_directories(path, err))
+        return false;
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0 && errno != EEXIST)
+        return err_set(err, ERR_DATABASE, "%s: cannot be created: %s; use --data-dir to choose another place",
+                       path, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return true;
+}
+
+static bool set_up(struct store *s, bool writable, struct err *err)
+{
+    sqlite3_extended_result_codes(s->db, 1);
+    sqlite3_busy_timeout(s->db, BUSY_TIMEOUT_MS);
+    sqlite3_limit(s->db, SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES);
+    sqlite3_limit(s->db, SQLITE_LIMIT_ATTACHED, 0);
+    sqlite3_db_config(s->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    sqlite3_db_config(s->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+    static const char for_all[] = "PRAGMA foreign_keys=ON; PRAGMA cell_size_check=ON; PRAGMA mmap_size=0;"
+                                  "PRAGMA temp_store=MEMORY; PRAGMA cache_size=-8000;";
+    /* page_size and auto_vacuum count only before the first table exists. */
+    static const char for_writers[] =
+        "PRAGMA page_size=4096; PRAGMA auto_vacuum=INCREMENTAL;"
+        "PRAGMA journal_mode=TRUNCATE; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON;";
+    if (!store_exec(s, for_all, err))
+        return false;
+    if (writable && !store_exec(s, for_writers, err))
+        return false;
+    return schema_prepare(s, writable, err);
+}
+
+struct store *store_open(const char *path, enum store_mode mode, struct err *err)
+{
+    bool writable = mode == STORE_READ_WRITE;
+    if (writable && !make_file(path, err))
+        return NULL;
+    struct store *s = mem_need(sizeof *s);
+    s->path = mem_strdup(path);
+    s->owner = pthread_self();
+    int flags = SQLITE_OPEN_NOMUTEX | (writable ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY);
+    bool ok = sqlite3_open_v2(path, &s->db, flags, NULL) == SQLITE_OK;
+    if (!ok)
+        store_fail(s, err, "opening it");
+    /* SQLite silently falls back to reading when the file may not be written: say so now, not at the first
+     * turn. */
+    if (ok && writable && sqlite3_db_readonly(s->db, "main") == 1)
+        ok = err_set(err, ERR_DATABASE,
+                     "%s: may be read but not written; check its permissions or use --data-dir", path);
+    if (ok && set_up(s, writable, err))
+        return s;
+    store_close(s);
+    return NULL;
+}
+
+void store_close(struct store *s)
+{
+    if (!s)
+        return;
+    store_assert_owner(s);
+    sqlite3_close(s->db);
+    mem_free(s->path);
+    mem_free(s);
+}

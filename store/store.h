@@ -88,7 +88,7 @@ bool store_set_head(struct store *s, const unsigned char uid[CHAT_UID_BYTES], in
 bool store_rename(struct store *s, int64_t id, const char *title, struct err *err);
 bool store_set_model(struct store *s, const unsigned char uid[CHAT_UID_BYTES],
                      const struct store_model *model, struct err *err);
-/* Gone for good: rows zeroed (secure_delete), full-text index optimised, pages given back. */
+/* Gone for good: rows zeroed (secure_delete), pages given back to the system. */
 bool store_delete(struct store *s, int64_t id, bool *found, struct err *err);
 
 /* The unsent text of a chat's editor; "" removes it. NULL uid: the draft of no chat yet. */

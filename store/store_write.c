@@ -1,0 +1,244 @@
+/* store_write.c: what changes chat.db. Each function is one transaction. */
+#include <string.h>
+#include <time.h>
+
+#include "store/store.h"
+#include "store/store_internal.h"
+
+static int64_t now_ms(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_REALTIME, &ts);
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static void bind_text(sqlite3_stmt *stmt, int column, const char *text, size_t n)
+{
+    if (text)
+        sqlite3_bind_text64(stmt, column, text, n, SQLITE_STATIC, SQLITE_UTF8);
+}
+
+static void bind_string(sqlite3_stmt *stmt, int column, const char *text)
+{
+    bind_text(stmt, column, text, text ? strlen(text) : 0);
+}
+
+/* The row id of a model, made when it is new; name and path follow the newest use. 0 without a model. */
+static bool put_model(struct store *s, const struct store_model *model, int64_t *id, struct err *err)
+{
+    *id = 0;
+    if (!model)
+        return true;
+    sqlite3_stmt *stmt =
+        store_prepare(s,
+                      "INSERT INTO model(fp,name,path) VALUES(?1,?2,?3) ON CONFLICT(fp) DO UPDATE "
+                      "SET name=?2, path=?3 RETURNING id",
+                      err);
+    if (!stmt)
+        return false;
+    sqlite3_bind_blob(stmt, 1, model->fingerprint, sizeof model->fingerprint, SQLITE_STATIC);
+    bind_string(stmt, 2, model->name ? model->name : "");
+    bind_string(stmt, 3, model->path ? model->path : "");
+    bool ok = sqlite3_step(stmt) == SQLITE_ROW;
+    if (ok)
+        *id = sqlite3_column_int64(stmt, 0);
+    else
+        store_fail(s, err, "saving the model's name");
+    sqlite3_finalize(stmt);
+    return ok;
+}
+
+static bool insert_conv(struct store *s, const struct chat *chat, int64_t model, struct err *err)
+{
+    sqlite3_stmt *stmt = store_prepare(s,
+                                       "INSERT INTO conv(uid,name,title,model,created,updated)"
+                                       " VALUES(?1,?2,?3,nullif(?4,0),?5,?5)",
+                                       err);
+    if (!stmt)
+        return false;
+    sqlite3_bind_blob(stmt, 1, chat->uid, CHAT_UID_BYTES, SQLITE_STATIC);
+    bind_string(stmt, 2, chat->name);
+    bind_string(stmt, 3, chat->title);
+    sqlite3_bind_int64(stmt, 4, model);
+    sqlite3_bind_int64(stmt, 5, now_ms());
+    return store_run(s, stmt, "creating a chat", err);
+}
+
+bool store_create(struct store *s, const struct chat *chat, const struct store_model *model, int64_t *id,
+                  struct err *err)
+{
+    int64_t model_id;
+    if (!store_begin(s, err))
+        return false;
+    bool ok = put_model(s, model, &model_id, err) && insert_conv(s, chat, model_id, err);
+    if (ok)
+        *id = sqlite3_last_insert_rowid(s->db);
+    return store_end(s, ok, err);
+}
+
+static bool put_msg(struct store *s, int64_t conv, const struct msg_row *row, struct err *err)
+{
+    sqlite3_stmt *stmt = store_prepare(
+        s,
+        "INSERT INTO msg(id,conv,parent,role,status,text,think,params,stats,created)"
+        " VALUES(?1,?2,nullif(?3,0),?4,?5,?6,?7,?8,?9,?10)"
+        " ON CONFLICT(id) DO UPDATE SET status=?5,text=?6,think=?7,params=?8,stats=?9 WHERE conv=?2",
+        err);
+    if (!stmt)
+        return false;
+    sqlite3_bind_int64(stmt, 1, row->id);
+    sqlite3_bind_int64(stmt, 2, conv);
+    sqlite3_bind_int64(stmt, 3, row->parent_id);
+    sqlite3_bind_int(stmt, 4, (int)row->role);
+    sqlite3_bind_int(stmt, 5, (int)row->status);
+    bind_text(stmt, 6, row->text ? row->text : "", row->n_text);
+    bind_text(stmt, 7, row->n_think ? row->think : NULL, row->n_think);
+    bind_string(stmt, 8, row->params);
+    bind_string(stmt, 9, row->stats);
+    sqlite3_bind_int64(stmt, 10, row->created_ms);
+    return store_run(s, stmt, "saving a message", err);
+}
+
+static bool put_tokens(struct store *s, const struct msg_row *row, struct err *err)
+{
+    if (row->n_tokens == 0)
+        return true;
+    sqlite3_stmt *stmt = store_prepare(
+        s, "INSERT INTO seg(msg,form,tok) VALUES(?1,0,?2) ON CONFLICT(msg,form) DO UPDATE SET tok=?2", err);
+    if (!stmt)
+        return false;
+    sqlite3_bind_int64(stmt, 1, row->id);
+    sqlite3_bind_blob64(stmt, 2, row->tokens, row->n_tokens * sizeof *row->tokens, SQLITE_STATIC);
+    return store_run(s, stmt, "saving token ids", err);
+}
+
+/* The row id of a chat; a chat deleted by another program in the meantime is an error. */
+static bool find_conv(struct store *s, const unsigned char *uid, int64_t *conv, struct err *err)
+{
+    sqlite3_stmt *stmt = store_prepare(s, "SELECT id FROM conv WHERE uid=?1", err);
+    if (!stmt)
+        return false;
+    sqlite3_bind_blob(stmt, 1, uid, CHAT_UID_BYTES, SQLITE_STATIC);
+    int rc = sqlite3_step(stmt);
+    if (rc == SQLITE_ROW)
+        *conv = sqlite3_column_int64(stmt, 0);
+    else if (rc == SQLITE_DONE)
+        err_set(err, ERR_DATABASE, "%s: the chat is not there any more (deleted by another program?)",
+                s->path);
+    else
+        store_fail(s, err, "looking a chat up");
+    sqlite3_finalize(stmt);
+    return rc == SQLITE_ROW;
+}
+
+/* head_id 0 leaves the head alone. */
+static bool touch_conv(struct store *s, int64_t conv, int64_t head_id, struct err *err)
+{
+    sqlite3_stmt *stmt = store_prepare(
+        s, "UPDATE conv SET updated=max(updated+1,?2), head=ifnull(nullif(?3,0),head) WHERE id=?1", err);
+    if (!stmt)
+        return false;
+    sqlite3_bind_int64(stmt, 1, conv);
+    sqlite3_bind_int64(stmt, 2, now_ms());
+    sqlite3_bind_int64(stmt, 3, head_id);
+    return store_run(s, stmt, "saving a chat's place", err);
+}
+
+bool store_put_msgs(struct store *s, const unsigned char uid[CHAT_UID_BYTES], const struct msg_row *rows,
+                    size_t n_rows, int64_t head_id, struct err *err)
+{
+    int64_t conv;
+    if (!store_begin(s, err))
+        return false;
+    bool ok = find_conv(s, uid, &conv, err);
+    for (size_t i = 0; i < n_rows && ok; i++)
+        ok = put_msg(s, conv, &rows[i], err) && put_tokens(s, &rows[i], err);
+    ok = ok && touch_conv(s, conv, head_id, err);
+    return store_end(s, ok, err);
+}
+
+bool store_set_head(struct store *s, const unsigned char uid[CHAT_UID_BYTES], int64_t head_id,
+                    struct err *err)
+{
+    return store_put_msgs(s, uid, NULL, 0, head_id, err);
+}
+
+bool store_rename(struct store *s, int64_t id, const char *title, struct err *err)
+{
+    if (!store_begin(s, err))
+        return false;
+    sqlite3_stmt *stmt = store_prepare(s, "UPDATE conv SET title=?2 WHERE id=?1", err);
+    bool ok = stmt != NULL;
+    if (ok) {
+        sqlite3_bind_int64(stmt, 1, id);
+        bind_string(stmt, 2, title);
+        ok = store_run(s, stmt, "renaming a chat", err);
+    }
+    return store_end(s, ok, err);
+}
+
+bool store_set_model(struct store *s, const unsigned char uid[CHAT_UID_BYTES],
+                     const struct store_model *model, struct err *err)
+{
+    int64_t model_id;
+    if (!store_begin(s, err))
+        return false;
+    sqlite3_stmt *stmt = NULL;
+    bool ok = put_model(s, model, &model_id, err) &&
+              (stmt = store_prepare(s, "UPDATE conv SET model=?2 WHERE uid=?1", err)) != NULL;
+    if (ok) {
+        sqlite3_bind_blob(stmt, 1, uid, CHAT_UID_BYTES, SQLITE_STATIC);
+        sqlite3_bind_int64(stmt, 2, model_id);
+        ok = store_run(s, stmt, "saving the model's name", err);
+    }
+    return store_end(s, ok, err);
+}
+
+bool store_delete(struct store *s, int64_t id, bool *found, struct err *err)
+{
+    *found = false;
+    if (!store_begin(s, err))
+        return false;
+    sqlite3_stmt *draft = store_prepare(s, "DELETE FROM draft WHERE conv=?1", err);
+    sqlite3_stmt *conv = draft ? store_prepare(s, "DELETE FROM conv WHERE id=?1", err) : NULL;
+    bool ok = conv != NULL;
+    if (ok) {
+        sqlite3_bind_int64(draft, 1, id);
+        sqlite3_bind_int64(conv, 1, id);
+        ok = store_run(s, draft, "deleting a draft", err);
+        draft = NULL;
+    }
+    sqlite3_finalize(draft);
+    if (ok) {
+        ok = store_run(s, conv, "deleting a chat", err);
+        *found = ok && sqlite3_changes(s->db) > 0;
+    } else {
+        sqlite3_finalize(conv);
+    }
+    if (!store_end(s, ok, err))
+        return false;
+    return store_exec(s, "PRAGMA incremental_vacuum", err);
+}
+
+bool store_put_draft(struct store *s, const unsigned char uid[CHAT_UID_BYTES], const char *text,
+                     size_t cursor, struct err *err)
+{
+    if (!store_begin(s, err))
+        return false;
+    int64_t conv = 0;
+    bool remove = text[0] == '\0';
+    const char *sql = remove ? "DELETE FROM draft WHERE conv=?1"
+                             : "INSERT INTO draft(conv,text,cursor) VALUES(?1,?2,?3)"
+                               " ON CONFLICT(conv) DO UPDATE SET text=?2, cursor=?3";
+    sqlite3_stmt *stmt = NULL;
+    bool ok = (!uid || find_conv(s, uid, &conv, err)) && (stmt = store_prepare(s, sql, err)) != NULL;
+    if (ok) {
+        sqlite3_bind_int64(stmt, 1, conv);
+        if (!remove) {
+            bind_string(stmt, 2, text);
+            sqlite3_bind_int64(stmt, 3, (int64_t)cursor);
+        }
+        ok = store_run(s, stmt, "saving the draft", err);
+    }
+    return store_end(s, ok, err);
+}
