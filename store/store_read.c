@@ -147,7 +147,8 @@ static void read_msg(sqlite3_stmt *stmt, struct chat *chat)
     int role = sqlite3_column_int(stmt, 2);
     if (role < CHAT_SYSTEM || role > CHAT_ASSISTANT)
         role = CHAT_USER;
-    struct chat_msg *msg = &chat->msgs[chat_add(chat, parent, (enum chat_role)role, NULL, 0)];
+    int at = chat_add(chat, parent, (enum chat_role)role, NULL, 0);
+    struct chat_msg *msg = &chat->msgs[at];
     msg->id = sqlite3_column_int64(stmt, 0);
     msg->status = status_of(sqlite3_column_int(stmt, 3));
     column_text(stmt, 4, &msg->text);
