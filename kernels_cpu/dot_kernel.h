@@ -1,0 +1,43 @@
+/* dot_kernel.h: one weight row times a few columns of activations: the only thing an instruction set
+ * implements.
+ *
+ * A kernel reads a row of a weight in its file layout (alignment 1), unpacks each block once and serves up to
+ * DOT_MAX_COLS columns with it. The order of additions depends on the row and the column alone, so a result
+ * has the same bits for any number of columns, rows or threads. The tables are constant; kernels are pure
+ * functions, any thread. A new instruction set is a new table. */
+#ifndef FERRUM_DOT_KERNEL_H
+#define FERRUM_DOT_KERNEL_H
+
+#include "engine/tensor.h"
+#include "kernels_cpu/act_quant.h"
+#include "kernels_cpu/cpu_features.h"
+
+#define DOT_MAX_COLS 16
+
+/* Columns of one product; column c is k values (blocks, sums) further. Only the fields of the format are set.
+ */
+struct dot_cols {
+    size_t n, k;         /* 1 <= n <= DOT_MAX_COLS */
+    const float *x;      /* ACT_F32: [n, k] */
+    const int8_t *q;     /* ACT_Q32, ACT_Q256: [n, k] */
+    const float *d;      /* ACT_Q32: [n, k / 32], ACT_Q256: [n, k / 256] */
+    const float *s;      /* ACT_Q32: [n, k / 32] */
+    const int16_t *sums; /* ACT_Q256: [n, k / 16] */
+};
+
+/* out[c] = the row w times column c, for c in 0 .. a->n. */
+typedef void dot_fn(const uint8_t *w, const struct dot_cols *a, float *out);
+
+struct dot_set {
+    act_quant_32_fn *quant_32;
+    act_quant_256_fn *quant_256;
+    dot_fn *dot[DTYPE_N];
+};
+
+/* The kernels of an instruction set, which the machine must have. */
+const struct dot_set *dot_set_get(enum cpu_isa isa);
+
+/* What a type's kernels want to read. */
+enum act_format dot_act_format(enum dtype type);
+
+#endif

@@ -1,0 +1,34 @@
+/* The kernel tables, one per instruction set. */
+#include "kernels_cpu/dot_kernel.h"
+
+#include "kernels_cpu/dot_scalar.h"
+
+#define DOT_TABLE(isa)                                                                                       \
+    {                                                                                                        \
+        [DTYPE_F32] = dot_##isa##_f32, [DTYPE_F16] = dot_##isa##_f16, [DTYPE_BF16] = dot_##isa##_bf16,       \
+        [DTYPE_Q4_0] = dot_##isa##_q4_0, [DTYPE_Q4_1] = dot_##isa##_q4_1, [DTYPE_Q5_0] = dot_##isa##_q5_0,   \
+        [DTYPE_Q5_1] = dot_##isa##_q5_1, [DTYPE_Q8_0] = dot_##isa##_q8_0, [DTYPE_Q2_K] = dot_##isa##_q2_k,   \
+        [DTYPE_Q3_K] = dot_##isa##_q3_k, [DTYPE_Q4_K] = dot_##isa##_q4_k, [DTYPE_Q5_K] = dot_##isa##_q5_k,   \
+        [DTYPE_Q6_K] = dot_##isa##_q6_k, [DTYPE_IQ4_NL] = dot_##isa##_iq4_nl,                                \
+        [DTYPE_IQ4_XS] = dot_##isa##_iq4_xs,                                                                 \
+    }
+
+static const struct dot_set scalar_set = {act_quant_32_scalar, act_quant_256_scalar, DOT_TABLE(scalar)};
+
+const struct dot_set *dot_set_get(enum cpu_isa isa)
+{
+    (void)isa;
+    return &scalar_set;
+}
+
+enum act_format dot_act_format(enum dtype type)
+{
+    switch (dtype_info(type)->block_weights) {
+    case 32:
+        return ACT_Q32;
+    case 256:
+        return ACT_Q256;
+    default:
+        return ACT_F32;
+    }
+}

@@ -1,0 +1,27 @@
+/* gemm.h: out[m, n] (= or +=) a[m, k] * w^T (+ bias) for every weight type, and embedding rows.
+ *
+ * Int8 activations for quantised weights (act_quant.h), f32 arithmetic for f32, f16 and bf16 weights. A row
+ * of out has the same bits for every m and every number of threads. Scratch is reserved once, in
+ * gemm_ctx_new, and taken from the system only as far as it is touched; a product never allocates. Thread
+ * rule: one caller at a time per context (it owns the scratch and runs the pool). The context does not own
+ * the pool. Shapes are the caller's duty (backend.h checks them); here they are asserted. */
+#ifndef FERRUM_GEMM_H
+#define FERRUM_GEMM_H
+
+#include "kernels_cpu/cpu_features.h"
+#include "kernels_cpu/pool.h"
+#include "kernels_cpu/weight.h"
+
+struct gemm_ctx;
+
+/* isa must be one the machine has. */
+struct gemm_ctx *gemm_ctx_new(struct pool *pool, enum cpu_isa isa, struct err *err);
+void gemm_ctx_free(struct gemm_ctx *g);
+
+/* a [m, k], out [m, n]; out must not overlap a. */
+void cpu_gemm(struct gemm_ctx *g, const struct bweight *w, const float *a, size_t m, float *out, bool add);
+
+/* out[i, k] = row ids[i] of the table, biases left out; 0 <= ids[i] < table->n. */
+void cpu_embed(struct gemm_ctx *g, const struct bweight *table, const int32_t *ids, size_t n, float *out);
+
+#endif
