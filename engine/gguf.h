@@ -38,14 +38,18 @@ struct gguf_kv {
     enum gguf_type item_type;
     uint64_t n_items;
     const unsigned char *data; /* unaligned */
+    size_t *string_offsets;    /* arrays of strings: where each begins, from data; else NULL */
 };
 
 /* path may name any part of a split model (NAME-0000i-of-0000N.gguf); all parts are opened.
- * want_tensors false: only the key/value part is read (vocabularies, `tokenize`): tensors may then be absent. */
+ * want_tensors false: only the key/value part is read (vocabularies, `tokenize`): tensors may then be absent, and of
+ * a split model only the first part, which has the keys, is opened. */
 struct gguf *gguf_open(const char *path, bool want_tensors, struct err *err);
+/* The same from bytes of the caller, which must outlive it; name is for messages. No split models. For the tests. */
+struct gguf *gguf_open_memory(const void *bytes, size_t n, const char *name, bool want_tensors, struct err *err);
 void gguf_close(struct gguf *g);
 
-const char *gguf_path(const struct gguf *g);
+const char *gguf_path(const struct gguf *g); /* of the first part; as named at open, not made printable */
 uint32_t gguf_version(const struct gguf *g);
 int gguf_n_parts(const struct gguf *g);
 uint64_t gguf_file_bytes(const struct gguf *g); /* all parts */
