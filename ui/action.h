@@ -38,4 +38,7 @@ const struct ui_action_info *ui_action_info(enum ui_action action);
 /* Looks a slash command up: "/reg" (unique prefix) or full name, without arguments. ACTION_NONE: unknown or ambiguous. */
 enum ui_action ui_action_of_command(const char *name, size_t n);
 
+/* The index-th (from 0) command that word[0..n) begins, complete with its slash; NULL after the last. */
+const char *ui_action_candidate(const char *word, size_t n, int index);
+
 #endif

@@ -1,0 +1,71 @@
+/* transcript.h: the conversation as rows of clean text, and which of them are seen.
+ *
+ * Every message of the path on screen is an item with its own cache of wrapped rows, made when somebody first
+ * looks at it. The place of the reader is (item, row of it), found again by the byte in the text after a
+ * change of width; so nothing above the window has to be wrapped to know what is in it, and the cost of a
+ * frame or a resize is that of the visible rows, however long the chat. While following, the place is
+ * computed from the end instead. An open message is cleaned and wrapped again only from its last line break
+ * on. Borrows the chat; copies nothing but clean text. Pure data, no terminal. Single thread. */
+#ifndef FERRUM_TRANSCRIPT_H
+#define FERRUM_TRANSCRIPT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "engine/base/chat.h"
+
+struct transcript;
+
+struct transcript_pos {
+    int item;
+    size_t row; /* inside the item */
+};
+
+enum transcript_kind {
+    ROW_BLANK,
+    ROW_LABEL, /* who speaks */
+    ROW_THINK, /* one line that stands for the reasoning */
+    ROW_TEXT,
+    ROW_MARK, /* how the message ended, when not well */
+    ROW_NOTE, /* not part of the chat */
+};
+
+struct transcript_row {
+    enum transcript_kind kind;
+    enum chat_role role;
+    enum chat_status status;
+    bool is_last_text; /* behind it the cursor of an open message stands */
+    const char *text;  /* clean, owned by the transcript until its next change */
+    size_t n_text;
+    size_t n_columns;
+};
+
+struct transcript *transcript_new(void);
+void transcript_free(struct transcript *t);
+
+/* NULL: no chat. Always starts at the end, following. */
+void transcript_set_chat(struct transcript *t, const struct chat *chat);
+/* Message msg changed; -1: the path may have changed too. */
+void transcript_changed(struct transcript *t, int msg);
+void transcript_add_note(struct transcript *t, const char *text);
+/* Who answers: the label of the assistant. */
+void transcript_set_model(struct transcript *t, const char *name);
+
+/* The size of the window, columns being the measure of the text. */
+void transcript_resize(struct transcript *t, size_t columns, size_t height);
+
+/* Rows towards the end (positive) or the beginning. Reaching the end makes it follow again. */
+void transcript_scroll(struct transcript *t, long rows);
+void transcript_follow(struct transcript *t);
+bool transcript_is_following(const struct transcript *t);
+/* Rows that came since the reader left the end; 0 while following. */
+size_t transcript_n_new(struct transcript *t);
+/* Whether rows lie below the window. */
+bool transcript_has_more(struct transcript *t);
+
+/* The rows of the window: the first one, then next until false. */
+struct transcript_pos transcript_top(struct transcript *t);
+bool transcript_row_at(struct transcript *t, struct transcript_pos pos, struct transcript_row *row);
+bool transcript_next(struct transcript *t, struct transcript_pos *pos);
+
+#endif
