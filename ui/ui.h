@@ -1,11 +1,11 @@
 /* ui.h: the full-screen terminal: editor, transcript, status line, overlays.
  *
- * Purpose: turns terminal input into ui_events for app, and draws the state app hands over as a pure function of it.
- * Knows chats and numbers, never the engine or the store. Owns the terminal from ui_open to ui_close (raw mode, alternate
- * screen, signals SIGWINCH/SIGTSTP/crash handlers) and gives it back in every case, crashes included.
- * Thread rule: one thread (app's main). ui_restore_terminal is async-signal-safe and may be called from any.
- * Drawing: nothing is drawn unless something changed; an idle screen causes no wake-ups. Text is sanitised here, on the
- * only path to the screen. */
+ * Purpose: turns terminal input into ui_events for app, and draws the state app hands over as a pure function
+ * of it. Knows chats and numbers, never the engine or the store. Owns the terminal from ui_open to ui_close
+ * (raw mode, alternate screen, signals SIGWINCH/SIGTSTP/crash handlers) and gives it back in every case,
+ * crashes included. Thread rule: one thread (app's main). ui_restore_terminal is async-signal-safe and may be
+ * called from any. Drawing: nothing is drawn unless something changed; an idle screen causes no wake-ups.
+ * Text is sanitised here, on the only path to the screen. */
 #ifndef FERRUM_UI_H
 #define FERRUM_UI_H
 
@@ -22,10 +22,14 @@ struct ui;
 
 struct ui_options {
     const char *history_path; /* input history (JSON lines), NULL: none is kept */
+    const char *term;         /* TERM; NULL: ncurses looks itself */
+    bool no_color;            /* NO_COLOR is set and not empty */
+    int escape_ms;            /* ESCDELAY; 0: the default (150 fits ssh) */
 };
 
-/* True when a full screen is possible: stdin and stdout are terminals and TERM is set and not "dumb". */
-bool ui_is_possible(void);
+/* True when a full screen is possible: stdin and stdout are terminals and term (TERM's value, or NULL) is set
+ * and not "dumb". */
+bool ui_is_possible(const char *term);
 
 struct ui *ui_open(const struct ui_options *options, struct err *err);
 /* Gives the terminal back, then writes last_words (may be NULL; sanitised) to the normal screen. */
@@ -35,12 +39,15 @@ void ui_restore_terminal(void);
 /* ---- input ---- */
 
 enum ui_event_type {
-    UI_SEND,    /* text: a message (pastes expanded), owned by ui until the next call */
-    UI_ACTION,  /* action; text: the argument of a slash command or "" */
-    UI_PICKED,  /* index: a row of the list overlay */
-    UI_DELETE,  /* index: the user asked (and confirmed) to delete that row */
-    UI_DRAFT,   /* the editor rested for a second after a change: text, cursor (bytes) */
-    UI_HANGUP,  /* the terminal is gone */
+    UI_SEND,   /* text: a message (pastes expanded), owned by ui until the next call */
+    UI_ACTION, /* action; text: the argument of a slash command or "". Only STOP, QUIT, NEW, SESSIONS and
+                  REGEN come: ui does the others itself, and makes STOP or QUIT out of Esc, Ctrl-C and Ctrl-D
+                */
+    UI_PICKED, /* index: a row of the list overlay, which is closed */
+    UI_DELETE, /* index: the user asked (and confirmed) to delete that row; call ui_show_list with what is
+                  left (the list stays open at its place), or ui_notice */
+    UI_DRAFT,  /* the editor rested for a second after a change: text, cursor (bytes) */
+    UI_HANGUP, /* the terminal is gone */
 };
 struct ui_event {
     enum ui_event_type type;
@@ -57,7 +64,8 @@ int ui_timeout_ms(struct ui *ui);
 void ui_read_input(struct ui *ui);
 bool ui_next_event(struct ui *ui, struct ui_event *event);
 
-/* A message the engine refused, or a draft: put it into the editor (replacing what is there only if it is empty). */
+/* A message the engine refused, or a draft: put it into the editor (replacing what is there only if it is
+ * empty). */
 void ui_set_editor(struct ui *ui, const char *text, size_t n, size_t cursor);
 /* The text in the editor now (for the draft at exit); owned by ui until the next call. */
 const char *ui_editor_text(struct ui *ui, size_t *cursor);
@@ -69,9 +77,9 @@ enum ui_phase { UI_LOADING, UI_IDLE, UI_PREFILL, UI_GENERATING, UI_FAILED };
 /* Copied by ui_set_status. Texts are sanitised by ui. */
 struct ui_status {
     enum ui_phase phase;
-    char model[96];    /* "qwen3-0.6b q4_k_m" */
-    char backend[48];  /* "cpu x2 avx2" */
-    uint64_t done, total; /* loading: bytes; prefill: tokens */
+    char model[96];             /* "qwen3-0.6b q4_k_m" */
+    char backend[48];           /* "cpu x2 avx2" */
+    uint64_t done, total;       /* loading: bytes; prefill: tokens */
     uint32_t ctx_used, ctx_max; /* tokens; max 0: not known yet */
     double tokens_per_s;        /* last second while generating, mean of the turn afterwards; 0: none yet */
     bool queued;                /* a message waits for the model to load */
@@ -85,7 +93,8 @@ void ui_chat_changed(struct ui *ui, int msg);
 
 /* One line above the editor until the next key press or replaced: info or error. */
 void ui_notice(struct ui *ui, bool is_error, const char *text);
-/* A block of text in the transcript that is not part of the chat (receipts, warnings), after the last message. */
+/* A block of text in the transcript that is not part of the chat (receipts, warnings), after the last
+ * message. */
 void ui_note(struct ui *ui, const char *text);
 
 /* Overlays: a list to pick from (rows copied), or help (made from action.h). Esc closes. */
