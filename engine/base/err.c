@@ -26,8 +26,10 @@ bool err_prefix(struct err *err, const char *format, ...)
     va_start(args, format);
     int n = vsnprintf(err->text, sizeof err->text, format, args);
     va_end(args);
-    if (n >= 0 && (size_t)n < sizeof err->text)
-        snprintf(err->text + n, sizeof err->text - (size_t)n, ": %s", old);
+    /* Cut at the end, as everywhere in this struct. */
+    size_t at = n < 0 ? 0 : (size_t)n < sizeof err->text - 3 ? (size_t)n : sizeof err->text - 3;
+    memcpy(err->text + at, ": ", 3);
+    strncat(err->text, old, sizeof err->text - at - 3);
     return false;
 }
 

@@ -1,0 +1,172 @@
+/* test_chat_db.c: the chat-db thread: order, answers, merging, and patience while the database is locked. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <poll.h>
+#include <sqlite3.h>
+#include <string.h>
+
+#include "engine/base/mem.h"
+#include "store/chat_db.h"
+#include "tests/store/temp_dir.h"
+
+#define PATIENCE_MS 30000
+
+static struct chat_db *open_ok(const char *path)
+{
+    struct err err = {0};
+    struct chat_db *db = chat_db_open(path, &err);
+    if (!db)
+        fail_msg("%s", err.text);
+    return db;
+}
+
+static void wait_event(struct chat_db *db, enum chat_db_event_type type, struct chat_db_event *event)
+{
+    for (;;) {
+        if (chat_db_next_event(db, event)) {
+            if (event->type == type)
+                return;
+            chat_db_event_fini(event);
+            continue;
+        }
+        struct pollfd p = {.fd = chat_db_event_fd(db), .events = POLLIN};
+        assert_int_equal(poll(&p, 1, PATIENCE_MS), 1);
+    }
+}
+
+static struct chat *two_messages(void)
+{
+    struct chat *chat = chat_new();
+    int user = chat_add(chat, -1, CHAT_USER, "question", 8);
+    chat_add(chat, user, CHAT_ASSISTANT, "ans", 3);
+    return chat;
+}
+
+static void chat_db__put__is_there_after_close(void **state)
+{
+    const char *path = temp_path(state, "chat.db");
+    struct chat_db *db = open_ok(path);
+    struct chat *chat = two_messages();
+    chat_db_create(db, chat, NULL);
+    chat_db_put(db, chat, 0);
+    for (int i = 0; i < 50; i++) {
+        buf_puts(&chat->msgs[1].text, " more");
+        chat_db_put_one(db, chat, 1);
+    }
+    struct err err = {0};
+    assert_true(chat_db_close(db, PATIENCE_MS, &err));
+    db = open_ok(path);
+    struct chat_key key = {.kind = CHAT_LATEST};
+    chat_db_load(db, &key);
+    struct chat_db_event event;
+    wait_event(db, CHAT_DB_LOADED, &event);
+    assert_non_null(event.chat);
+    assert_string_equal(buf_text(&event.chat->msgs[1].text), buf_text(&chat->msgs[1].text));
+    chat_db_event_fini(&event);
+    chat_free(chat);
+    assert_true(chat_db_close(db, PATIENCE_MS, &err));
+}
+
+static void chat_db__questions__are_answered_in_order(void **state)
+{
+    struct chat_db *db = open_ok(temp_path(state, "chat.db"));
+    struct chat *chat = two_messages();
+    struct chat_db_event event;
+    chat_db_create(db, chat, NULL);
+    wait_event(db, CHAT_DB_CREATED, &event);
+    assert_memory_equal(event.uid, chat->uid, CHAT_UID_BYTES);
+    int64_t id = event.id;
+    assert_true(id > 0);
+    chat_db_rename(db, id, "new title");
+    chat_db_list(db);
+    wait_event(db, CHAT_DB_LIST, &event);
+    assert_int_equal(event.list.n, 1);
+    assert_string_equal(event.list.items[0].title, "new title");
+    chat_db_event_fini(&event);
+    chat_db_put_draft(db, NULL, "draft", 5);
+    chat_db_load(db, NULL);
+    wait_event(db, CHAT_DB_LOADED, &event);
+    assert_null(event.chat);
+    assert_string_equal(event.draft, "draft");
+    chat_db_event_fini(&event);
+    chat_db_delete(db, id);
+    wait_event(db, CHAT_DB_DELETED, &event);
+    assert_true(event.found);
+    struct chat_key key = {.kind = CHAT_BY_ID, .id = id};
+    chat_db_load(db, &key);
+    wait_event(db, CHAT_DB_LOADED, &event);
+    assert_null(event.chat);
+    chat_db_event_fini(&event);
+    chat_free(chat);
+    assert_true(chat_db_close(db, PATIENCE_MS, NULL));
+}
+
+/* The caller goes on at once; trouble is told once, and so is the recovery, and nothing is lost in between.
+ */
+static void chat_db__locked__keeps_the_text_and_recovers(void **state)
+{
+    const char *path = temp_path(state, "chat.db");
+    struct chat_db *db = open_ok(path);
+    struct chat *chat = two_messages();
+    chat_db_create(db, chat, NULL);
+    assert_true(chat_db_flush(db, PATIENCE_MS, NULL));
+    sqlite3 *other;
+    assert_int_equal(sqlite3_open(path, &other), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(other, "BEGIN EXCLUSIVE", NULL, NULL, NULL), SQLITE_OK);
+    chat_db_put(db, chat, 0);
+    struct err err = {0};
+    assert_false(chat_db_flush(db, 10, &err));
+    struct chat_db_event event;
+    wait_event(db, CHAT_DB_TROUBLE, &event);
+    assert_non_null(strstr(event.error.text, "another program holds it"));
+    sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL);
+    sqlite3_close(other);
+    wait_event(db, CHAT_DB_RECOVERED, &event);
+    struct chat_key key = {.kind = CHAT_BY_UID, .uid = chat->uid};
+    chat_db_load(db, &key);
+    wait_event(db, CHAT_DB_LOADED, &event);
+    assert_int_equal(event.chat->n_msgs, 2);
+    chat_db_event_fini(&event);
+    chat_free(chat);
+    assert_true(chat_db_close(db, PATIENCE_MS, NULL));
+}
+
+static void chat_db__close__says_what_it_could_not_save(void **state)
+{
+    const char *path = temp_path(state, "chat.db");
+    struct chat_db *db = open_ok(path);
+    struct chat *chat = two_messages();
+    sqlite3 *other;
+    assert_int_equal(sqlite3_open(path, &other), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(other, "BEGIN EXCLUSIVE", NULL, NULL, NULL), SQLITE_OK);
+    chat_db_create(db, chat, NULL);
+    struct err err = {0};
+    assert_false(chat_db_close(db, 0, &err));
+    assert_int_equal(err.code, ERR_DATABASE);
+    sqlite3_close(other);
+    chat_free(chat);
+}
+
+static void chat_db__open__tells_of_a_bad_place(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    assert_null(chat_db_open("/dev/null/chat.db", &err));
+    assert_int_equal(err.code, ERR_DATABASE);
+    assert_non_null(strstr(err.text, "/dev/null"));
+}
+
+int main(void)
+{
+#define CASE(f) cmocka_unit_test_setup_teardown(f, temp_dir_setup, temp_dir_teardown)
+    const struct CMUnitTest tests[] = {
+        CASE(chat_db__put__is_there_after_close),           CASE(chat_db__questions__are_answered_in_order),
+        CASE(chat_db__locked__keeps_the_text_and_recovers), CASE(chat_db__close__says_what_it_could_not_save),
+        CASE(chat_db__open__tells_of_a_bad_place),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
