@@ -1,1 +1,339 @@
+/* backend.c owns the checks in front of every operation: shapes, types and bounds, once, in one place for all
+ * backends. What passes here is safe to compute; an operation itself only asserts. */
 #include "engine/backend.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "engine/base/mem.h"
+
+/* One operation being checked: where its errors go and what they begin with. */
+struct check {
+    struct backend *b;
+    const char *op;
+    struct err *err;
+};
+
+__attribute__((format(printf, 2, 3))) static bool fail(const struct check *c, const char *format, ...)
+{
+    char text[400];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    return err_set(c->err, ERR_RUNTIME, "%s: %s", c->op, text);
+}
+
+/* The answer of an operation: false is a device fault. */
+static bool done(const struct check *c, bool ok)
+{
+    return ok || fail(c, "the %s backend reports a fault of the device; start again, or use --backend cpu",
+                      c->b->ops->name);
+}
+
+/* Whether buf has room for rows x width elements. */
+static bool holds(const struct check *c, const char *what, const struct bbuf *buf, size_t rows, size_t width,
+                  size_t element_bytes)
+{
+    size_t bytes;
+    if (!buf)
+        return fail(c, "%s is missing", what);
+    if (!mem_mul(rows, width, &bytes) || !mem_mul(bytes, element_bytes, &bytes))
+        return fail(c, "%s of %zu rows of %zu is larger than memory", what, rows, width);
+    if (bytes > c->b->ops->buf_bytes(buf))
+        return fail(c, "%s holds %zu bytes, expected %zu rows of %zu, %zu bytes", what,
+                    c->b->ops->buf_bytes(buf), rows, width, bytes);
+    return true;
+}
+
+static bool holds_f32(const struct check *c, const char *what, const struct bbuf *buf, size_t rows,
+                      size_t width)
+{
+    return holds(c, what, buf, rows, width, sizeof(float));
+}
+
+/* Rows first .. first + n of buf. */
+static bool holds_rows(const struct check *c, const char *what, const struct bbuf *buf, size_t first,
+                       size_t n, size_t width)
+{
+    size_t rows;
+    if (!mem_add(first, n, &rows))
+        return fail(c, "%s starts at row %zu, past any memory", what, first);
+    return holds_f32(c, what, buf, rows, width);
+}
+
+static bool positive(const struct check *c, const char *what, size_t n)
+{
+    return n > 0 || fail(c, "%s is 0, expected at least 1", what);
+}
+
+static bool apart(const struct check *c, const char *what, const struct bbuf *out, const struct bbuf *in)
+{
+    return out != in || fail(c, "%s and the output are the same buffer, expected two", what);
+}
+
+void backend_close(struct backend *b)
+{
+    if (b->ops)
+        b->ops->close(b->ctx);
+    *b = (struct backend){0};
+}
+
+struct bbuf *backend_buf_new(struct backend *b, size_t n_bytes, struct err *err)
+{
+    return b->ops->buf_new(b->ctx, n_bytes, err);
+}
+
+void backend_buf_free(struct backend *b, struct bbuf *buf)
+{
+    if (buf)
+        b->ops->buf_free(b->ctx, buf);
+}
+
+static bool check_range(const struct check *c, const struct bbuf *buf, size_t offset, size_t n)
+{
+    if (!buf)
+        return fail(c, "the buffer is missing");
+    size_t has = c->b->ops->buf_bytes(buf);
+    if (offset > has || n > has - offset)
+        return fail(c, "bytes %zu and the %zu that follow lie outside a buffer of %zu", offset, n, has);
+    return true;
+}
+
+bool backend_buf_write(struct backend *b, struct bbuf *buf, size_t offset_bytes, const void *src,
+                       size_t n_bytes, struct err *err)
+{
+    struct check c = {b, "buf_write", err};
+    return check_range(&c, buf, offset_bytes, n_bytes) &&
+           done(&c, b->ops->buf_write(b->ctx, buf, offset_bytes, src, n_bytes));
+}
+
+bool backend_buf_read(struct backend *b, const struct bbuf *buf, size_t offset_bytes, void *dst,
+                      size_t n_bytes, struct err *err)
+{
+    struct check c = {b, "buf_read", err};
+    return check_range(&c, buf, offset_bytes, n_bytes) &&
+           done(&c, b->ops->buf_read(b->ctx, buf, offset_bytes, dst, n_bytes));
+}
+
+static bool is_matrix(const struct tensor *t)
+{
+    return t->n_dims >= 1 && t->n_dims <= 2 && t->dims[0] > 0 && t->dims[1] > 0;
+}
+
+static bool check_part(struct backend *b, const struct weight_part *part, size_t k, struct err *err)
+{
+    const struct tensor *w = part->weight, *bias = part->bias;
+    size_t row_bytes, bytes;
+    if (!b->ops->supports_weight(b->ctx, w->type))
+        return err_set(
+            err, ERR_MODEL,
+            "tensor %s: the %s backend has no kernels for %s; use another quantisation of the model", w->name,
+            b->ops->name, dtype_info(w->type)->name);
+    if (!is_matrix(w) || w->dims[0] != k)
+        return err_set(
+            err, ERR_MODEL,
+            "tensor %s: found %d dimensions with rows of %zu, expected 2 with rows of %zu; the file does not "
+            "fit its architecture",
+            w->name, w->n_dims, w->dims[0], k);
+    if (!dtype_row_bytes(w->type, k, &row_bytes) || !mem_mul(row_bytes, w->dims[1], &bytes) ||
+        bytes != w->n_bytes)
+        return err_set(err, ERR_MODEL,
+                       "tensor %s: found %zu bytes, which are not %zu rows of %zu in %s; the file is "
+                       "damaged",
+                       w->name, w->n_bytes, w->dims[1], k, dtype_info(w->type)->name);
+    if (bias && (bias->type != DTYPE_F32 || bias->dims[0] != w->dims[1] ||
+                 bias->n_bytes != w->dims[1] * sizeof(float)))
+        return err_set(err, ERR_MODEL,
+                       "tensor %s: found %zu elements of %s, expected %zu of f32, one per row of %s",
+                       bias->name, bias->dims[0], dtype_info(bias->type)->name, w->dims[1], w->name);
+    return true;
+}
+
+struct bweight *backend_weight_bind(struct backend *b, const struct weight_part *parts, size_t n_parts,
+                                    struct err *err)
+{
+    if (n_parts == 0 || n_parts > WEIGHT_MAX_PARTS) {
+        err_set(err, ERR_RUNTIME, "weight_bind: found %zu parts, expected 1 to %d", n_parts,
+                WEIGHT_MAX_PARTS);
+        return NULL;
+    }
+    for (size_t i = 0; i < n_parts; i++)
+        if (!check_part(b, &parts[i], parts[0].weight->dims[0], err))
+            return NULL;
+    return b->ops->weight_bind(b->ctx, parts, n_parts, err);
+}
+
+void backend_weight_free(struct backend *b, struct bweight *w)
+{
+    if (w)
+        b->ops->weight_free(b->ctx, w);
+}
+
+bool backend_gemm(struct backend *b, const struct op_gemm *op, struct err *err)
+{
+    struct check c = {b, "gemm", err};
+    size_t n, k, n_bytes;
+    if (op->n_tokens == 0)
+        return true;
+    if (!op->w)
+        return fail(&c, "the weight is missing");
+    b->ops->weight_shape(op->w, &n, &k, &n_bytes);
+    return holds_rows(&c, "the input", op->a, op->a_row, op->n_tokens, k) &&
+           holds_f32(&c, "the output", op->out, op->n_tokens, n) && apart(&c, "the input", op->out, op->a) &&
+           done(&c, b->ops->gemm(b->ctx, op));
+}
+
+bool backend_embed(struct backend *b, const struct op_embed *op, struct err *err)
+{
+    struct check c = {b, "embed", err};
+    size_t n, k, n_bytes;
+    if (op->n_tokens == 0)
+        return true;
+    if (!op->table || !op->ids)
+        return fail(&c, "the table or the token ids are missing");
+    b->ops->weight_shape(op->table, &n, &k, &n_bytes);
+    for (size_t i = 0; i < op->n_tokens; i++)
+        if (op->ids[i] < 0 || (size_t)op->ids[i] >= n)
+            return fail(&c, "token %zu has id %d, expected 0 to %zu", i, op->ids[i], n - 1);
+    return holds_f32(&c, "the output", op->out, op->n_tokens, k) && done(&c, b->ops->embed(b->ctx, op));
+}
+
+bool backend_rms_norm(struct backend *b, const struct op_rms_norm *op, struct err *err)
+{
+    struct check c = {b, "rms_norm", err};
+    if (op->n_tokens == 0)
+        return true;
+    /* In place means the same rows: with an offset, a row would be read after it was written. */
+    if (op->x == op->out && op->x_row != 0)
+        return fail(&c, "in place from row %zu, expected row 0", op->x_row);
+    return positive(&c, "the width", op->n) &&
+           holds_rows(&c, "the input", op->x, op->x_row, op->n_tokens, op->n) &&
+           holds_f32(&c, "the weight", op->w, 1, op->n) &&
+           holds_f32(&c, "the output", op->out, op->n_tokens, op->n) &&
+           done(&c, b->ops->rms_norm(b->ctx, op));
+}
+
+bool backend_silu_mul(struct backend *b, const struct op_silu_mul *op, struct err *err)
+{
+    struct check c = {b, "silu_mul", err};
+    size_t width;
+    if (op->n_tokens == 0 || op->n_ff == 0)
+        return true;
+    if (!mem_mul(op->n_ff, 2, &width))
+        return fail(&c, "a width of 2 times %zu is larger than memory", op->n_ff);
+    return holds_f32(&c, "the input", op->gate_up, op->n_tokens, width) &&
+           holds_f32(&c, "the output", op->out, op->n_tokens, op->n_ff) &&
+           apart(&c, "the input", op->out, op->gate_up) && done(&c, b->ops->silu_mul(b->ctx, op));
+}
+
+#define HEAD_DIM_MAX 512
+
+static bool check_heads(const struct check *c, size_t n_head, size_t n_kv_head, size_t head_dim)
+{
+    if (n_head == 0 || n_kv_head == 0 || n_head % n_kv_head != 0)
+        return fail(c, "found %zu heads over %zu KV heads, expected a whole number each", n_head, n_kv_head);
+    if (head_dim == 0 || head_dim % 2 != 0 || head_dim > HEAD_DIM_MAX)
+        return fail(c, "found a head of %zu, expected an even number up to %d", head_dim, HEAD_DIM_MAX);
+    return true;
+}
+
+/* Whether a slab of one layer's K or V lies inside a page, at an address of its type. */
+static bool check_slab(const struct check *c, const char *what, const struct kv_layer *kv, size_t offset,
+                       size_t slab_bytes)
+{
+    if (offset % dtype_info(kv->type)->block_bytes != 0 || offset > kv->page_bytes ||
+        slab_bytes > kv->page_bytes - offset)
+        return fail(c, "%s of %zu bytes at offset %zu does not fit a page of %zu", what, slab_bytes, offset,
+                    kv->page_bytes);
+    return true;
+}
+
+/* The pages of positions first .. end, end > first. */
+static bool check_pages(const struct check *c, const struct kv_layer *kv, size_t first, size_t end)
+{
+    size_t has = c->b->ops->buf_bytes(kv->pool), last_page = (end - 1) / KV_BLOCK_TOKENS;
+    if (!kv->table || last_page >= kv->n_pages)
+        return fail(c, "position %zu needs page %zu, the table has %zu", end - 1, last_page,
+                    kv->table ? kv->n_pages : 0);
+    for (size_t i = first / KV_BLOCK_TOKENS; i <= last_page; i++)
+        if (kv->table[i] >= has / kv->page_bytes)
+            return fail(c, "entry %zu of the page table is %u, the pool has %zu pages", i, kv->table[i],
+                        has / kv->page_bytes);
+    return true;
+}
+
+static bool check_kv(const struct check *c, const struct kv_layer *kv, size_t n_kv_head, size_t head_dim,
+                     size_t first, size_t end)
+{
+    size_t slab;
+    if (!kv->pool || kv->page_bytes == 0)
+        return fail(c, "the KV pool is missing");
+    if (!c->b->ops->supports_kv(c->b->ctx, kv->type))
+        return fail(c, "the %s backend has no KV cache in %s", c->b->ops->name, dtype_info(kv->type)->name);
+    size_t element = dtype_info(kv->type)->block_bytes;
+    if (!mem_mul(n_kv_head, KV_BLOCK_TOKENS * head_dim * element, &slab) || kv->page_bytes % element != 0)
+        return fail(c, "pages of %zu bytes do not hold %zu KV heads of %zu", kv->page_bytes, n_kv_head,
+                    head_dim);
+    return check_slab(c, "K", kv, kv->k_offset, slab) && check_slab(c, "V", kv, kv->v_offset, slab) &&
+           check_pages(c, kv, first, end);
+}
+
+static bool check_rope(const struct check *c, const struct op_qkv_rope_cache *op, size_t end)
+{
+    if (op->mode != ROPE_NEOX && op->mode != ROPE_INTERLEAVED)
+        return fail(c, "found rope mode %d, expected %d or %d", (int)op->mode, ROPE_NEOX, ROPE_INTERLEAVED);
+    if (op->n_rot % 2 != 0 || op->n_rot > op->head_dim)
+        return fail(c, "found %zu rotated dimensions, expected an even number up to %zu", op->n_rot,
+                    op->head_dim);
+    if (!op->q_norm != !op->k_norm)
+        return fail(c, "found one norm weight, expected one each for q and k, or none");
+    if (op->q_norm && !(holds_f32(c, "the norm of q", op->q_norm, 1, op->head_dim) &&
+                        holds_f32(c, "the norm of k", op->k_norm, 1, op->head_dim)))
+        return false;
+    return holds_f32(c, "the table of cosines", op->cos, end, op->n_rot / 2) &&
+           holds_f32(c, "the table of sines", op->sin, end, op->n_rot / 2);
+}
+
+/* The first position after the call's tokens. */
+static bool end_position(const struct check *c, size_t pos, size_t n_tokens, size_t *end)
+{
+    return mem_add(pos, n_tokens, end) || fail(c, "position %zu is past any memory", pos);
+}
+
+bool backend_qkv_rope_cache(struct backend *b, const struct op_qkv_rope_cache *op, struct err *err)
+{
+    struct check c = {b, "qkv_rope_cache", err};
+    size_t end, heads, width;
+    if (op->n_tokens == 0)
+        return true;
+    if (!check_heads(&c, op->n_head, op->n_kv_head, op->head_dim) ||
+        !end_position(&c, op->pos, op->n_tokens, &end))
+        return false;
+    if (!mem_mul(op->n_kv_head, 2, &heads) || !mem_add(heads, op->n_head, &heads) ||
+        !mem_mul(heads, op->head_dim, &width))
+        return fail(&c, "%zu heads of %zu are larger than memory", op->n_head, op->head_dim);
+    return holds_f32(&c, "the input", op->qkv, op->n_tokens, width) &&
+           holds_f32(&c, "q", op->q, op->n_tokens, op->n_head * op->head_dim) &&
+           apart(&c, "the input", op->q, op->qkv) && check_rope(&c, op, end) &&
+           check_kv(&c, &op->kv, op->n_kv_head, op->head_dim, op->pos, end) &&
+           done(&c, b->ops->qkv_rope_cache(b->ctx, op));
+}
+
+bool backend_attention(struct backend *b, const struct op_attention *op, struct err *err)
+{
+    struct check c = {b, "attention", err};
+    size_t end, width;
+    if (op->n_tokens == 0)
+        return true;
+    if (!check_heads(&c, op->n_head, op->n_kv_head, op->head_dim) ||
+        !end_position(&c, op->pos, op->n_tokens, &end))
+        return false;
+    if (!mem_mul(op->n_head, op->head_dim, &width))
+        return fail(&c, "%zu heads of %zu are larger than memory", op->n_head, op->head_dim);
+    size_t first = op->window && op->pos + 1 > op->window ? op->pos + 1 - op->window : 0;
+    return holds_f32(&c, "q", op->q, op->n_tokens, width) &&
+           holds_f32(&c, "the output", op->out, op->n_tokens, width) && apart(&c, "q", op->out, op->q) &&
+           check_kv(&c, &op->kv, op->n_kv_head, op->head_dim, first, end) &&
+           done(&c, b->ops->attention(b->ctx, op));
+}

@@ -1,0 +1,335 @@
+/* attention.c owns how attention is cut into pieces and put together again.
+ *
+ * Positions are cut into chunks at fixed places, multiples of CHUNK_POSITIONS. A chunk's softmax (max, sum,
+ * weighted V) is computed from nothing, page by page; the chunks of a query row are then merged in order,
+ * first to last. The pieces of a row and their order depend on its position and the window only, so the bits
+ * of the result are the same whether one thread does a row's chunks one after another (many rows: prefill) or
+ * several threads do them at the same time (few rows: decode).
+ *
+ * The query rows of one KV head (token-major: row = token * group + head in group) are cut into tiles of
+ * ATTN_TILE_ROWS that share the loads of K and V. */
+#include "kernels_cpu/attention.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "engine/base/mem.h"
+#include "kernels_cpu/cpu_buf.h"
+#include "kernels_cpu/kv_page.h"
+
+#define CHUNK_POSITIONS ((size_t)512)
+#define CHUNK_PAGES (CHUNK_POSITIONS / KV_BLOCK_TOKENS)
+
+/* Multiply-adds below which the caller works alone, about 5 us. */
+#define SHARE_MIN_MACS 100000
+
+/* Floats of partial results kept between the two steps of a split call: 4 MiB, in cache together with the KV.
+ */
+#define PARTIAL_FLOATS ((size_t)1 << 20)
+
+/* A softmax in the making, as floats in memory: [head_dim] weighted V, then max, then sum. Sum 0: nothing
+ * yet. */
+#define STATE_EXTRA 2
+
+struct attn_thread {
+    struct attn_tile tile;
+    float *total; /* [ATTN_TILE_ROWS] states */
+};
+
+struct attn {
+    int n_threads;
+    struct attn_thread *threads;
+    float *floats; /* all scratch of the threads */
+    float *partial;
+};
+
+struct call {
+    const struct op_attention *op;
+    struct attn *a;
+    attn_page_fn *page;
+    size_t group;       /* query heads per KV head */
+    size_t n_rows;      /* query rows per KV head */
+    size_t n_tiles;     /* per KV head */
+    size_t state;       /* floats of a state */
+    size_t chunk_begin; /* chunks of this call, or of this wave of a split call */
+    size_t chunk_end;
+    float *total; /* split calls: [KV, n_rows] states, then the chunks' [KV, n_rows, chunks] */
+    float *parts;
+    bool last_wave;
+    atomic_size_t next; /* next item to take */
+};
+
+/* One tile of one KV head. */
+struct piece {
+    size_t kv_head, first, n;
+};
+
+static size_t min_size(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static size_t row_position(const struct call *c, size_t row)
+{
+    return c->op->pos + row / c->group;
+}
+
+static size_t first_seen(const struct op_attention *op, size_t pos)
+{
+    return op->window && pos + 1 > op->window ? pos + 1 - op->window : 0;
+}
+
+static struct piece piece_at(const struct call *c, size_t kv_head, size_t tile)
+{
+    size_t first = tile * ATTN_TILE_ROWS;
+    return (struct piece){kv_head, first, min_size(ATTN_TILE_ROWS, c->n_rows - first)};
+}
+
+static void load_queries(const struct call *c, struct attn_thread *t, struct piece p)
+{
+    const struct op_attention *op = c->op;
+    const float *q = cpu_buf_const_f32(op->q);
+    size_t dim = op->head_dim;
+    t->tile.n_rows = p.n;
+    t->tile.head_dim = dim;
+    for (size_t i = 0; i < p.n; i++) {
+        size_t row = p.first + i, head = p.kv_head * c->group + row % c->group;
+        const float *from = q + (head * op->n_tokens + row / c->group) * dim;
+        for (size_t d = 0; d < dim; d++)
+            t->tile.q[i * dim + d] = from[d] * op->scale;
+    }
+}
+
+static size_t clamp_to_page(size_t pos, size_t page)
+{
+    size_t start = page * KV_BLOCK_TOKENS;
+    return pos <= start ? 0 : min_size(pos - start, KV_BLOCK_TOKENS);
+}
+
+static void add_page(const struct call *c, struct attn_tile *tile, struct piece p, size_t page)
+{
+    const struct kv_layer *kv = &c->op->kv;
+    for (size_t i = 0; i < p.n; i++) {
+        size_t pos = row_position(c, p.first + i);
+        tile->begin[i] = clamp_to_page(first_seen(c->op, pos), page);
+        tile->end[i] = clamp_to_page(pos + 1, page);
+    }
+    c->page(tile, kv_page_rows(kv, kv->k_offset, page, p.kv_head, tile->head_dim),
+            kv_page_rows(kv, kv->v_offset, page, p.kv_head, tile->head_dim));
+}
+
+/* The tile's state over one chunk, computed from nothing. */
+static void run_chunk(const struct call *c, struct attn_tile *tile, struct piece p, size_t chunk)
+{
+    size_t begin = first_seen(c->op, row_position(c, p.first)) / KV_BLOCK_TOKENS;
+    size_t end = row_position(c, p.first + p.n - 1) / KV_BLOCK_TOKENS + 1;
+    if (begin < chunk * CHUNK_PAGES)
+        begin = chunk * CHUNK_PAGES;
+    end = min_size(end, (chunk + 1) * CHUNK_PAGES);
+    memset(tile->acc, 0, p.n * tile->head_dim * sizeof *tile->acc);
+    for (size_t i = 0; i < p.n; i++) {
+        tile->max[i] = -INFINITY;
+        tile->sum[i] = 0;
+    }
+    for (size_t page = begin; page < end; page++)
+        add_page(c, tile, p, page);
+}
+
+/* total and part are states; part may be empty (a row that sees nothing of the chunk). */
+static void merge_state(float *total, const float *part, float max, float sum, size_t dim)
+{
+    if (sum == 0)
+        return;
+    if (total[dim + 1] == 0) {
+        memcpy(total, part, dim * sizeof *total);
+        total[dim] = max;
+        total[dim + 1] = sum;
+        return;
+    }
+    float both = fmaxf(total[dim], max);
+    float a = expf(total[dim] - both), b = expf(max - both);
+    for (size_t d = 0; d < dim; d++)
+        total[d] = total[d] * a + part[d] * b;
+    total[dim] = both;
+    total[dim + 1] = total[dim + 1] * a + sum * b;
+}
+
+static void finish_row(const struct call *c, size_t kv_head, size_t row, const float *total)
+{
+    const struct op_attention *op = c->op;
+    size_t dim = op->head_dim, head = kv_head * c->group + row % c->group;
+    float *out = cpu_buf_f32(op->out) + (row / c->group * op->n_head + head) * dim;
+    float scale = 1.0f / total[dim + 1];
+    for (size_t d = 0; d < dim; d++)
+        out[d] = total[d] * scale;
+}
+
+/* A tile over all its chunks. */
+static void run_tile(const struct call *c, struct attn_thread *t, struct piece p)
+{
+    size_t dim = c->op->head_dim;
+    load_queries(c, t, p);
+    memset(t->total, 0, p.n * c->state * sizeof *t->total);
+    size_t begin = first_seen(c->op, row_position(c, p.first)) / CHUNK_POSITIONS;
+    size_t end = row_position(c, p.first + p.n - 1) / CHUNK_POSITIONS + 1;
+    for (size_t chunk = begin; chunk < end; chunk++) {
+        run_chunk(c, &t->tile, p, chunk);
+        for (size_t i = 0; i < p.n; i++)
+            merge_state(t->total + i * c->state, t->tile.acc + i * dim, t->tile.max[i], t->tile.sum[i], dim);
+    }
+    for (size_t i = 0; i < p.n; i++)
+        finish_row(c, p.kv_head, p.first + i, t->total + i * c->state);
+}
+
+/* Late tiles see the most and go first, so that the threads finish together. */
+static void run_tiles(void *arg, int thread, int n_threads)
+{
+    struct call *c = arg;
+    (void)n_threads;
+    size_t n_items = c->op->n_kv_head * c->n_tiles, item;
+    while ((item = atomic_fetch_add_explicit(&c->next, 1, memory_order_relaxed)) < n_items)
+        run_tile(c, &c->a->threads[thread],
+                 piece_at(c, item / c->n_tiles, c->n_tiles - 1 - item % c->n_tiles));
+}
+
+/* First step of a wave: every (tile, chunk) by itself. */
+static void run_parts(void *arg, int thread, int n_threads)
+{
+    struct call *c = arg;
+    (void)n_threads;
+    struct attn_thread *t = &c->a->threads[thread];
+    size_t n_chunks = c->chunk_end - c->chunk_begin, dim = c->op->head_dim;
+    size_t n_items = c->op->n_kv_head * c->n_tiles * n_chunks, item;
+    while ((item = atomic_fetch_add_explicit(&c->next, 1, memory_order_relaxed)) < n_items) {
+        size_t chunk = item % n_chunks, tile = item / n_chunks;
+        struct piece p = piece_at(c, tile / c->n_tiles, tile % c->n_tiles);
+        load_queries(c, t, p);
+        run_chunk(c, &t->tile, p, c->chunk_begin + chunk);
+        for (size_t i = 0; i < p.n; i++) {
+            float *part = c->parts + ((p.kv_head * c->n_rows + p.first + i) * n_chunks + chunk) * c->state;
+            memcpy(part, t->tile.acc + i * dim, dim * sizeof *part);
+            part[dim] = t->tile.max[i];
+            part[dim + 1] = t->tile.sum[i];
+        }
+    }
+}
+
+/* Second step of a wave: a row's chunks in order. */
+static void merge_parts(void *arg, int thread, int n_threads)
+{
+    const struct call *c = arg;
+    size_t n_chunks = c->chunk_end - c->chunk_begin, dim = c->op->head_dim;
+    size_t n = c->op->n_kv_head * c->n_rows;
+    for (size_t i = n * (size_t)thread / (size_t)n_threads; i < n * (size_t)(thread + 1) / (size_t)n_threads;
+         i++) {
+        float *total = c->total + i * c->state;
+        const float *part = c->parts + i * n_chunks * c->state;
+        for (size_t chunk = 0; chunk < n_chunks; chunk++, part += c->state)
+            merge_state(total, part, part[dim], part[dim + 1], dim);
+        if (c->last_wave)
+            finish_row(c, i / c->n_rows, i % c->n_rows, total);
+    }
+}
+
+/* Chunks in waves of as many as the partial results have room for. */
+static void run_split(struct call *c, struct pool *pool, size_t chunks_per_wave)
+{
+    size_t n_states = c->op->n_kv_head * c->n_rows, end = c->chunk_end;
+    c->total = c->a->partial;
+    c->parts = c->total + n_states * c->state;
+    memset(c->total, 0, n_states * c->state * sizeof *c->total);
+    for (size_t chunk = c->chunk_begin; chunk < end; chunk = c->chunk_end) {
+        c->chunk_begin = chunk;
+        c->chunk_end = min_size(end, chunk + chunks_per_wave);
+        c->last_wave = c->chunk_end == end;
+        atomic_store_explicit(&c->next, 0, memory_order_relaxed);
+        pool_run(pool, run_parts, c);
+        if (n_states * (c->chunk_end - chunk) * c->state < SHARE_MIN_MACS)
+            merge_parts(c, 0, 1);
+        else
+            pool_run(pool, merge_parts, c);
+    }
+}
+
+/* How many chunks of all rows fit beside the totals; 0 when splitting gains nothing or does not fit. */
+static size_t chunks_per_wave(const struct call *c)
+{
+    size_t n_items = c->op->n_kv_head * c->n_tiles, n_threads = (size_t)c->a->n_threads;
+    bool uneven = n_items < 8 * n_threads && n_items % n_threads != 0;
+    if (n_threads == 1 || c->chunk_end - c->chunk_begin < 2 || (!uneven && n_items >= n_threads))
+        return 0;
+    size_t fit = PARTIAL_FLOATS / (c->op->n_kv_head * c->n_rows * c->state);
+    return fit < 1 ? 0 : fit - 1;
+}
+
+void attn_run(struct attn *a, struct pool *pool, const struct cpu_kernels *kernels,
+              const struct op_attention *op)
+{
+    assert(op->head_dim <= ATTN_MAX_HEAD_DIM && pool_n_threads(pool) == a->n_threads);
+    if (op->n_tokens == 0)
+        return;
+    if (op->head_dim % kernels->head_step != 0)
+        kernels = &cpu_kernels_scalar;
+    size_t group = op->n_head / op->n_kv_head, last = op->pos + op->n_tokens - 1;
+    struct call c = {
+        .op = op,
+        .a = a,
+        .page = op->kv.type == DTYPE_F16 ? kernels->attn_page_f16 : kernels->attn_page_f32,
+        .group = group,
+        .n_rows = op->n_tokens * group,
+        .n_tiles = (op->n_tokens * group + ATTN_TILE_ROWS - 1) / ATTN_TILE_ROWS,
+        .state = op->head_dim + STATE_EXTRA,
+        .chunk_begin = first_seen(op, op->pos) / CHUNK_POSITIONS,
+        .chunk_end = last / CHUNK_POSITIONS + 1,
+    };
+    size_t seen = last + 1 - first_seen(op, op->pos), wave = chunks_per_wave(&c);
+    if (2 * op->n_tokens * op->n_head * op->head_dim * seen < SHARE_MIN_MACS)
+        run_tiles(&c, 0, 1);
+    else if (wave > 0)
+        run_split(&c, pool, wave);
+    else
+        pool_run(pool, run_tiles, &c);
+}
+
+static void carve(struct attn_thread *t, float *from)
+{
+    size_t rows = ATTN_TILE_ROWS * (size_t)ATTN_MAX_HEAD_DIM,
+           page = KV_BLOCK_TOKENS * (size_t)ATTN_MAX_HEAD_DIM;
+    t->tile.q = from;
+    t->tile.acc = t->tile.q + rows;
+    t->tile.k_wide = t->tile.acc + rows;
+    t->tile.v_wide = t->tile.k_wide + page;
+    t->total = t->tile.v_wide + page;
+}
+
+struct attn *attn_new(int n_threads, struct err *err)
+{
+    size_t per_thread = ATTN_TILE_ROWS * (size_t)(3 * ATTN_MAX_HEAD_DIM + STATE_EXTRA) +
+                        2 * KV_BLOCK_TOKENS * (size_t)ATTN_MAX_HEAD_DIM;
+    struct attn *a = mem_alloc(sizeof *a, err);
+    if (!a)
+        return NULL;
+    a->n_threads = n_threads;
+    a->threads = mem_array((size_t)n_threads, sizeof *a->threads, err);
+    a->floats = a->threads ? mem_array((size_t)n_threads * per_thread, sizeof *a->floats, err) : NULL;
+    a->partial = a->floats ? mem_array(PARTIAL_FLOATS, sizeof *a->partial, err) : NULL;
+    if (!a->partial) {
+        attn_free(a);
+        return NULL;
+    }
+    for (int i = 0; i < n_threads; i++)
+        carve(&a->threads[i], a->floats + (size_t)i * per_thread);
+    return a;
+}
+
+void attn_free(struct attn *a)
+{
+    if (!a)
+        return;
+    mem_free(a->partial);
+    mem_free(a->floats);
+    mem_free(a->threads);
+    mem_free(a);
+}

@@ -1,0 +1,109 @@
+/* elementwise.c splits the row operations over the threads, and owns the fused qkv step (split, norm, rotate,
+ * cache). */
+#include "kernels_cpu/elementwise.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "kernels_cpu/cpu_buf.h"
+#include "kernels_cpu/kv_page.h"
+
+/* Below this many floats the caller works alone: about 5 us. */
+#define SHARE_MIN_FLOATS 32768
+
+struct row_job {
+    const struct cpu_kernels *kernels;
+    const void *op;
+    void (*row)(const struct cpu_kernels *kernels, const void *op, size_t row);
+    size_t n_rows;
+};
+
+static void run_rows(void *arg, int thread, int n_threads)
+{
+    const struct row_job *job = arg;
+    size_t begin = job->n_rows * (size_t)thread / (size_t)n_threads;
+    size_t end = job->n_rows * (size_t)(thread + 1) / (size_t)n_threads;
+    for (size_t row = begin; row < end; row++)
+        job->row(job->kernels, job->op, row);
+}
+
+static void share_rows(struct pool *pool, struct row_job job, size_t row_floats)
+{
+    if (job.n_rows < 2 || job.n_rows * row_floats < SHARE_MIN_FLOATS)
+        run_rows(&job, 0, 1);
+    else
+        pool_run(pool, run_rows, &job);
+}
+
+static void rms_norm_row(const struct cpu_kernels *kernels, const void *arg, size_t row)
+{
+    const struct op_rms_norm *op = arg;
+    kernels->rms_norm(cpu_buf_f32(op->out) + row * op->n,
+                      cpu_buf_const_f32(op->x) + (op->x_row + row) * op->n, cpu_buf_const_f32(op->w), op->n,
+                      op->eps);
+}
+
+void cpu_rms_norm(struct pool *pool, const struct cpu_kernels *kernels, const struct op_rms_norm *op)
+{
+    share_rows(pool, (struct row_job){kernels, op, rms_norm_row, op->n_tokens}, op->n);
+}
+
+static void silu_mul_row(const struct cpu_kernels *kernels, const void *arg, size_t row)
+{
+    const struct op_silu_mul *op = arg;
+    const float *gate = cpu_buf_const_f32(op->gate_up) + row * 2 * op->n_ff;
+    kernels->silu_mul(cpu_buf_f32(op->out) + row * op->n_ff, gate, gate + op->n_ff, op->n_ff);
+}
+
+void cpu_silu_mul(struct pool *pool, const struct cpu_kernels *kernels, const struct op_silu_mul *op)
+{
+    share_rows(pool, (struct row_job){kernels, op, silu_mul_row, op->n_tokens}, 2 * op->n_ff);
+}
+
+/* One head of q or k into out: normed if there is a weight, rotated for its position. */
+static void norm_and_rotate(const struct cpu_kernels *kernels, const struct op_qkv_rope_cache *op, float *out,
+                            const float *x, const struct bbuf *norm, size_t pos)
+{
+    if (norm)
+        kernels->rms_norm(out, x, cpu_buf_const_f32(norm), op->head_dim, op->eps);
+    else
+        memcpy(out, x, op->head_dim * sizeof *out);
+    size_t angle = pos * (op->n_rot / 2);
+    kernels->rope(out, cpu_buf_const_f32(op->cos) + angle, cpu_buf_const_f32(op->sin) + angle, op->n_rot,
+                  op->mode);
+}
+
+static void store_kv(const struct cpu_kernels *kernels, const struct op_qkv_rope_cache *op, size_t slab,
+                     size_t pos, size_t kv_head, const float *x)
+{
+    void *row = kv_position(&op->kv, slab, pos, kv_head, op->head_dim);
+    if (op->kv.type == DTYPE_F16)
+        kernels->f32_to_f16(row, x, op->head_dim);
+    else
+        memcpy(row, x, op->head_dim * sizeof *x);
+}
+
+static void qkv_row(const struct cpu_kernels *kernels, const void *arg, size_t token)
+{
+    const struct op_qkv_rope_cache *op = arg;
+    size_t dim = op->head_dim, pos = op->pos + token;
+    const float *x = cpu_buf_const_f32(op->qkv) + token * (op->n_head + 2 * op->n_kv_head) * dim;
+    float *q = cpu_buf_f32(op->q) + token * dim;
+    for (size_t h = 0; h < op->n_head; h++, x += dim)
+        norm_and_rotate(kernels, op, q + h * op->n_tokens * dim, x, op->q_norm, pos);
+    float rotated[ATTN_MAX_HEAD_DIM];
+    for (size_t h = 0; h < op->n_kv_head; h++, x += dim) {
+        norm_and_rotate(kernels, op, rotated, x, op->k_norm, pos);
+        store_kv(kernels, op, op->kv.k_offset, pos, h, rotated);
+    }
+    for (size_t h = 0; h < op->n_kv_head; h++, x += dim)
+        store_kv(kernels, op, op->kv.v_offset, pos, h, x);
+}
+
+void cpu_qkv_rope_cache(struct pool *pool, const struct cpu_kernels *kernels,
+                        const struct op_qkv_rope_cache *op)
+{
+    assert(op->head_dim <= ATTN_MAX_HEAD_DIM);
+    share_rows(pool, (struct row_job){kernels, op, qkv_row, op->n_tokens},
+               (op->n_head + 2 * op->n_kv_head) * op->head_dim);
+}

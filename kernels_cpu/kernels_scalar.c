@@ -1,0 +1,130 @@
+/* kernels_scalar.c: the small operations and attention in portable C. The definition the others are tested
+ * against, and what runs where there is nothing faster. */
+#include <assert.h>
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "engine/half.h"
+#include "kernels_cpu/kernels.h"
+
+static void rms_norm(float *out, const float *x, const float *w, size_t n, float eps)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += (double)x[i] * (double)x[i];
+    float scale = (float)(1.0 / sqrt(sum / (double)n + (double)eps));
+    for (size_t i = 0; i < n; i++)
+        out[i] = x[i] * scale * w[i];
+}
+
+/* exp(-x) may overflow to infinity, which makes the quotient -0 as it should. Large finite factors may not
+ * make an infinity, which would spread over the whole residual stream as NaN. */
+static void silu_mul(float *out, const float *gate, const float *up, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float y = gate[i] / (1.0f + expf(-gate[i])) * up[i];
+        out[i] = y > FLT_MAX ? FLT_MAX : y < -FLT_MAX ? -FLT_MAX : y;
+    }
+}
+
+static void rope(float *x, const float *cos, const float *sin, size_t n_rot, enum rope_mode mode)
+{
+    size_t half = n_rot / 2;
+    for (size_t i = 0; i < half; i++) {
+        float *x0 = mode == ROPE_NEOX ? &x[i] : &x[2 * i];
+        float *x1 = mode == ROPE_NEOX ? &x[i + half] : &x[2 * i + 1];
+        float a = *x0, b = *x1;
+        *x0 = a * cos[i] - b * sin[i];
+        *x1 = b * cos[i] + a * sin[i];
+    }
+}
+
+static void f32_to_f16(uint16_t *out, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = f16_from_f32(x[i]);
+}
+
+/* One query row against rows [begin, end) of a page in f32. */
+static void add_page_to_row(struct attn_tile *t, size_t r, const float *k, const float *v)
+{
+    size_t dim = t->head_dim;
+    float *acc = t->acc + r * dim, *score = t->scores[r];
+    const float *q = t->q + r * dim;
+    float max = t->max[r];
+    for (size_t j = t->begin[r]; j < t->end[r]; j++) {
+        score[j] = 0;
+        for (size_t d = 0; d < dim; d++)
+            score[j] += q[d] * k[j * dim + d];
+        max = fmaxf(max, score[j]);
+    }
+    float rescale = expf(t->max[r] - max);
+    t->sum[r] *= rescale;
+    for (size_t d = 0; d < dim; d++)
+        acc[d] *= rescale;
+    for (size_t j = t->begin[r]; j < t->end[r]; j++) {
+        float p = expf(score[j] - max);
+        t->sum[r] += p;
+        for (size_t d = 0; d < dim; d++)
+            acc[d] += p * v[j * dim + d];
+    }
+    t->max[r] = max;
+}
+
+static void attn_page_f32(struct attn_tile *t, const void *k, const void *v)
+{
+    for (size_t r = 0; r < t->n_rows; r++)
+        if (t->begin[r] < t->end[r])
+            add_page_to_row(t, r, k, v);
+}
+
+/* Only what some row sees: the rest of a page may hold anything. */
+static void attn_page_f16(struct attn_tile *t, const void *k, const void *v)
+{
+    const uint16_t *k16 = k, *v16 = v;
+    for (size_t i = t->begin[0] * t->head_dim; i < t->end[t->n_rows - 1] * t->head_dim; i++) {
+        t->k_wide[i] = f16_to_f32(k16[i]);
+        t->v_wide[i] = f16_to_f32(v16[i]);
+    }
+    attn_page_f32(t, t->k_wide, t->v_wide);
+}
+
+static uint64_t read_bytes(const void *p, size_t n_bytes)
+{
+    const char *bytes = p;
+    uint64_t sum = 0, word;
+    size_t i = 0;
+    for (; i + sizeof word <= n_bytes; i += sizeof word) {
+        memcpy(&word, bytes + i, sizeof word);
+        sum ^= word;
+    }
+    for (; i < n_bytes; i++)
+        sum ^= (unsigned char)bytes[i];
+    return sum;
+}
+
+const struct cpu_kernels cpu_kernels_scalar = {
+    .head_step = 1,
+    .rms_norm = rms_norm,
+    .silu_mul = silu_mul,
+    .rope = rope,
+    .f32_to_f16 = f32_to_f16,
+    .attn_page_f16 = attn_page_f16,
+    .attn_page_f32 = attn_page_f32,
+    .read_bytes = read_bytes,
+};
+
+#if defined(__x86_64__)
+const struct cpu_kernels *cpu_kernels_get(enum cpu_isa isa)
+{
+    return isa == CPU_SCALAR ? &cpu_kernels_scalar : &cpu_kernels_avx2;
+}
+#else
+const struct cpu_kernels *cpu_kernels_get(enum cpu_isa isa)
+{
+    assert(isa == CPU_SCALAR);
+    (void)isa;
+    return &cpu_kernels_scalar;
+}
+#endif
