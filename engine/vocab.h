@@ -22,7 +22,9 @@ struct token_list {
     int32_t *ids;
     size_t n, cap;
 };
-void token_list_add(struct token_list *list, int32_t id);
+void token_list_add(struct token_list *list, int32_t id); /* a needed allocation (mem.h) */
+/* Room for n_more ids, so that they can be written without asking. */
+bool token_list_reserve(struct token_list *list, size_t n_more, struct err *err);
 void token_list_fini(struct token_list *list);
 
 /* Numbers of tokenizer.ggml.token_type. */

@@ -1,0 +1,553 @@
+/* vocab_load.c owns the way from a file's metadata to a vocabulary. Nothing in the file is believed: counts,
+ * types and ids are checked, what is merely odd is tolerated for the reason given where it happens. */
+#include "engine/vocab_parts.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/base/mem.h"
+#include "engine/base/utf8.h"
+
+#define MAX_TOKENS ((uint64_t)1 << 24) /* the largest published vocabulary has 2^18 */
+
+/* Names of tokens that end a turn or a text, whatever the file's ids say. */
+static const char *const end_names[] = {
+    "<|im_end|>",
+    "<|endoftext|>",
+    "<|end_of_text|>",
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|end|>",
+    "<|return|>",
+    "<|call|>",
+    "<end_of_turn>",
+    "<|end_of_turn|>",
+    "<|endofturn|>",
+    "<|eos|>",
+    "<eos>",
+    "</s>",
+    "<EOT>",
+    "< EOT >",
+    "_<EOT>",
+    "[EOS]",
+    "[EOT]",
+    "[|endofturn|]",
+    "<end_of_utterance>",
+    "<\xEF\xBD\x9C"
+    "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>",
+};
+
+struct loader {
+    struct vocab *v;
+    const struct gguf *g;
+};
+
+static bool starts_with(const char *s, size_t n, const char *prefix)
+{
+    size_t k = strlen(prefix);
+    return n >= k && memcmp(s, prefix, k) == 0;
+}
+
+static bool ends_with(const char *s, size_t n, const char *suffix)
+{
+    size_t k = strlen(suffix);
+    return n >= k && memcmp(s + n - k, suffix, k) == 0;
+}
+
+static void copy_name(char *out, size_t max, struct gguf_string s)
+{
+    size_t n = s.n < max - 1 ? s.n : max - 1;
+    memcpy(out, s.data, n);
+    out[n] = '\0';
+    for (size_t i = 0; i < n; i++)
+        if ((unsigned char)out[i] < 0x20 || (unsigned char)out[i] >= 0x7F)
+            out[i] = '?';
+}
+
+/* --- names: the family and the pre-tokenizer --- */
+
+static bool load_pretok(struct loader *l, struct err *err)
+{
+    struct vocab *v = l->v;
+    struct gguf_string pre = {"", 0};
+    if (gguf_find(l->g, "tokenizer.ggml.pre") && !gguf_get_string(l->g, "tokenizer.ggml.pre", &pre, err))
+        return false;
+    copy_name(v->pre_name, sizeof v->pre_name, pre);
+    if (v->family == FAMILY_SPM)
+        return true;
+    if (pre.n == 0)
+        snprintf(v->warning, sizeof v->warning,
+                 "the file names no pre-tokenizer (tokenizer.ggml.pre); \"%s\" is used, answers may be worse",
+                 PRETOK_FALLBACK);
+    else if (!pretok_is_known(pre.data, pre.n))
+        snprintf(v->warning, sizeof v->warning,
+                 "the pre-tokenizer \"%s\" (tokenizer.ggml.pre) is not known; \"%s\" is used instead, "
+                 "answers may be "
+                 "worse",
+                 v->pre_name, PRETOK_FALLBACK);
+    v->pretok = pretok_new(pre.data, pre.n, err);
+    return v->pretok != NULL;
+}
+
+static bool load_family(struct loader *l, struct err *err)
+{
+    struct vocab *v = l->v;
+    struct gguf_string model;
+    if (!gguf_get_string(l->g, "tokenizer.ggml.model", &model, err))
+        return false;
+    copy_name(v->model_name, sizeof v->model_name, model);
+    if (model.n == 5 && memcmp(model.data, "llama", 5) == 0)
+        v->family = FAMILY_SPM;
+    else if (model.n == 4 && memcmp(model.data, "gpt2", 4) == 0)
+        v->family = FAMILY_BPE;
+    else
+        return err_set(
+            err, ERR_MODEL,
+            "%s: tokenizer.ggml.model is \"%s\"; known are \"llama\" (SPM) and \"gpt2\" (byte-level BPE): "
+            "use a model with one of these",
+            gguf_path(l->g), v->model_name);
+    return load_pretok(l, err);
+}
+
+/* --- tokens --- */
+
+/* The array of a key with one item for each token; *out NULL if it is absent. */
+static bool find_array(struct loader *l, const char *key, uint64_t n_items, const struct gguf_kv **out,
+                       struct err *err)
+{
+    const struct gguf_kv *kv = gguf_find(l->g, key);
+    *out = kv;
+    if (!kv)
+        return true;
+    if (kv->type != GGUF_ARRAY)
+        return err_set(err, ERR_MODEL, "%s: %s is no array; the file is damaged, fetch it again",
+                       gguf_path(l->g), key);
+    if (kv->n_items != n_items)
+        return err_set(
+            err, ERR_MODEL,
+            "%s: %s has %llu items, one for each of the %llu tokens was expected; the file is damaged, "
+            "fetch it again",
+            gguf_path(l->g), key, (unsigned long long)kv->n_items, (unsigned long long)n_items);
+    return true;
+}
+
+static bool bad_item(struct loader *l, const char *key, size_t i, const char *expected, struct err *err)
+{
+    return err_set(err, ERR_MODEL, "%s: item %zu of %s is not %s; the file is damaged, fetch it again",
+                   gguf_path(l->g), i, key, expected);
+}
+
+static bool copy_spellings(struct loader *l, const struct gguf_kv *kv, struct err *err)
+{
+    struct vocab *v = l->v;
+    struct gguf_string s;
+    size_t n_bytes = 0;
+    for (size_t i = 0; i < v->n_tokens; i++)
+        if (!gguf_array_string(kv, i, &s) || !mem_add(n_bytes, s.n, &n_bytes) ||
+            !mem_add(n_bytes, s.n + 3, &n_bytes))
+            return bad_item(l, "tokenizer.ggml.tokens", i, "a string", err);
+    if (n_bytes > INT32_MAX)
+        return err_set(
+            err, ERR_MODEL,
+            "%s: the spellings in tokenizer.ggml.tokens make more than 1 GiB; the file is damaged, fetch "
+            "it again",
+            gguf_path(l->g));
+    /* Each spelling, and behind it its text, which is never longer (or 3 bytes, for the unknown token). */
+    v->arena = mem_alloc(n_bytes, err);
+    if (!v->arena)
+        return false;
+    uint32_t at = 0;
+    for (size_t i = 0; i < v->n_tokens; i++) {
+        gguf_array_string(kv, i, &s);
+        memcpy(v->arena + at, s.data, s.n);
+        v->tokens[i].spelling = at;
+        v->tokens[i].n_spelling = (uint32_t)s.n;
+        v->tokens[i].text = at + (uint32_t)s.n;
+        at += (uint32_t)(2 * s.n + 3);
+    }
+    return true;
+}
+
+static bool load_tokens(struct loader *l, struct err *err)
+{
+    const struct gguf_kv *kv = gguf_find(l->g, "tokenizer.ggml.tokens");
+    if (!kv || kv->type != GGUF_ARRAY || kv->item_type != GGUF_STRING)
+        return err_set(err, ERR_MODEL,
+                       "%s: tokenizer.ggml.tokens is %s; an array of strings was expected: this file has no "
+                       "vocabulary, use one that does",
+                       gguf_path(l->g), kv ? "something else" : "missing");
+    if (kv->n_items == 0 || kv->n_items > MAX_TOKENS)
+        return err_set(
+            err, ERR_MODEL,
+            "%s: tokenizer.ggml.tokens has %llu tokens, 1 to %llu were expected; the file is damaged, "
+            "fetch it again",
+            gguf_path(l->g), (unsigned long long)kv->n_items, (unsigned long long)MAX_TOKENS);
+    l->v->n_tokens = (size_t)kv->n_items;
+    l->v->tokens = mem_array(l->v->n_tokens, sizeof *l->v->tokens, err);
+    return l->v->tokens && copy_spellings(l, kv, err);
+}
+
+/* The byte of "<0xNN>", -1 for other spellings. */
+static int spelled_byte(const char *s, size_t n)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    if (n != 6 || memcmp(s, "<0x", 3) != 0 || s[5] != '>' || !s[3] || !s[4])
+        return -1;
+    const char *high = strchr(digits, s[3]), *low = strchr(digits, s[4]);
+    return high && low ? (int)((high - digits) * 16 + (low - digits)) : -1;
+}
+
+/* Files without types exist: what matters most is then told by the spelling. */
+static enum token_type type_by_spelling(const struct vocab *v, const struct vocab_token *t)
+{
+    bool is_byte = v->family == FAMILY_SPM && spelled_byte(v->arena + t->spelling, t->n_spelling) >= 0;
+    return is_byte ? TOKEN_BYTE : TOKEN_NORMAL;
+}
+
+static bool load_types(struct loader *l, struct err *err)
+{
+    static const char key[] = "tokenizer.ggml.token_type";
+    struct vocab *v = l->v;
+    const struct gguf_kv *kv;
+    if (!find_array(l, key, v->n_tokens, &kv, err))
+        return false;
+    for (size_t i = 0; i < v->n_tokens; i++) {
+        struct vocab_token *t = &v->tokens[i];
+        int32_t type = type_by_spelling(v, t);
+        if (kv && (!gguf_array_i32(kv, i, &type) || type < 0 || type > TOKEN_BYTE))
+            return bad_item(l, key, i, "a token type from 1 to 6", err);
+        /* 0 is written by some for "not said". */
+        t->type = (uint8_t)(type ? type : (int32_t)TOKEN_NORMAL);
+    }
+    return true;
+}
+
+/* Higher scores merge earlier: turned into a number that sorts the other way round. NaN sorts somewhere. */
+static uint32_t order_of_score(float score)
+{
+    uint32_t bits;
+    score += 0.0f; /* -0 and 0 are the same score */
+    memcpy(&bits, &score, sizeof bits);
+    return bits & 0x80000000u ? bits : ~(bits | 0x80000000u);
+}
+
+static bool load_scores(struct loader *l, struct err *err)
+{
+    static const char key[] = "tokenizer.ggml.scores";
+    struct vocab *v = l->v;
+    const struct gguf_kv *kv;
+    if (v->family != FAMILY_SPM)
+        return true;
+    if (!find_array(l, key, v->n_tokens, &kv, err))
+        return false;
+    if (!kv)
+        return err_set(
+            err, ERR_MODEL,
+            "%s: %s is missing; an SPM vocabulary (tokenizer.ggml.model \"llama\") cannot merge without "
+            "it: use a complete file",
+            gguf_path(l->g), key);
+    for (size_t i = 0; i < v->n_tokens; i++) {
+        float score;
+        if (!gguf_array_f32(kv, i, &score))
+            return bad_item(l, key, i, "a number", err);
+        v->tokens[i].order = order_of_score(score);
+    }
+    return true;
+}
+
+/* --- special ids --- */
+
+/* Absent, or 4294967295 as some converters write for "none": the fallback. */
+static bool read_id(struct loader *l, const char *key, int32_t fallback, int32_t *out, struct err *err)
+{
+    uint32_t id;
+    *out = fallback;
+    if (!gguf_u32_or(l->g, key, UINT32_MAX, &id, err))
+        return false;
+    if (id == UINT32_MAX)
+        return true;
+    if (id >= l->v->n_tokens)
+        return err_set(err, ERR_MODEL,
+                       "%s: %s is %u, but the vocabulary has %zu tokens; the file is damaged, fetch it again",
+                       gguf_path(l->g), key, id, l->v->n_tokens);
+    *out = (int32_t)id;
+    return true;
+}
+
+static void mark_control(struct vocab *v, int32_t id, unsigned flags)
+{
+    if (id < 0)
+        return;
+    struct vocab_token *t = &v->tokens[id];
+    /* A file that calls its own end token ordinary text would let typed text end a turn. */
+    if (t->type == TOKEN_NORMAL || t->type == TOKEN_USER_DEFINED)
+        t->type = TOKEN_CONTROL;
+    t->flags |= (uint8_t)flags;
+}
+
+/* The token of that spelling if its type is `type`, else -1: what an SPM file that names no id means. */
+static int32_t by_name(const struct vocab *v, const char *name, enum token_type type)
+{
+    for (size_t i = 0; i < v->n_tokens && i < 16; i++) {
+        const struct vocab_token *t = &v->tokens[i];
+        if (t->type == type && t->n_spelling == strlen(name) &&
+            starts_with(v->arena + t->spelling, t->n_spelling, name))
+            return (int32_t)i;
+    }
+    return -1;
+}
+
+static bool load_ids(struct loader *l, struct err *err)
+{
+    struct vocab *v = l->v;
+    bool spm = v->family == FAMILY_SPM;
+    int32_t bos = spm ? by_name(v, "<s>", TOKEN_CONTROL) : -1;
+    int32_t eos = spm ? by_name(v, "</s>", TOKEN_CONTROL) : -1;
+    int32_t unknown = spm ? by_name(v, "<unk>", TOKEN_UNKNOWN) : -1;
+    int32_t eot, eom;
+    if (!read_id(l, "tokenizer.ggml.bos_token_id", bos, &v->bos, err) ||
+        !read_id(l, "tokenizer.ggml.eos_token_id", eos, &v->eos, err) ||
+        !read_id(l, "tokenizer.ggml.eot_token_id", -1, &eot, err) ||
+        !read_id(l, "tokenizer.ggml.eom_token_id", -1, &eom, err) ||
+        !read_id(l, "tokenizer.ggml.unknown_token_id", unknown, &v->unknown, err))
+        return false;
+    bool adds_bos = spm || pretok_adds_bos(v->pretok);
+    if (!gguf_bool_or(l->g, "tokenizer.ggml.add_bos_token", adds_bos, &v->add_bos, err) ||
+        !gguf_bool_or(l->g, "tokenizer.ggml.add_space_prefix", spm, &v->add_space_prefix, err))
+        return false;
+    v->add_bos = v->add_bos && v->bos >= 0;
+    v->add_space_prefix = v->add_space_prefix && spm;
+    mark_control(v, v->bos, 0);
+    mark_control(v, v->eos, TOKEN_FLAG_END);
+    mark_control(v, eot, TOKEN_FLAG_END);
+    mark_control(v, eom, TOKEN_FLAG_END);
+    return true;
+}
+
+/* --- what each token is to a text --- */
+
+static bool is_end_name(const char *s, size_t n)
+{
+    for (size_t i = 0; i < sizeof end_names / sizeof *end_names; i++)
+        if (strlen(end_names[i]) == n && memcmp(end_names[i], s, n) == 0)
+            return true;
+    return false;
+}
+
+/* Spelled like a marker of a template. */
+static bool looks_like_marker(const char *s, size_t n)
+{
+    return n >= 5 && ((starts_with(s, n, "<|") && ends_with(s, n, "|>")) ||
+                      (starts_with(s, n, "<\xEF\xBD\x9C") && ends_with(s, n, "\xEF\xBD\x9C>")));
+}
+
+/* User-defined tokens: SPM's are pieces of text, found wherever they are spelled out. Those of BPE files are
+ * the tokens added after training: runs of spaces, which are text, and tags (<tool_call>, [INST], </think>),
+ * which give a conversation its structure and so are no more to be typed than control tokens. */
+static bool is_tag(const struct vocab *v, const char *s, size_t n)
+{
+    if (looks_like_marker(s, n))
+        return true;
+    return v->family == FAMILY_BPE && n >= 3 &&
+           ((s[0] == '<' && s[n - 1] == '>') || (s[0] == '[' && s[n - 1] == ']'));
+}
+
+static void classify(struct vocab *v)
+{
+    for (size_t i = 0; i < v->n_tokens; i++) {
+        struct vocab_token *t = &v->tokens[i];
+        const char *s = v->arena + t->spelling;
+        size_t n = t->n_spelling;
+        bool is_text = t->type == TOKEN_NORMAL || t->type == TOKEN_USER_DEFINED;
+        if (is_text && looks_like_marker(s, n) && is_end_name(s, n))
+            t->type = TOKEN_CONTROL; /* some files call these ordinary text */
+        if ((t->type == TOKEN_CONTROL || t->type == TOKEN_USER_DEFINED) && is_end_name(s, n))
+            t->flags |= TOKEN_FLAG_END;
+        if (t->type == TOKEN_NORMAL || (t->type == TOKEN_USER_DEFINED && !is_tag(v, s, n)))
+            t->flags |= TOKEN_FLAG_TEXT;
+        else if (t->type == TOKEN_CONTROL || t->type == TOKEN_USER_DEFINED)
+            t->flags |= TOKEN_FLAG_SPECIAL;
+        if (t->flags & TOKEN_FLAG_TEXT && t->n_spelling > v->max_spelling)
+            v->max_spelling = t->n_spelling;
+    }
+}
+
+/* --- the text of each token --- */
+
+/* Spaces for their marks; returns the bytes written, at most n. */
+static size_t spm_text(const char *s, size_t n, char *out)
+{
+    size_t used = 0;
+    for (size_t i = 0; i < n;) {
+        bool mark = n - i >= SPM_SPACE_BYTES && memcmp(s + i, SPM_SPACE, SPM_SPACE_BYTES) == 0;
+        out[used++] = mark ? ' ' : s[i];
+        i += mark ? SPM_SPACE_BYTES : 1;
+    }
+    return used;
+}
+
+/* Bytes for the characters that stand for them; others stay. */
+static size_t bpe_text(const char *s, size_t n, char *out)
+{
+    size_t used = 0;
+    for (size_t i = 0; i < n;) {
+        uint32_t c;
+        bool valid;
+        size_t k = utf8_decode(s + i, n - i, &c, &valid);
+        int byte = valid ? vocab_bpe_byte_of_char(c) : -1;
+        if (byte >= 0)
+            out[used++] = (char)byte;
+        else
+            memcpy(out + used, s + i, k), used += k;
+        i += k;
+    }
+    return used;
+}
+
+static void write_text(struct vocab *v, struct vocab_token *t)
+{
+    const char *s = v->arena + t->spelling;
+    char *out = v->arena + t->text;
+    int byte = spelled_byte(s, t->n_spelling);
+    if (t->type == TOKEN_BYTE && byte >= 0) {
+        out[0] = (char)byte;
+        t->n_text = 1;
+    } else if (t->type == TOKEN_UNKNOWN) {
+        t->n_text = (uint32_t)utf8_encode(UTF8_REPLACEMENT, out);
+    } else if (t->type == TOKEN_NORMAL) {
+        t->n_text = (uint32_t)(v->family == FAMILY_SPM ? spm_text(s, t->n_spelling, out)
+                                                       : bpe_text(s, t->n_spelling, out));
+    } else {
+        memcpy(out, s, t->n_spelling);
+        t->n_text = t->n_spelling;
+    }
+}
+
+static void write_texts(struct vocab *v)
+{
+    for (size_t i = 0; i < v->n_tokens; i++)
+        write_text(v, &v->tokens[i]);
+}
+
+/* --- what each family needs besides --- */
+
+static void find_spm_bytes(struct vocab *v)
+{
+    for (size_t i = v->n_tokens; i-- > 0;) {
+        const struct vocab_token *t = &v->tokens[i];
+        int byte = t->type == TOKEN_BYTE ? spelled_byte(v->arena + t->spelling, t->n_spelling) : -1;
+        if (byte >= 0)
+            v->byte_ids[byte] = (int32_t)i;
+    }
+}
+
+/* Whether no token that text can become has a space mark behind another character. */
+static bool words_are_apart(const struct vocab *v)
+{
+    for (size_t id = 0; id < v->n_tokens; id++) {
+        const struct vocab_token *t = &v->tokens[id];
+        const char *s = v->arena + t->spelling;
+        size_t n = t->n_spelling, i = 0;
+        while (starts_with(s + i, n - i, SPM_SPACE))
+            i += SPM_SPACE_BYTES;
+        if (t->flags & TOKEN_FLAG_TEXT && memmem(s + i, n - i, SPM_SPACE, SPM_SPACE_BYTES))
+            return false;
+    }
+    return true;
+}
+
+static void find_bpe_bytes(struct vocab *v)
+{
+    for (int b = 0; b < 256; b++) {
+        char c[UTF8_MAX_BYTES];
+        v->byte_chars[b] = (uint16_t)vocab_bpe_char_of_byte((unsigned char)b);
+        v->byte_ids[b] = vocab_table_find_text(v, c, utf8_encode(v->byte_chars[b], c));
+    }
+}
+
+/* "left right" as ids. Merges whose parts or result are no tokens of text are passed over: pruned
+ * vocabularies keep such lines, and nothing could come of them. joined has room for the longest token. */
+static void add_merge(struct vocab *v, struct gguf_string s, uint32_t rank, char *joined)
+{
+    const char *gap = s.n > 1 ? memchr(s.data + 1, ' ', s.n - 1) : NULL;
+    if (!gap || s.n - 1 > v->max_spelling)
+        return;
+    size_t n_left = (size_t)(gap - s.data), n_right = s.n - 1 - n_left;
+    memcpy(joined, s.data, n_left);
+    memcpy(joined + n_left, gap + 1, n_right);
+    int32_t left = vocab_table_find_text(v, joined, n_left);
+    int32_t right = vocab_table_find_text(v, joined + n_left, n_right);
+    int32_t id = vocab_table_find_text(v, joined, n_left + n_right);
+    if (left >= 0 && right >= 0 && id >= 0)
+        vocab_table_add_merge(v, left, right, rank, id);
+}
+
+static bool load_merges(struct loader *l, struct err *err)
+{
+    static const char key[] = "tokenizer.ggml.merges";
+    struct vocab *v = l->v;
+    const struct gguf_kv *kv = gguf_find(l->g, key);
+    if (!kv || kv->type != GGUF_ARRAY || kv->item_type != GGUF_STRING || kv->n_items > UINT32_MAX)
+        return err_set(
+            err, ERR_MODEL,
+            "%s: %s is %s; an array of strings was expected for a byte-level BPE vocabulary: use a complete "
+            "file",
+            gguf_path(l->g), key, kv ? "something else" : "missing");
+    char *joined = mem_alloc(v->max_spelling, err);
+    bool ok = joined && vocab_table_reserve_merges(v, (size_t)kv->n_items, err);
+    for (uint64_t i = 0; ok && i < kv->n_items; i++) {
+        struct gguf_string s;
+        ok = gguf_array_string(kv, i, &s) || bad_item(l, key, (size_t)i, "a string", err);
+        if (ok)
+            add_merge(v, s, (uint32_t)i, joined);
+    }
+    mem_free(joined);
+    return ok;
+}
+
+static bool load_family_parts(struct loader *l, struct err *err)
+{
+    struct vocab *v = l->v;
+    if (v->family == FAMILY_BPE) {
+        find_bpe_bytes(v);
+        return load_merges(l, err);
+    }
+    find_spm_bytes(v);
+    v->words_apart = words_are_apart(v);
+    return true;
+}
+
+struct vocab *vocab_new(const struct gguf *g, struct err *err)
+{
+    struct vocab *v = mem_alloc(sizeof *v, err);
+    if (!v)
+        return NULL;
+    struct loader l = {v, g};
+    memset(v->byte_ids, 0xFF, sizeof v->byte_ids);
+    bool ok = load_family(&l, err) && load_tokens(&l, err) && load_types(&l, err) && load_scores(&l, err) &&
+              load_ids(&l, err);
+    if (ok) {
+        classify(v);
+        write_texts(v);
+        ok = vocab_table_build(v, err) && vocab_marks_build(v, err) && load_family_parts(&l, err);
+    }
+    if (!ok) {
+        vocab_free(v);
+        return NULL;
+    }
+    return v;
+}
+
+void vocab_free(struct vocab *v)
+{
+    if (!v)
+        return;
+    pretok_free(v->pretok);
+    mem_free(v->merges);
+    mem_free(v->marks_typed.ids);
+    mem_free(v->marks_special.ids);
+    mem_free(v->by_spelling);
+    mem_free(v->arena);
+    mem_free(v->tokens);
+    mem_free(v);
+}
