@@ -1,6 +1,7 @@
 /* The kernel tables, one per instruction set. */
 #include "kernels_cpu/dot_kernel.h"
 
+#include "kernels_cpu/dot_avx2.h"
 #include "kernels_cpu/dot_scalar.h"
 
 #define DOT_TABLE(isa)                                                                                       \
@@ -15,10 +16,16 @@
 
 static const struct dot_set scalar_set = {act_quant_32_scalar, act_quant_256_scalar, DOT_TABLE(scalar)};
 
+#if defined(__x86_64__)
+static const struct dot_set avx2_set = {act_quant_32_avx2, act_quant_256_avx2, DOT_TABLE(avx2)};
+#define AVX2_SET &avx2_set
+#else
+#define AVX2_SET &scalar_set
+#endif
+
 const struct dot_set *dot_set_get(enum cpu_isa isa)
 {
-    (void)isa;
-    return &scalar_set;
+    return isa == CPU_SCALAR ? &scalar_set : AVX2_SET;
 }
 
 enum act_format dot_act_format(enum dtype type)
