@@ -1,0 +1,46 @@
+/* mktiny ARCH OUT [--chatml] [--ctx N] [--type f32|q8_0|q4_0] [--seed N]: writes a tiny model, for shell
+ * tests. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/support/tiny_model.h"
+
+static int usage(void)
+{
+    fprintf(stderr,
+            "usage: mktiny llama|qwen2|qwen3 OUT [--chatml] [--ctx N] [--type f32|q8_0|q4_0] [--seed N]\n");
+    return 2;
+}
+
+static bool type_named(const char *name, enum dtype *out)
+{
+    for (int i = 0; i < DTYPE_N; i++)
+        if (strcmp(dtype_info((enum dtype)i)->name, name) == 0) {
+            *out = (enum dtype)i;
+            return true;
+        }
+    return false;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 3)
+        return usage();
+    struct tiny_options options = {.arch = argv[1], .type = DTYPE_F32, .seed = 1};
+    for (int i = 3; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+        if (strcmp(argv[i], "--chatml") == 0) {
+            options.chatml = true;
+            continue;
+        }
+        if (value && strcmp(argv[i], "--ctx") == 0)
+            options.n_ctx = (uint32_t)strtoul(value, NULL, 10);
+        else if (value && strcmp(argv[i], "--seed") == 0)
+            options.seed = strtoull(value, NULL, 10);
+        else if (!value || strcmp(argv[i], "--type") != 0 || !type_named(value, &options.type))
+            return usage();
+        i++;
+    }
+    return tiny_model_save(&options, argv[2]) ? 0 : 1;
+}

@@ -1,0 +1,32 @@
+/* tiny_model.h: a complete, tiny model with seeded random weights, so that tests need no downloaded file.
+ *
+ * 2 layers, width 64, 4 heads, 2 KV heads (head size 16, for qwen3 32), ffn 128, a byte-level SPM vocabulary
+ * of 384 tokens. The same options give the same bytes. What it says is noise; every path through the program
+ * is the real one. Single thread. */
+#ifndef FERRUM_TEST_TINY_MODEL_H
+#define FERRUM_TEST_TINY_MODEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/base/buf.h"
+#include "engine/tensor.h"
+
+#define TINY_N_VOCAB 384
+#define TINY_N_LAYERS 2
+#define TINY_N_EMBD 64
+
+struct tiny_options {
+    const char *arch; /* "llama" (own output matrix), "qwen2", "qwen3" (both tied) */
+    enum dtype type;  /* of the matrices: DTYPE_F32, DTYPE_Q8_0 or DTYPE_Q4_0 */
+    bool chatml; /* <|im_start|>, <|im_end|> as control tokens 3 and 4, a ChatML template, <|im_end|> ends */
+    uint32_t n_ctx; /* trained context; 0: 512 */
+    uint64_t seed;
+};
+
+/* Appends the file to out; false for an arch or type it does not know. */
+bool tiny_model_make(const struct tiny_options *options, struct buf *out);
+/* The same into a file; false with a line on stderr. */
+bool tiny_model_save(const struct tiny_options *options, const char *path);
+
+#endif
