@@ -1,1 +1,157 @@
+/* The app's side of the engine: opening, closing, requests in, events out. */
 #include "engine/engine.h"
+
+#include <signal.h>
+#include <string.h>
+
+#include "engine/base/clock.h"
+#include "engine/base/mem.h"
+#include "engine/engine_internal.h"
+
+#define N_EVENTS 256
+
+const char *finish_reason_name(enum finish_reason reason)
+{
+    static const char *const names[] = {[FINISH_STOP] = "stop",
+                                        [FINISH_LENGTH] = "length",
+                                        [FINISH_CONTEXT] = "context",
+                                        [FINISH_CANCELLED] = "cancelled",
+                                        [FINISH_ERROR] = "error"};
+    return names[reason];
+}
+
+void engine_request_fini(struct engine_request *request)
+{
+    for (size_t i = 0; i < request->n_msgs; i++) {
+        mem_free(request->msgs[i].text);
+        mem_free(request->msgs[i].tokens);
+    }
+    for (size_t i = 0; i < request->n_stops; i++)
+        mem_free(request->stops[i]);
+    mem_free(request->msgs);
+    mem_free(request->stops);
+    *request = (struct engine_request){0};
+}
+
+/* The thread inherits a mask in which everything is blocked: signals are the app's. */
+static bool start_thread(struct engine *e, struct err *err)
+{
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    int rc = pthread_create(&e->thread, NULL, engine_thread_main, e);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return rc == 0 || err_set(err, ERR_RUNTIME, "the engine's thread could not be started: %s", strerror(rc));
+}
+
+struct engine *engine_open(const struct engine_options *options, struct err *err)
+{
+    struct engine *e = mem_alloc(sizeof *e, err);
+    if (!e)
+        return NULL;
+    e->options = *options;
+    e->model_path = mem_strdup(options->model_path);
+    e->options.model_path = e->model_path;
+    pthread_mutex_init(&e->prof_lock, NULL);
+    if (queue_init(&e->jobs, 1, sizeof(struct engine_job), err) &&
+        queue_init(&e->events, N_EVENTS, sizeof(struct engine_event), err) && start_thread(e, err))
+        return e;
+    queue_fini(&e->jobs);
+    queue_fini(&e->events);
+    pthread_mutex_destroy(&e->prof_lock);
+    mem_free(e->model_path);
+    mem_free(e);
+    return NULL;
+}
+
+/* What was accepted or sent but never read still owns memory. */
+static void drain_queues(struct engine *e)
+{
+    struct engine_job job;
+    struct engine_event event;
+    while (queue_pop(&e->jobs, &job))
+        engine_request_fini(&job.request);
+    while (queue_pop(&e->events, &event)) {
+        mem_free(event.ids);
+        mem_free(event.n_ids_of);
+    }
+}
+
+void engine_close(struct engine *e)
+{
+    if (!e)
+        return;
+    atomic_store(&e->closing, true);
+    atomic_store(&e->cancel, true);
+    queue_push(&e->jobs, &(struct engine_job){0}); /* a full queue has woken the thread already */
+    pthread_join(e->thread, NULL);
+    drain_queues(e);
+    timeline_free(e->timeline);
+    model_free(atomic_load(&e->model));
+    queue_fini(&e->jobs);
+    queue_fini(&e->events);
+    pthread_mutex_destroy(&e->prof_lock);
+    mem_free(e->model_path);
+    mem_free(e);
+}
+
+bool engine_submit(struct engine *e, struct engine_request *request, uint64_t *number, struct err *err)
+{
+    if (!e->ready)
+        return err_set(err, ERR_RUNTIME, "the model is not loaded yet; wait until it is");
+    if (e->busy)
+        return err_set(err, ERR_RUNTIME, "the engine is still at work on request %llu; stop it first",
+                       (unsigned long long)e->n_requests);
+    struct engine_job job = {.number = e->n_requests + 1, .submit_ns = clock_now_ns(), .request = *request};
+    /* Nothing is in work, so nobody else looks at the flag: a late cancel of the last request dies here. */
+    atomic_store(&e->cancel, false);
+    if (!queue_push(&e->jobs, &job))
+        return err_set(err, ERR_RUNTIME, "the engine takes no request now; try again");
+    *request = (struct engine_request){0};
+    e->busy = true;
+    *number = ++e->n_requests;
+    return true;
+}
+
+void engine_cancel(struct engine *e)
+{
+    atomic_store(&e->cancel, true);
+}
+
+int engine_event_fd(const struct engine *e)
+{
+    return queue_wake_fd(&e->events);
+}
+
+bool engine_next_event(struct engine *e, struct engine_event *event)
+{
+    if (!queue_pop(&e->events, event)) {
+        /* Only an empty queue clears the descriptor, and is looked at once more: nothing can be missed. */
+        queue_clear_wake(&e->events);
+        if (!queue_pop(&e->events, event))
+            return false;
+    }
+    if (event->type == ENGINE_READY)
+        e->ready = true;
+    if (event->type == ENGINE_DONE)
+        e->busy = false;
+    return true;
+}
+
+const struct model *engine_model(const struct engine *e)
+{
+    return atomic_load(&e->model);
+}
+
+uint32_t engine_n_ctx(const struct engine *e)
+{
+    return atomic_load(&e->n_ctx);
+}
+
+void engine_prof(const struct engine *e, struct prof *out)
+{
+    pthread_mutex_t *lock = (pthread_mutex_t *)&e->prof_lock;
+    pthread_mutex_lock(lock);
+    *out = e->prof;
+    pthread_mutex_unlock(lock);
+}

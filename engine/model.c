@@ -1,1 +1,197 @@
+/* Loading and freeing a model, and the table of families. */
 #include "engine/model.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/base/mem.h"
+#include "engine/model_internal.h"
+#include "engine/weights.h"
+
+static const struct model_family *const families[] = {&family_llama, &family_qwen2, &family_qwen3};
+#define N_FAMILIES (sizeof families / sizeof families[0])
+
+const struct model_family *model_find_family(const char *arch, struct err *err)
+{
+    char known[128] = "";
+    for (size_t i = 0; i < N_FAMILIES; i++) {
+        if (strcmp(families[i]->arch, arch) == 0)
+            return families[i];
+        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "",
+                 families[i]->arch);
+    }
+    size_t n = strlen(arch);
+    if (n >= 3 && strcmp(arch + n - 3, "moe") == 0)
+        err_set(
+            err, ERR_MODEL,
+            "architecture %s is a mixture of experts, which is not supported yet; known architectures: %s",
+            arch, known);
+    else
+        err_set(err, ERR_MODEL, "architecture %s is unknown; known architectures: %s", arch, known);
+    return NULL;
+}
+
+/* Reports what is bound so far; false with ERR_CANCELLED when the owner no longer wants the model. */
+static bool report(const struct model *m, const struct load_progress *progress, uint64_t done,
+                   struct err *err)
+{
+    if (!progress || progress->report(progress->arg, done, m->config.weight_bytes))
+        return true;
+    return err_set(err, ERR_CANCELLED, "loading %s was cancelled", gguf_path(m->gguf));
+}
+
+static uint64_t used_bytes(const struct model *m)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < m->n_used; i++)
+        sum += m->used[i]->n_bytes;
+    return sum;
+}
+
+static bool bind_ends(struct model *m, struct err *err)
+{
+    const struct model_config *c = &m->config;
+    if (!weights_matrix(m, -1, "token_embd.weight", c->n_embd, c->n_vocab, &m->embed, err) ||
+        !weights_vector(m, -1, "output_norm.weight", c->n_embd, &m->out_norm, err))
+        return false;
+    if (weights_exists(m, -1, "output.weight"))
+        return weights_matrix(m, -1, "output.weight", c->n_embd, c->n_vocab, &m->head, err);
+    m->head = m->embed;
+    return true;
+}
+
+/* The rope factors are computed with on the host (rope.h). */
+static bool read_rope_factors(struct model *m, struct err *err)
+{
+    if (!weights_exists(m, -1, "rope_freqs.weight"))
+        return true;
+    const struct tensor *t = weights_find(m, -1, "rope_freqs.weight", m->rope.n_rot / 2, 0, err);
+    if (!t)
+        return false;
+    if (t->type != DTYPE_F32)
+        return err_set(err, ERR_MODEL, "%s: tensor %s is of type %s, expected f32", gguf_path(m->gguf),
+                       t->name, dtype_info(t->type)->name);
+    memcpy(m->rope.factors, t->data, m->rope.n_rot / 2 * sizeof(float));
+    m->rope.has_factors = true;
+    for (uint32_t i = 0; i < m->rope.n_rot / 2; i++)
+        if (!(m->rope.factors[i] > 0.0f && m->rope.factors[i] < 1e6f))
+            return err_set(err, ERR_MODEL, "%s: tensor %s holds %g at %u, expected a positive number",
+                           gguf_path(m->gguf), t->name, (double)m->rope.factors[i], i);
+    return true;
+}
+
+static bool is_used(const struct model *m, const struct tensor *t)
+{
+    for (size_t i = 0; i < m->n_used; i++)
+        if (m->used[i] == t)
+            return true;
+    return false;
+}
+
+/* A tensor nobody asked for means a variant of the architecture: its answers would be quietly wrong. */
+static bool check_all_used(const struct model *m, struct err *err)
+{
+    for (size_t i = 0; i < gguf_n_tensors(m->gguf); i++) {
+        const struct tensor *t = gguf_tensor_at(m->gguf, i);
+        if (!is_used(m, t))
+            return err_set(
+                err, ERR_MODEL,
+                "%s: tensor %s is not part of the %s models this program knows, so its answers would be "
+                "wrong; use another file of the model",
+                gguf_path(m->gguf), t->name, m->config.arch);
+    }
+    return true;
+}
+
+static bool bind_all(struct model *m, const struct load_progress *progress, struct err *err)
+{
+    /* A vector more than the file has: a tensor is looked for at most once. */
+    m->used = mem_array(gguf_n_tensors(m->gguf) + 1, sizeof *m->used, err);
+    m->layers = m->used ? mem_array(m->config.n_layer, sizeof *m->layers, err) : NULL;
+    if (!m->layers || !bind_ends(m, err) || !read_rope_factors(m, err))
+        return false;
+    for (uint32_t i = 0; i < m->config.n_layer; i++)
+        if (!report(m, progress, used_bytes(m), err) || !m->family->bind_layer(m, i, &m->layers[i], err))
+            return false;
+    return check_all_used(m, err) && report(m, progress, m->config.weight_bytes, err);
+}
+
+static bool check_vocab(const struct model *m, struct err *err)
+{
+    if ((uint32_t)vocab_size(m->vocab) == m->config.n_vocab)
+        return true;
+    return err_set(err, ERR_MODEL,
+                   "%s: tensor token_embd.weight has %u rows, but the tokenizer has %d tokens",
+                   gguf_path(m->gguf), m->config.n_vocab, vocab_size(m->vocab));
+}
+
+struct model *model_load(const char *path, struct backend *backend, const struct load_progress *progress,
+                         struct err *err)
+{
+    struct model *m = mem_alloc(sizeof *m, err);
+    if (!m)
+        return NULL;
+    m->backend = backend;
+    m->gguf = gguf_open(path, true, err);
+    if (!m->gguf || !model_read_config(m->gguf, &m->config, err) ||
+        !model_read_rope(m->gguf, &m->config, &m->rope, err))
+        goto fail;
+    m->family = model_find_family(m->config.arch, err);
+    gguf_prefetch(m->gguf);
+    if (!report(m, progress, 0, err))
+        goto fail;
+    m->vocab = vocab_new(m->gguf, err);
+    if (!m->vocab || !check_vocab(m, err) || !bind_all(m, progress, err))
+        goto fail;
+    return m;
+fail:
+    model_free(m);
+    return NULL;
+}
+
+static void free_layer(struct model *m, struct dense_layer *l)
+{
+    struct bbuf *vectors[] = {l->attn_norm, l->q_norm, l->k_norm, l->ffn_norm};
+    struct bweight *matrices[] = {l->qkv, l->attn_out, l->gate_up, l->down};
+    for (size_t i = 0; i < sizeof vectors / sizeof vectors[0]; i++)
+        backend_buf_free(m->backend, vectors[i]);
+    for (size_t i = 0; i < sizeof matrices / sizeof matrices[0]; i++)
+        backend_weight_free(m->backend, matrices[i]);
+}
+
+void model_free(struct model *m)
+{
+    if (!m)
+        return;
+    for (uint32_t i = 0; m->layers && i < m->config.n_layer; i++)
+        free_layer(m, &m->layers[i]);
+    mem_free(m->layers);
+    if (m->head != m->embed)
+        backend_weight_free(m->backend, m->head);
+    backend_weight_free(m->backend, m->embed);
+    backend_buf_free(m->backend, m->out_norm);
+    mem_free(m->used);
+    vocab_free(m->vocab);
+    gguf_close(m->gguf);
+    mem_free(m);
+}
+
+const struct model_config *model_config(const struct model *m)
+{
+    return &m->config;
+}
+
+const struct vocab *model_vocab(const struct model *m)
+{
+    return m->vocab;
+}
+
+const struct gguf *model_gguf(const struct model *m)
+{
+    return m->gguf;
+}
+
+struct backend *model_backend(const struct model *m)
+{
+    return m->backend;
+}

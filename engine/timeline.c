@@ -1,1 +1,241 @@
 #include "engine/timeline.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/base/mem.h"
+#include "engine/kv_pages.h"
+#include "engine/model_internal.h"
+#include "engine/run_state.h"
+
+#define DEFAULT_BATCH 512
+#define LEAST_CTX 512
+
+struct timeline {
+    struct model *model;
+    uint32_t n_ctx;
+    size_t n_batch;
+    struct kv_pages pages;
+    struct run_state run;
+    int32_t *ids; /* [n_ctx] */
+    size_t n;
+    float *logits; /* [n_vocab] */
+    bool has_logits;
+    struct prof prof;
+};
+
+static struct kv_shape kv_shape_of(const struct model *m, enum dtype kv_type)
+{
+    const struct model_config *c = model_config(m);
+    return (struct kv_shape){
+        .type = kv_type, .n_layer = c->n_layer, .n_kv_head = c->n_kv_head, .head_dim = c->head_dim};
+}
+
+size_t timeline_kv_bytes(const struct model *m, enum dtype kv_type)
+{
+    struct kv_shape shape = kv_shape_of(m, kv_type);
+    return kv_token_bytes(&shape);
+}
+
+/* MemAvailable of /proc/meminfo in bytes; 0 where it cannot be read. */
+static uint64_t free_memory(void)
+{
+    unsigned long long kib = 0;
+    char line[128];
+    FILE *f = fopen("/proc/meminfo", "re");
+    if (!f)
+        return 0;
+    while (!kib && fgets(line, sizeof line, f))
+        (void)!sscanf(line, "MemAvailable: %llu kB", &kib);
+    fclose(f);
+    return (uint64_t)kib * 1024;
+}
+
+uint32_t timeline_default_ctx(const struct model *m, enum dtype kv_type, bool *limited)
+{
+    uint32_t trained = model_config(m)->n_ctx_train;
+    uint64_t per_token = timeline_kv_bytes(m, kv_type), memory = free_memory();
+    uint64_t fits = per_token && memory ? memory / 2 / per_token : trained;
+    fits -= fits % KV_BLOCK_TOKENS;
+    if (fits < LEAST_CTX)
+        fits = LEAST_CTX;
+    *limited = fits < trained;
+    return *limited ? (uint32_t)fits : trained;
+}
+
+struct timeline *timeline_new(struct model *m, const struct timeline_options *options, struct err *err)
+{
+    bool limited;
+    uint32_t n_ctx = options->n_ctx ? options->n_ctx : timeline_default_ctx(m, options->kv_type, &limited);
+    size_t n_batch = options->n_batch ? options->n_batch : DEFAULT_BATCH;
+    struct backend *backend = model_backend(m);
+    if (!backend->ops->supports_kv(backend->ctx, options->kv_type)) {
+        err_set(err, ERR_USAGE, "the %s backend keeps no KV cache of type %s; use f16 or f32",
+                backend->ops->name, dtype_info(options->kv_type)->name);
+        return NULL;
+    }
+    struct timeline *t = mem_alloc(sizeof *t, err);
+    if (!t)
+        return NULL;
+    t->model = m;
+    t->n_ctx = n_ctx;
+    t->n_batch = n_batch < n_ctx ? n_batch : n_ctx;
+    struct kv_shape shape = kv_shape_of(m, options->kv_type);
+    t->ids = mem_array(n_ctx, sizeof *t->ids, err);
+    t->logits = t->ids ? mem_array(model_config(m)->n_vocab, sizeof *t->logits, err) : NULL;
+    if (t->logits && kv_pages_init(&t->pages, backend, &shape, n_ctx, err) &&
+        run_state_init(&t->run, backend, model_config(m), &m->rope, t->n_batch, n_ctx, err))
+        return t;
+    timeline_free(t);
+    return NULL;
+}
+
+void timeline_free(struct timeline *t)
+{
+    if (!t)
+        return;
+    run_state_fini(&t->run);
+    kv_pages_fini(&t->pages);
+    mem_free(t->ids);
+    mem_free(t->logits);
+    mem_free(t);
+}
+
+uint32_t timeline_n_ctx(const struct timeline *t)
+{
+    return t->n_ctx;
+}
+
+size_t timeline_length(const struct timeline *t)
+{
+    return t->n;
+}
+
+static void cut(struct timeline *t, size_t n)
+{
+    t->n = n;
+    t->has_logits = false;
+    kv_pages_cut(&t->pages, n);
+}
+
+size_t timeline_keep(struct timeline *t, const int32_t *ids, size_t n)
+{
+    size_t kept = 0, most = n ? n - 1 : 0;
+    while (kept < most && kept < t->n && t->ids[kept] == ids[kept])
+        kept++;
+    cut(t, kept);
+    return kept;
+}
+
+static bool check_tokens(const struct timeline *t, const int32_t *ids, size_t n, struct err *err)
+{
+    uint32_t n_vocab = model_config(t->model)->n_vocab;
+    if (n > t->n_ctx - t->n)
+        return err_set(
+            err, ERR_PROMPT,
+            "%zu tokens do not fit: the context has %u and %zu are used; shorten the text or start with a "
+            "larger --ctx",
+            n, t->n_ctx, t->n);
+    for (size_t i = 0; i < n; i++)
+        if (ids[i] < 0 || (uint32_t)ids[i] >= n_vocab)
+            return err_set(err, ERR_USAGE, "token %zu has the id %d, expected 0 to %u", i, ids[i],
+                           n_vocab - 1);
+    return true;
+}
+
+static bool read_logits(struct timeline *t, size_t n, float *out, struct err *err)
+{
+    size_t n_bytes = n * model_config(t->model)->n_vocab * sizeof *out;
+    return backend_buf_read(model_backend(t->model), t->run.logits, 0, out, n_bytes, err);
+}
+
+/* Logits of every row of the batch to out [n, n_vocab]; the last row to t->logits too. */
+static bool head_of_all(struct timeline *t, const struct step *step, float *out, struct err *err)
+{
+    size_t n_vocab = model_config(t->model)->n_vocab;
+    for (size_t at = 0; at < step->n_tokens; at += RUN_LOGIT_ROWS) {
+        size_t n = step->n_tokens - at < RUN_LOGIT_ROWS ? step->n_tokens - at : RUN_LOGIT_ROWS;
+        if (!model_head(t->model, &t->run, step, at, n, err) || !read_logits(t, n, out + at * n_vocab, err))
+            return false;
+    }
+    memcpy(t->logits, out + (step->n_tokens - 1) * n_vocab, n_vocab * sizeof *out);
+    return true;
+}
+
+static bool head_of_last(struct timeline *t, const struct step *step, struct err *err)
+{
+    return model_head(t->model, &t->run, step, step->n_tokens - 1, 1, err) &&
+           read_logits(t, 1, t->logits, err);
+}
+
+static bool eval_batch(struct timeline *t, const struct step *step, bool is_last, float *all_logits,
+                       struct err *err)
+{
+    bool reserved = kv_pages_reserve(&t->pages, step->pos + step->n_tokens);
+    assert(reserved); /* the pool has pages for n_ctx, and check_tokens has counted */
+    (void)reserved;
+    t->has_logits = false;
+    if (!t->model->family->forward(t->model, &t->run, step, err))
+        return false;
+    if (all_logits ? !head_of_all(t, step, all_logits, err) : is_last && !head_of_last(t, step, err))
+        return false;
+    memcpy(t->ids + t->n, step->ids, step->n_tokens * sizeof *t->ids);
+    t->n += step->n_tokens;
+    t->has_logits = is_last;
+    t->prof.n_tokens[step->phase] += step->n_tokens;
+    return true;
+}
+
+static bool eval_all(struct timeline *t, const int32_t *ids, size_t n, const struct eval_control *control,
+                     float *all_logits, struct err *err)
+{
+    size_t n_vocab = model_config(t->model)->n_vocab;
+    for (size_t at = 0; at < n;) {
+        size_t n_tokens = n - at < t->n_batch ? n - at : t->n_batch;
+        struct step step = {.ids = ids + at,
+                            .n_tokens = n_tokens,
+                            .pos = t->n,
+                            .pages = &t->pages,
+                            .cancel = control ? control->cancel : NULL,
+                            .phase = n == 1 ? PROF_DECODE : PROF_PREFILL,
+                            .prof = &t->prof};
+        if (!eval_batch(t, &step, at + n_tokens == n, all_logits ? all_logits + at * n_vocab : NULL, err)) {
+            cut(t, t->n);
+            return false;
+        }
+        at += n_tokens;
+        if (control && control->progress)
+            control->progress(control->arg, at, n);
+    }
+    return true;
+}
+
+bool timeline_eval(struct timeline *t, const int32_t *ids, size_t n, const struct eval_control *control,
+                   float *all_logits, struct err *err)
+{
+    if (!check_tokens(t, ids, n, err))
+        return false;
+    if (n != 1)
+        return eval_all(t, ids, n, control, all_logits, err);
+    mem_guard_enter();
+    bool ok = eval_all(t, ids, n, control, all_logits, err);
+    mem_guard_leave();
+    return ok;
+}
+
+float *timeline_logits(struct timeline *t)
+{
+    return t->has_logits ? t->logits : NULL;
+}
+
+size_t timeline_kv_read_bytes(const struct timeline *t)
+{
+    size_t n_seen = t->n + 1, window = model_config(t->model)->window;
+    return kv_token_bytes(&t->pages.shape) * (window && window < n_seen ? window : n_seen);
+}
+
+const struct prof *timeline_prof(const struct timeline *t)
+{
+    return &t->prof;
+}

@@ -1,0 +1,43 @@
+/* engine_internal.h: the two sides of the engine: engine.c (app's thread) and engine_thread.c (the engine's).
+ */
+#ifndef FERRUM_ENGINE_INTERNAL_H
+#define FERRUM_ENGINE_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "engine/base/queue.h"
+#include "engine/engine.h"
+#include "engine/timeline.h"
+
+/* An accepted request. Number 0 only wakes the thread. */
+struct engine_job {
+    uint64_t number;
+    uint64_t submit_ns;
+    struct engine_request request;
+};
+
+struct engine {
+    struct engine_options options; /* model_path is a copy */
+    char *model_path;
+    pthread_t thread;
+    struct queue jobs;   /* struct engine_job, to the engine */
+    struct queue events; /* struct engine_event, to the app */
+    atomic_bool cancel;
+    atomic_bool closing;
+    _Atomic(struct model *) model; /* set once by the engine's thread, before ENGINE_READY */
+    atomic_uint n_ctx;
+    pthread_mutex_t prof_lock;
+    struct prof prof; /* the copy others read */
+    /* app's thread alone */
+    bool ready, busy;
+    uint64_t n_requests;
+    /* engine's thread alone */
+    struct timeline *timeline;
+    struct prof_entry sampling;
+};
+
+/* The thread: loads, then works on jobs until closing. */
+void *engine_thread_main(void *engine);
+
+#endif

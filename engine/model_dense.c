@@ -1,0 +1,193 @@
+/* The decoder of all dense families (Llama, Qwen 2, Qwen 3): pre-norm attention and gated feed-forward, each
+ * added to the residual stream. One call per operation of the seam; families differ in what is bound, not in
+ * what is done. Shapes as in model_internal.h and run_state.h; T = step->n_tokens. */
+#include <math.h>
+
+#include "engine/base/clock.h"
+#include "engine/model_internal.h"
+
+/* Measures one operation: started where it is made, added when it is closed. */
+struct timer {
+    const struct step *step;
+    uint64_t start_ns;
+};
+
+static struct timer timer_start(const struct step *step)
+{
+    return (struct timer){step, clock_now_ns()};
+}
+
+static void timer_add(const struct timer *t, enum prof_op op, uint64_t n_bytes)
+{
+    prof_add(t->step->prof, t->step->phase, op, clock_now_ns() - t->start_ns, n_bytes);
+}
+
+static uint64_t weight_bytes(const struct model *m, const struct bweight *w)
+{
+    size_t n, k, n_bytes;
+    m->backend->ops->weight_shape(w, &n, &k, &n_bytes);
+    return n_bytes;
+}
+
+/* KV bytes of one layer that T queries ending at position pos+T-1 look at, counted once. */
+static uint64_t kv_bytes(const struct model *m, const struct step *s)
+{
+    size_t n_seen = s->pos + s->n_tokens, window = m->config.window;
+    if (window && n_seen > window + s->n_tokens - 1)
+        n_seen = window + s->n_tokens - 1;
+    return (uint64_t)kv_token_bytes(&s->pages->shape) / s->pages->shape.n_layer * n_seen;
+}
+
+static bool embed(const struct model *m, struct run_state *r, const struct step *s, struct err *err)
+{
+    struct timer t = timer_start(s);
+    bool ok = backend_embed(
+        m->backend,
+        &(struct op_embed){.table = m->embed, .ids = s->ids, .out = r->x, .n_tokens = s->n_tokens}, err);
+    timer_add(&t, PROF_EMBED, weight_bytes(m, m->embed) / m->config.n_vocab * s->n_tokens);
+    return ok;
+}
+
+/* h = norm(x) */
+static bool norm(const struct model *m, struct run_state *r, const struct step *s, const struct bbuf *w,
+                 struct err *err)
+{
+    struct timer t = timer_start(s);
+    bool ok = backend_rms_norm(m->backend,
+                               &(struct op_rms_norm){.x = r->x,
+                                                     .w = w,
+                                                     .out = r->h,
+                                                     .n_tokens = s->n_tokens,
+                                                     .n = m->config.n_embd,
+                                                     .eps = m->config.rms_eps},
+                               err);
+    timer_add(&t, PROF_NORM, 0);
+    return ok;
+}
+
+/* out = (+=) a * w^T */
+static bool multiply(const struct model *m, const struct step *s, enum prof_op op, const struct bweight *w,
+                     const struct bbuf *a, struct bbuf *out, bool add, struct err *err)
+{
+    struct timer t = timer_start(s);
+    bool ok = backend_gemm(
+        m->backend, &(struct op_gemm){.w = w, .a = a, .out = out, .n_tokens = s->n_tokens, .add = add}, err);
+    timer_add(&t, op, weight_bytes(m, w));
+    return ok;
+}
+
+/* Splits qkv; q rotated to r->q; k rotated and v to the cache. */
+static bool rotate_and_store(const struct model *m, struct run_state *r, const struct step *s,
+                             const struct dense_layer *l, const struct kv_layer *kv, struct err *err)
+{
+    const struct model_config *c = &m->config;
+    struct timer t = timer_start(s);
+    bool ok = backend_qkv_rope_cache(m->backend,
+                                     &(struct op_qkv_rope_cache){.qkv = r->qkv,
+                                                                 .q = r->q,
+                                                                 .q_norm = l->q_norm,
+                                                                 .k_norm = l->k_norm,
+                                                                 .eps = c->rms_eps,
+                                                                 .cos = r->cos,
+                                                                 .sin = r->sin,
+                                                                 .mode = c->rope_mode,
+                                                                 .n_tokens = s->n_tokens,
+                                                                 .n_head = c->n_head,
+                                                                 .n_kv_head = c->n_kv_head,
+                                                                 .head_dim = c->head_dim,
+                                                                 .n_rot = c->n_rot,
+                                                                 .pos = s->pos,
+                                                                 .kv = *kv},
+                                     err);
+    timer_add(&t, PROF_ROPE, 0);
+    return ok;
+}
+
+static bool attend(const struct model *m, struct run_state *r, const struct step *s,
+                   const struct kv_layer *kv, struct err *err)
+{
+    const struct model_config *c = &m->config;
+    struct timer t = timer_start(s);
+    bool ok = backend_attention(m->backend,
+                                &(struct op_attention){.q = r->q,
+                                                       .out = r->attn,
+                                                       .scale = 1.0f / sqrtf((float)c->head_dim),
+                                                       .n_tokens = s->n_tokens,
+                                                       .n_head = c->n_head,
+                                                       .n_kv_head = c->n_kv_head,
+                                                       .head_dim = c->head_dim,
+                                                       .pos = s->pos,
+                                                       .window = c->window,
+                                                       .kv = *kv},
+                                err);
+    timer_add(&t, PROF_ATTENTION, kv_bytes(m, s));
+    return ok;
+}
+
+static bool gate(const struct model *m, struct run_state *r, const struct step *s, struct err *err)
+{
+    struct timer t = timer_start(s);
+    bool ok = backend_silu_mul(
+        m->backend,
+        &(struct op_silu_mul){
+            .gate_up = r->gate_up, .out = r->ff, .n_tokens = s->n_tokens, .n_ff = m->config.n_ff},
+        err);
+    timer_add(&t, PROF_FFN, 0);
+    return ok;
+}
+
+static bool attention_block(const struct model *m, struct run_state *r, const struct step *s, uint32_t index,
+                            struct err *err)
+{
+    const struct dense_layer *l = &m->layers[index];
+    struct kv_layer kv = kv_pages_layer(s->pages, index);
+    return norm(m, r, s, l->attn_norm, err) &&                           /**/
+           multiply(m, s, PROF_QKV, l->qkv, r->h, r->qkv, false, err) && /**/
+           rotate_and_store(m, r, s, l, &kv, err) &&                     /**/
+           attend(m, r, s, &kv, err) &&                                  /**/
+           multiply(m, s, PROF_O_PROJ, l->attn_out, r->attn, r->x, true, err);
+}
+
+static bool feed_forward_block(const struct model *m, struct run_state *r, const struct step *s,
+                               uint32_t index, struct err *err)
+{
+    const struct dense_layer *l = &m->layers[index];
+    return norm(m, r, s, l->ffn_norm, err) &&                                    /**/
+           multiply(m, s, PROF_FFN, l->gate_up, r->h, r->gate_up, false, err) && /**/
+           gate(m, r, s, err) &&                                                 /**/
+           multiply(m, s, PROF_FFN, l->down, r->ff, r->x, true, err);
+}
+
+bool dense_forward(const struct model *m, struct run_state *r, const struct step *step, struct err *err)
+{
+    if (!embed(m, r, step, err))
+        return false;
+    for (uint32_t i = 0; i < m->config.n_layer; i++) {
+        if (step->cancel && atomic_load_explicit(step->cancel, memory_order_relaxed))
+            return err_set(err, ERR_CANCELLED, "cancelled");
+        if (!attention_block(m, r, step, i, err) || !feed_forward_block(m, r, step, i, err))
+            return false;
+    }
+    return true;
+}
+
+bool model_head(const struct model *m, struct run_state *r, const struct step *step, size_t first, size_t n,
+                struct err *err)
+{
+    struct timer t = timer_start(step);
+    bool ok = backend_rms_norm(m->backend,
+                               &(struct op_rms_norm){.x = r->x,
+                                                     .x_row = first,
+                                                     .w = m->out_norm,
+                                                     .out = r->h,
+                                                     .n_tokens = n,
+                                                     .n = m->config.n_embd,
+                                                     .eps = m->config.rms_eps},
+                               err);
+    timer_add(&t, PROF_NORM, 0);
+    t = timer_start(step);
+    ok = ok && backend_gemm(m->backend,
+                            &(struct op_gemm){.w = m->head, .a = r->h, .out = r->logits, .n_tokens = n}, err);
+    timer_add(&t, PROF_LM_HEAD, weight_bytes(m, m->head));
+    return ok;
+}

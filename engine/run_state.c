@@ -1,0 +1,67 @@
+#include "engine/run_state.h"
+
+#include "engine/base/mem.h"
+
+static bool new_floats(struct run_state *r, struct bbuf **out, size_t n_rows, size_t n_cols, struct err *err)
+{
+    size_t n, n_bytes;
+    if (!mem_mul(n_rows, n_cols, &n) || !mem_mul(n, sizeof(float), &n_bytes))
+        return err_set(err, ERR_MEMORY, "a buffer of %zu x %zu numbers is too large to count", n_rows,
+                       n_cols);
+    *out = backend_buf_new(r->backend, n_bytes, err);
+    return *out != NULL;
+}
+
+/* Host memory for one stretch of positions at a time. */
+#define ROPE_CHUNK 1024
+
+static bool make_rope_tables(struct run_state *r, const struct rope_params *rope, size_t n_ctx,
+                             struct err *err)
+{
+    size_t n_pairs = rope->n_rot / 2;
+    bool ok = false;
+    float *cos_rows = mem_array(ROPE_CHUNK * n_pairs, sizeof(float), err);
+    float *sin_rows = cos_rows ? mem_array(ROPE_CHUNK * n_pairs, sizeof(float), err) : NULL;
+    if (!sin_rows || !new_floats(r, &r->cos, n_ctx, n_pairs, err) ||
+        !new_floats(r, &r->sin, n_ctx, n_pairs, err))
+        goto out;
+    for (size_t at = 0; at < n_ctx; at += ROPE_CHUNK) {
+        size_t n = n_ctx - at < ROPE_CHUNK ? n_ctx - at : ROPE_CHUNK;
+        size_t offset = at * n_pairs * sizeof(float), n_bytes = n * n_pairs * sizeof(float);
+        rope_fill(rope, at, n, cos_rows, sin_rows);
+        if (!backend_buf_write(r->backend, r->cos, offset, cos_rows, n_bytes, err) ||
+            !backend_buf_write(r->backend, r->sin, offset, sin_rows, n_bytes, err))
+            goto out;
+    }
+    ok = true;
+out:
+    mem_free(cos_rows);
+    mem_free(sin_rows);
+    return ok;
+}
+
+bool run_state_init(struct run_state *r, struct backend *backend, const struct model_config *c,
+                    const struct rope_params *rope, size_t n_batch, size_t n_ctx, struct err *err)
+{
+    *r = (struct run_state){.backend = backend, .n_batch = n_batch};
+    size_t n_q = (size_t)c->n_head * c->head_dim, n_kv = (size_t)c->n_kv_head * c->head_dim;
+    if (new_floats(r, &r->x, n_batch, c->n_embd, err) && new_floats(r, &r->h, n_batch, c->n_embd, err) &&
+        new_floats(r, &r->qkv, n_batch, n_q + 2 * n_kv, err) && new_floats(r, &r->q, n_batch, n_q, err) &&
+        new_floats(r, &r->attn, n_batch, n_q, err) &&
+        new_floats(r, &r->gate_up, n_batch, 2 * (size_t)c->n_ff, err) &&
+        new_floats(r, &r->ff, n_batch, c->n_ff, err) &&
+        new_floats(r, &r->logits, RUN_LOGIT_ROWS, c->n_vocab, err) && make_rope_tables(r, rope, n_ctx, err))
+        return true;
+    run_state_fini(r);
+    return false;
+}
+
+void run_state_fini(struct run_state *r)
+{
+    if (!r->backend)
+        return;
+    struct bbuf *bufs[] = {r->x, r->h, r->qkv, r->q, r->attn, r->gate_up, r->ff, r->logits, r->cos, r->sin};
+    for (size_t i = 0; i < sizeof bufs / sizeof bufs[0]; i++)
+        backend_buf_free(r->backend, bufs[i]);
+    *r = (struct run_state){0};
+}

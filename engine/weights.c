@@ -1,0 +1,162 @@
+#include "engine/weights.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/base/mem.h"
+
+#define NAME_BYTES (TENSOR_NAME_BYTES + 16)
+
+static void full_name(char out[NAME_BYTES], int layer, const char *name)
+{
+    if (layer < 0)
+        snprintf(out, NAME_BYTES, "%s", name);
+    else
+        snprintf(out, NAME_BYTES, "blk.%d.%s", layer, name);
+}
+
+static bool fail_shape(const struct model *m, const struct tensor *t, size_t n_cols, size_t n_rows,
+                       struct err *err)
+{
+    char found[96] = "";
+    for (int i = 0, len = 0; i < t->n_dims && len < 80; i++)
+        len += snprintf(found + len, sizeof found - (size_t)len, "%s%zu", i ? " x " : "", t->dims[i]);
+    char expected[48];
+    if (n_rows)
+        snprintf(expected, sizeof expected, "%zu x %zu", n_cols, n_rows);
+    else
+        snprintf(expected, sizeof expected, "%zu", n_cols);
+    return err_set(err, ERR_MODEL, "%s: tensor %s has the shape %s, expected %s; the file contradicts itself",
+                   gguf_path(m->gguf), t->name, found, expected);
+}
+
+bool weights_exists(const struct model *m, int layer, const char *name)
+{
+    char full[NAME_BYTES];
+    full_name(full, layer, name);
+    return gguf_find_tensor(m->gguf, full) != NULL;
+}
+
+const struct tensor *weights_find(struct model *m, int layer, const char *name, size_t n_cols, size_t n_rows,
+                                  struct err *err)
+{
+    char full[NAME_BYTES];
+    full_name(full, layer, name);
+    const struct tensor *t = gguf_find_tensor(m->gguf, full);
+    if (!t) {
+        err_set(err, ERR_MODEL, "%s: tensor %s is missing, and %s models need it; download the file again",
+                gguf_path(m->gguf), full, m->config.arch);
+        return NULL;
+    }
+    /* A vector may be stored with trailing dimensions of 1. */
+    bool fits =
+        t->dims[0] == n_cols && t->dims[1] == (n_rows ? n_rows : 1) && t->dims[2] == 1 && t->dims[3] == 1;
+    if (!fits) {
+        fail_shape(m, t, n_cols, n_rows, err);
+        return NULL;
+    }
+    m->used[m->n_used++] = t;
+    return t;
+}
+
+bool weights_vector(struct model *m, int layer, const char *name, size_t n, struct bbuf **out,
+                    struct err *err)
+{
+    bool ok = false;
+    const struct tensor *t = weights_find(m, layer, name, n, 0, err);
+    float *values = t ? mem_array(n, sizeof *values, err) : NULL;
+    if (!values)
+        return false;
+    if (n % dtype_info(t->type)->block_weights) {
+        err_set(err, ERR_MODEL, "%s: tensor %s of %zu values cannot be of type %s", gguf_path(m->gguf),
+                t->name, n, dtype_info(t->type)->name);
+        goto out;
+    }
+    dtype_to_f32(t->type, t->data, values, n);
+    *out = backend_buf_new(m->backend, n * sizeof *values, err);
+    ok = *out && backend_buf_write(m->backend, *out, 0, values, n * sizeof *values, err);
+out:
+    mem_free(values);
+    return ok;
+}
+
+static bool bind(struct model *m, const struct weight_part *parts, size_t n_parts, struct bweight **out,
+                 struct err *err)
+{
+    for (size_t i = 0; i < n_parts; i++) {
+        const struct tensor *t = parts[i].weight;
+        if (!m->backend->ops->supports_weight(m->backend->ctx, t->type))
+            return err_set(err, ERR_MODEL, "%s: tensor %s is of type %s, which the %s backend cannot compute",
+                           gguf_path(m->gguf), t->name, dtype_info(t->type)->name, m->backend->ops->name);
+    }
+    *out = backend_weight_bind(m->backend, parts, n_parts, err);
+    return *out || err_prefix(err, "%s", gguf_path(m->gguf));
+}
+
+bool weights_matrix(struct model *m, int layer, const char *name, size_t n_cols, size_t n_rows,
+                    struct bweight **out, struct err *err)
+{
+    struct weight_part part = {.weight = weights_find(m, layer, name, n_cols, n_rows, err)};
+    return part.weight && bind(m, &part, 1, out, err);
+}
+
+/* NAME.weight and, if asked for, NAME.bias. */
+static bool find_part(struct model *m, int layer, const char *name, size_t n_cols, size_t n_rows,
+                      enum weights_bias bias, struct weight_part *out, struct err *err)
+{
+    char full[48];
+    snprintf(full, sizeof full, "%s.weight", name);
+    out->weight = weights_find(m, layer, full, n_cols, n_rows, err);
+    if (!out->weight)
+        return false;
+    snprintf(full, sizeof full, "%s.bias", name);
+    if (bias == WEIGHTS_BIAS_NONE || (bias == WEIGHTS_BIAS_IF_THERE && !weights_exists(m, layer, full)))
+        return true;
+    out->bias = weights_find(m, layer, full, n_rows, 0, err);
+    if (out->bias && out->bias->type != DTYPE_F32)
+        return err_set(err, ERR_MODEL, "%s: tensor %s is of type %s, expected f32", gguf_path(m->gguf),
+                       out->bias->name, dtype_info(out->bias->type)->name);
+    return out->bias != NULL;
+}
+
+static bool bind_qkv(struct model *m, int i, struct dense_layer *layer, enum weights_bias bias,
+                     struct err *err)
+{
+    const struct model_config *c = &m->config;
+    size_t n_q = (size_t)c->n_head * c->head_dim, n_kv = (size_t)c->n_kv_head * c->head_dim;
+    struct weight_part parts[3] = {0};
+    return find_part(m, i, "attn_q", c->n_embd, n_q, bias, &parts[0], err) &&
+           find_part(m, i, "attn_k", c->n_embd, n_kv, bias, &parts[1], err) &&
+           find_part(m, i, "attn_v", c->n_embd, n_kv, bias, &parts[2], err) &&
+           bind(m, parts, 3, &layer->qkv, err);
+}
+
+static bool bind_gate_up(struct model *m, int i, struct dense_layer *layer, struct err *err)
+{
+    const struct model_config *c = &m->config;
+    struct weight_part parts[2] = {0};
+    return find_part(m, i, "ffn_gate", c->n_embd, c->n_ff, WEIGHTS_BIAS_NONE, &parts[0], err) &&
+           find_part(m, i, "ffn_up", c->n_embd, c->n_ff, WEIGHTS_BIAS_NONE, &parts[1], err) &&
+           bind(m, parts, 2, &layer->gate_up, err);
+}
+
+bool weights_dense_layer(struct model *m, uint32_t index, struct dense_layer *layer, enum weights_bias bias,
+                         struct err *err)
+{
+    const struct model_config *c = &m->config;
+    size_t n_q = (size_t)c->n_head * c->head_dim;
+    int i = (int)index;
+    return weights_vector(m, i, "attn_norm.weight", c->n_embd, &layer->attn_norm, err) &&
+           bind_qkv(m, i, layer, bias, err) &&
+           weights_matrix(m, i, "attn_output.weight", n_q, c->n_embd, &layer->attn_out, err) &&
+           weights_vector(m, i, "ffn_norm.weight", c->n_embd, &layer->ffn_norm, err) &&
+           bind_gate_up(m, i, layer, err) &&
+           weights_matrix(m, i, "ffn_down.weight", c->n_ff, c->n_embd, &layer->down, err);
+}
+
+bool weights_head_norms(struct model *m, uint32_t index, struct dense_layer *layer, struct err *err)
+{
+    size_t n = m->config.head_dim;
+    return weights_vector(m, (int)index, "attn_q_norm.weight", n, &layer->q_norm, err) &&
+           weights_vector(m, (int)index, "attn_k_norm.weight", n, &layer->k_norm, err);
+}

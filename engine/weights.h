@@ -1,0 +1,31 @@
+/* weights.h: binds tensors of the file to a model under construction, by name and with strict shape checks.
+ * Every failure names the tensor, what was found and what was expected. Used by the model's own files while
+ * loading. Ownership: what is bound belongs to the caller's model; model_free gives it back. */
+#ifndef FERRUM_WEIGHTS_H
+#define FERRUM_WEIGHTS_H
+
+#include "engine/model_internal.h"
+
+/* Whether a family's q, k, v products have biases in the file. */
+enum weights_bias { WEIGHTS_BIAS_NONE, WEIGHTS_BIAS_NEEDED, WEIGHTS_BIAS_IF_THERE };
+
+/* NULL when absent or misshapen. n_cols is the inner dimension; n_rows 0 means a vector. layer -1: not of a
+ * layer. */
+const struct tensor *weights_find(struct model *m, int layer, const char *name, size_t n_cols, size_t n_rows,
+                                  struct err *err);
+bool weights_exists(const struct model *m, int layer, const char *name);
+
+/* A vector of n numbers as f32 in device memory. */
+bool weights_vector(struct model *m, int layer, const char *name, size_t n, struct bbuf **out,
+                    struct err *err);
+/* One matrix [n_rows, n_cols]. */
+bool weights_matrix(struct model *m, int layer, const char *name, size_t n_cols, size_t n_rows,
+                    struct bweight **out, struct err *err);
+
+/* What every dense layer has: norms, o, gate+up, down; and the fused q, k, v. */
+bool weights_dense_layer(struct model *m, uint32_t index, struct dense_layer *layer, enum weights_bias bias,
+                         struct err *err);
+/* Norms per head on q and k. */
+bool weights_head_norms(struct model *m, uint32_t index, struct dense_layer *layer, struct err *err);
+
+#endif
