@@ -235,6 +235,16 @@ void sanitize_append(struct buf *out, const char *text, size_t n)
     sanitizer_flush(&s, out);
 }
 
+char *sanitize_line(const char *text)
+{
+    struct buf clean = {0};
+    sanitize_append(&clean, text ? text : "", text ? strlen(text) : 0);
+    for (size_t i = 0; i < clean.len; i++)
+        if (clean.data[i] == '\n')
+            clean.data[i] = ' ';
+    return buf_take(&clean);
+}
+
 size_t text_cell(const char *text, size_t n, int *width)
 {
     uint32_t c;

@@ -19,6 +19,9 @@
 
 #include "engine/base/buf.h"
 
+/* A clean copy on one line: LF becomes a space. Owned by the caller (mem_free); never NULL, text may be. */
+char *sanitize_line(const char *text);
+
 /* Appends the clean form of text[0..n) to out; columns start at 0. */
 void sanitize_append(struct buf *out, const char *text, size_t n);
 

@@ -1,0 +1,266 @@
+/* Owns the last line of the screen and the hairline above the editor, which fills up as a progress bar and
+ * carries notices, so that neither needs a row that comes and goes. */
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/base/buf.h"
+#include "ui/canvas.h"
+#include "ui/sanitize.h"
+#include "ui/view.h"
+
+#define METER_WARN 0.80
+#define METER_FULL 0.95
+
+/* "812", "7.5k", "32k": thousands are 1,024, as context sizes are. */
+static void put_tokens(struct buf *out, uint64_t n)
+{
+    if (n < 1000)
+        buf_printf(out, "%u", (unsigned)n);
+    else if (n < 10 * 1024)
+        buf_printf(out, "%.1fk", (double)n / 1024);
+    else
+        buf_printf(out, "%uk", (unsigned)((n + 512) / 1024));
+}
+
+static void put_grouped(struct buf *out, uint64_t n)
+{
+    if (n >= 1000) {
+        put_grouped(out, n / 1000);
+        buf_printf(out, ",%03u", (unsigned)(n % 1000));
+    } else {
+        buf_printf(out, "%u", (unsigned)n);
+    }
+}
+
+static const char *byte_unit(uint64_t n, double *scale)
+{
+    *scale = n >= 1000000000 ? 1e9 : n >= 1000000 ? 1e6 : 1e3;
+    return n >= 1000000000 ? "GB" : n >= 1000000 ? "MB" : "kB";
+}
+
+static void put_eta(struct buf *out, const struct progress *p)
+{
+    int seconds = progress_eta_s(p);
+    if (seconds >= 120)
+        buf_printf(out, " · about %d min left", (seconds + 30) / 60);
+    else if (seconds > 0)
+        buf_printf(out, " · about %d s left", seconds);
+}
+
+static void put_loading(struct buf *out, const struct progress *p)
+{
+    double scale;
+    const char *unit = byte_unit(p->total, &scale);
+    if (p->total == 0) {
+        buf_puts(out, "loading");
+        return;
+    }
+    buf_printf(out, "%.1f of %.1f %s", (double)p->now_done / scale, (double)p->total / scale, unit);
+    double rate = progress_rate(p);
+    if (rate > 0) {
+        unit = byte_unit((uint64_t)rate, &scale);
+        buf_printf(out, " · %.1f %s/s", rate / scale, unit);
+    }
+    put_eta(out, p);
+}
+
+static void put_prefill(struct buf *out, const struct progress *p)
+{
+    buf_puts(out, "reading ");
+    put_grouped(out, p->now_done);
+    buf_puts(out, " of ");
+    put_grouped(out, p->total);
+    buf_puts(out, " tokens");
+    if (progress_rate(p) > 0) {
+        buf_puts(out, " · ");
+        put_grouped(out, (uint64_t)(progress_rate(p) + 0.5));
+        buf_puts(out, "/s");
+    }
+    put_eta(out, p);
+}
+
+/* ---- the status line ---- */
+
+static void put_speed(struct buf *out, const struct ui *ui)
+{
+    const struct ui_status *s = &ui->status;
+    int percent = (int)(progress_fraction(&ui->progress) * 100);
+    if (s->phase == UI_LOADING && s->total > 0)
+        buf_printf(out, "loading %d%%", percent);
+    else if (s->phase == UI_LOADING)
+        buf_puts(out, "loading");
+    else if (s->phase == UI_FAILED)
+        buf_puts(out, "no model");
+    else if (s->phase == UI_PREFILL)
+        buf_puts(out, "reading");
+    else if (s->tokens_per_s > 0)
+        buf_printf(out, "%.*f tok/s", s->tokens_per_s < 100 ? 1 : 0, s->tokens_per_s);
+    else
+        buf_puts(out, s->phase == UI_GENERATING ? "answering" : "ready");
+}
+
+static const char *hint(const struct ui *ui)
+{
+    if (ui_is_busy(ui))
+        return "Esc stop · F1 help";
+    return ui->status.phase == UI_LOADING ? "Ctrl-C twice quits · F1 help" : "F1 help";
+}
+
+/* " · " and the text, if both fit up to end; returns the column behind. Once something did not fit, nothing
+ * does. */
+static int put_piece(int y, int x, int *end, enum theme_element look, const char *text)
+{
+    int n = (int)text_width(text, strlen(text)), gap = x > 1 ? 3 : 0;
+    if (n == 0)
+        return x;
+    if (x + gap + n > *end) {
+        *end = x;
+        return x;
+    }
+    if (gap)
+        canvas_label(y, x, gap, LOOK_DIM, " · ");
+    return x + gap + canvas_text(y, x + gap, n, look, text, strlen(text));
+}
+
+/* "ctx ███▋      7.5k of 32k": the number always comes with the bar. */
+static int put_meter(const struct ui *ui, int y, int x, int *end, int columns)
+{
+    const struct ui_status *s = &ui->status;
+    if (s->ctx_max == 0)
+        return x;
+    double fraction = (double)s->ctx_used / s->ctx_max;
+    enum theme_element look = fraction >= METER_FULL   ? LOOK_ERROR
+                              : fraction >= METER_WARN ? LOOK_WARN
+                                                       : LOOK_ACCENT;
+    struct buf numbers = {0};
+    put_tokens(&numbers, s->ctx_used);
+    buf_puts(&numbers, " of ");
+    put_tokens(&numbers, s->ctx_max);
+    int n_bar = columns >= 100 ? 16 : 8, n = (int)numbers.len;
+    int room = *end - x - 3 - 4 - n - 1;
+    x = put_piece(y, x, end, LOOK_DIM, room >= 0 ? "ctx" : buf_text(&numbers));
+    if (room >= n_bar) {
+        canvas_repeat(y, x + 1, n_bar, LOOK_RULE, "·");
+        canvas_bar(y, x + 1, n_bar, look, fraction);
+        x += n_bar + 1;
+    }
+    if (room >= 0)
+        x += 1 +
+             canvas_text(y, x + 1, n, look == LOOK_ACCENT ? LOOK_DIM : look, buf_text(&numbers), numbers.len);
+    buf_fini(&numbers);
+    return x;
+}
+
+void status_bar_draw(const struct ui *ui, int y, int columns)
+{
+    struct buf speed = {0};
+    int end = columns - 1;
+    put_speed(&speed, ui);
+    int x = put_piece(y, 1, &end, LOOK_TEXT, ui->status.model);
+    x = put_piece(y, x, &end, LOOK_DIM, ui->status.backend);
+    x = put_piece(y, x, &end, ui->status.phase == UI_FAILED ? LOOK_ERROR : LOOK_TEXT, buf_text(&speed));
+    x = put_meter(ui, y, x, &end, columns);
+    if (ui->status.queued)
+        x = put_piece(y, x, &end, LOOK_WARN, "1 message waits");
+    int n = (int)text_width(hint(ui), strlen(hint(ui)));
+    if (end == columns - 1 && x + 2 + n <= end)
+        canvas_label(y, end - n, n, LOOK_DIM, hint(ui));
+    buf_fini(&speed);
+}
+
+/* ---- the hairline ---- */
+
+static void put_candidates(struct buf *out, const struct editor_view *view)
+{
+    for (int i = 0; i < view->n_candidates; i++)
+        buf_printf(out, "%s%s", i ? "  " : "", view->candidates[i]);
+}
+
+/* What the left of the line says: the editor's own matters, a notice, or the progress. */
+static enum theme_element rule_text(const struct ui *ui, const struct editor_view *view, struct buf *out)
+{
+    if (view->prompt[0] || view->searching) {
+        buf_printf(out, "%s%s", view->prompt, view->searching && !view->found ? "  (no match)" : "");
+        return LOOK_ACCENT;
+    }
+    if (view->n_candidates > 0) {
+        put_candidates(out, view);
+        return LOOK_ACCENT;
+    }
+    if (ui->notice) {
+        buf_printf(out, "%s%s", ui->notice_is_error ? "! " : "", ui->notice);
+        return ui->notice_is_error ? LOOK_ERROR : LOOK_ACCENT;
+    }
+    if (ui->status.phase == UI_PREFILL && ui->status.total > 0)
+        put_prefill(out, &ui->progress);
+    else if (ui->status.phase == UI_LOADING && ui->chat && ui->chat->head >= 0)
+        put_loading(out, &ui->progress);
+    return LOOK_DIM;
+}
+
+static void put_inset(int y, int x, int max, enum theme_element look, const char *text)
+{
+    canvas_repeat(y, x, 1, LOOK_TEXT, " ");
+    int used = canvas_label(y, x + 1, max - 2, look, text);
+    canvas_repeat(y, x + 1 + used, 1, LOOK_TEXT, " ");
+}
+
+/* How far the reader is from the end, quietly on the right; returns the column where it begins. */
+static int put_new_rows(struct ui *ui, int y, int columns)
+{
+    struct buf text = {0};
+    size_t n_new = transcript_n_new(ui->transcript);
+    if (!transcript_has_more(ui->transcript))
+        return columns;
+    if (n_new > 0)
+        buf_printf(&text, "↓ %zu new line%s · Ctrl-End", n_new, n_new == 1 ? "" : "s");
+    else
+        buf_puts(&text, "↓ more · Ctrl-End");
+    int n = (int)text_width(text.data, text.len), x = columns - n - 4;
+    if (x > 4)
+        put_inset(y, x, n + 2, LOOK_ACCENT, text.data);
+    buf_fini(&text);
+    return x > 4 ? x : columns;
+}
+
+void rule_draw(struct ui *ui, const struct editor_view *view, int y, int columns)
+{
+    bool is_moving =
+        ui->status.phase == UI_PREFILL || (ui->status.phase == UI_LOADING && ui->chat && ui->chat->head >= 0);
+    struct buf text = {0};
+    canvas_repeat(y, 0, columns, LOOK_RULE, "─");
+    if (is_moving)
+        canvas_repeat(y, 0, (int)(progress_fraction(&ui->progress) * columns), LOOK_ACCENT, "━");
+    enum theme_element look = rule_text(ui, view, &text);
+    int end = put_new_rows(ui, y, columns);
+    if (text.len > 0)
+        put_inset(y, 2, end - 4, look, text.data);
+    buf_fini(&text);
+}
+
+/* ---- the page that is there before the first chat ---- */
+
+void loading_draw(const struct ui *ui, const struct ui_layout *layout)
+{
+    int width = layout->columns - 16 > 64 ? 64 : layout->columns - 16;
+    int x = (layout->columns - width) / 2,
+        y = layout->text_y + (layout->text_rows > 8 ? layout->text_rows / 2 - 3 : 0);
+    struct buf line = {0};
+    if (layout->text_rows < 6)
+        return;
+    buf_printf(&line, "Loading %s", ui->status.model);
+    canvas_label(y, x, width, LOOK_TITLE, line.data);
+    canvas_repeat(y + 2, x, width, LOOK_RULE, "·");
+    canvas_bar(y + 2, x, width, LOOK_ACCENT, progress_fraction(&ui->progress));
+    buf_truncate(&line, 0);
+    buf_printf(&line, "%d%%", (int)(progress_fraction(&ui->progress) * 100));
+    int used = canvas_label(y + 3, x, width, LOOK_TEXT, line.data);
+    buf_truncate(&line, 0);
+    put_loading(&line, &ui->progress);
+    int n = (int)text_width(line.data, line.len), room = width - used - 2;
+    canvas_label(y + 3, n <= room ? x + width - n : x + used + 2, room, LOOK_DIM, line.data);
+    canvas_label(y + 5, x, width, LOOK_DIM,
+                 ui->status.queued ? "Your message is sent when the model is ready."
+                                   : "You can already write. It is sent when ready.");
+    buf_fini(&line);
+}

@@ -1,0 +1,157 @@
+/* Owns the composition of a frame: geometry, title, transcript, editor, cursor. Everything is drawn anew into
+ * ncurses' own copy of the screen; what differs is all that goes over the wire. */
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/base/buf.h"
+#include "engine/base/mem.h"
+#include "ui/canvas.h"
+#include "ui/sanitize.h"
+#include "ui/terminal.h"
+#include "ui/view.h"
+
+#define PROMPT_COLUMNS 3 /* " › " */
+
+/* Below 60x10: no title, no margins, no air. */
+static struct ui_layout make_layout(int columns, int rows)
+{
+    bool compact = columns < UI_COMPACT_COLUMNS || rows < UI_COMPACT_ROWS;
+    struct ui_layout l = {.columns = columns, .rows = rows};
+    l.indent = compact ? 0 : 2;
+    l.left = compact ? 1 : 2;
+    int room = columns - l.left - l.indent - (compact ? 1 : 2);
+    l.measure = room > UI_MEASURE ? UI_MEASURE : room;
+    if (room > UI_MEASURE)
+        l.left = (columns - UI_MEASURE - l.indent) / 2;
+    l.title_y = compact ? -1 : 0;
+    l.text_y = compact ? 0 : 2;
+    return l;
+}
+
+/* The editor gets what it needs up to 40 % of the screen; a free row stands below it where there is room. */
+static void place_editor(struct ui_layout *l, int n_rows)
+{
+    int most = l->rows * 2 / 5, air = l->rows >= 16 && n_rows < most ? 1 : 0;
+    l->editor_rows = n_rows < most ? n_rows : most;
+    l->status_y = l->rows - 1;
+    l->editor_y = l->status_y - air - l->editor_rows;
+    l->rule_y = l->editor_y - 1;
+    l->text_rows = l->rule_y - l->text_y;
+}
+
+static void draw_too_small(const struct ui *ui)
+{
+    char text[64];
+    snprintf(text, sizeof text, "need %dx%d, have %dx%d", UI_MIN_COLUMNS, UI_MIN_ROWS, ui->columns, ui->rows);
+    int n = (int)strlen(text), x = n < ui->columns ? (ui->columns - n) / 2 : 0;
+    canvas_text(ui->rows / 2, x, ui->columns - x, LOOK_TEXT, text, (size_t)n);
+    for (int used = ui->columns, y = ui->rows / 2 + 1; used < n && y < ui->rows; used += ui->columns, y++)
+        canvas_text(y, 0, ui->columns, LOOK_TEXT, text + used, (size_t)(n - used));
+}
+
+static void draw_title(const struct ui *ui, const struct ui_layout *l)
+{
+    static const char right[] = "Alt-O chats";
+    int x = 1 + canvas_label(l->title_y, 1, l->columns - 2, LOOK_TITLE, "ferrum") + 2;
+    int n = (int)sizeof right - 1, end = l->columns - 1 - n;
+    canvas_label(l->title_y, end, n, LOOK_DIM, right);
+    if (!ui->chat)
+        return;
+    char *title = sanitize_line(ui->chat->title);
+    canvas_label(l->title_y, x, end - x - 2, LOOK_DIM, title);
+    mem_free(title);
+}
+
+static void draw_row(const struct ui_layout *l, int y, const struct transcript_row *row)
+{
+    int x = l->left + l->indent, max = l->measure;
+    enum theme_element look = LOOK_TEXT;
+    if (row->kind == ROW_LABEL) {
+        look = row->role == CHAT_USER ? LOOK_USER : LOOK_MODEL;
+        x = l->left;
+    } else if (row->kind == ROW_THINK || row->kind == ROW_NOTE) {
+        look = LOOK_DIM;
+    } else if (row->kind == ROW_MARK) {
+        look = row->status == CHAT_ERROR ? LOOK_ERROR : LOOK_DIM;
+    }
+    int used = canvas_text(y, x, max, look, row->text, row->n_text);
+    bool is_open = row->status == CHAT_STREAMING && row->kind == ROW_TEXT && row->is_last_text;
+    if (is_open)
+        canvas_repeat(y, x + used, 1, LOOK_ACCENT, "▌");
+}
+
+static void draw_transcript(struct ui *ui, const struct ui_layout *l)
+{
+    struct transcript_pos pos = transcript_top(ui->transcript);
+    struct transcript_row row;
+    for (int y = 0; y < l->text_rows && transcript_row_at(ui->transcript, pos, &row); y++) {
+        draw_row(l, l->text_y + y, &row);
+        transcript_next(ui->transcript, &pos);
+    }
+}
+
+static bool is_empty(const struct ui *ui)
+{
+    struct transcript_row row;
+    return !transcript_row_at(ui->transcript, transcript_top(ui->transcript), &row);
+}
+
+/* Draws the rows of the editor that the cursor is in; returns the cursor's row on the screen. */
+static int draw_editor(const struct ui_layout *l, const struct editor_view *view, int x, bool is_blank)
+{
+    int top = view->cursor_row >= l->editor_rows ? view->cursor_row - l->editor_rows + 1 : 0;
+    canvas_label(l->editor_y, x - PROMPT_COLUMNS + 1, 1, LOOK_ACCENT, view->vi_command ? ":" : "›");
+    if (is_blank)
+        canvas_label(l->editor_y, x, l->columns - x - 1, LOOK_DIM,
+                     "Write a message · / commands · Ctrl-J new line");
+    for (int i = 0; i < l->editor_rows && top + i < view->n_rows; i++)
+        canvas_text(l->editor_y + i, x, l->columns - x, LOOK_TEXT, view->rows[top + i].text,
+                    view->rows[top + i].n);
+    return l->editor_y + view->cursor_row - top;
+}
+
+static void draw_chat(struct ui *ui, int *cursor_y, int *cursor_x)
+{
+    struct ui_layout l = make_layout(ui->columns, ui->rows);
+    struct editor_view view;
+    int x = l.left - 2 + PROMPT_COLUMNS;
+    editor_layout(ui->editor, l.columns - x - 1, &view);
+    place_editor(&l, view.n_rows);
+    ui->transcript_rows = l.text_rows;
+    transcript_resize(ui->transcript, (size_t)l.measure, (size_t)l.text_rows);
+    if (l.title_y >= 0)
+        draw_title(ui, &l);
+    if (ui->status.phase == UI_LOADING && is_empty(ui))
+        loading_draw(ui, &l);
+    else
+        draw_transcript(ui, &l);
+    rule_draw(ui, &view, l.rule_y, l.columns);
+    bool is_blank = editor_is_empty(ui->editor) && !view.searching && !view.prompt[0];
+    *cursor_y = draw_editor(&l, &view, x, is_blank);
+    *cursor_x = x + view.cursor_column;
+    status_bar_draw(ui, l.status_y, l.columns);
+}
+
+void ui_draw_frame(struct ui *ui)
+{
+    int y = 0, x = 0;
+    bool has_cursor = false;
+    terminal_size(&ui->columns, &ui->rows);
+    erase();
+    if (ui->columns < UI_MIN_COLUMNS || ui->rows < UI_MIN_ROWS) {
+        draw_too_small(ui);
+    } else {
+        draw_chat(ui, &y, &x);
+        has_cursor = ui->overlay == OVERLAY_NONE;
+        if (ui->overlay == OVERLAY_LIST)
+            has_cursor = overlay_list_draw(ui, &y, &x);
+        else if (ui->overlay == OVERLAY_HELP)
+            overlay_help_draw(ui);
+        move(y, x);
+    }
+    wnoutrefresh(stdscr);
+    curs_set(0);
+    terminal_flush();
+    if (has_cursor)
+        curs_set(1);
+}

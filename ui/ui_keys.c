@@ -1,0 +1,217 @@
+/* Owns what keys mean: an open overlay gets them first, then the editor (where the user's inputrc rules), and
+ * what the editor has no use for scrolls or is an action. Slash commands are read here. */
+#include <string.h>
+
+#include "engine/base/mem.h"
+#include "ui/sanitize.h"
+#include "ui/terminal.h"
+#include "ui/view.h"
+
+#define WHEEL_ROWS 3
+
+static void run_action(struct ui *ui, enum ui_action action, const char *argument, size_t n)
+{
+    long page = ui->transcript_rows > 2 ? ui->transcript_rows - 2 : 1;
+    switch (action) {
+    case ACTION_HELP:
+        ui_show_help(ui);
+        break;
+    case ACTION_PAGE_UP:
+        transcript_scroll(ui->transcript, -page);
+        break;
+    case ACTION_PAGE_DOWN:
+        transcript_scroll(ui->transcript, page);
+        break;
+    case ACTION_SCROLL_END:
+        transcript_follow(ui->transcript);
+        break;
+    case ACTION_REDRAW:
+        terminal_redraw_all();
+        break;
+    default:
+        ui_push_event(ui, UI_ACTION, action, 0, argument, n);
+    }
+    ui_mark_dirty(ui);
+}
+
+/* "/name argument": the action, or a notice and the text back in the editor: nothing mistyped reaches the
+ * model. */
+static void run_command(struct ui *ui, const char *text, size_t n)
+{
+    size_t n_name = strcspn(text, " \t\n"), start = n_name;
+    enum ui_action action = ui_action_of_command(text, n_name);
+    if (action == ACTION_NONE) {
+        struct buf notice = {0};
+        bool is_prefix = n_name > 1 && ui_action_candidate(text, n_name, 0);
+        int n_shown = n_name > 24 ? 24 : (int)n_name;
+        if (is_prefix)
+            buf_printf(&notice, "%.*s can be several commands · Tab lists them", n_shown, text);
+        else
+            buf_printf(&notice, "%.*s is no command · F1 lists them · //%.*s sends it as text", n_shown, text,
+                       n_shown - 1, text + 1);
+        editor_set_text(ui->editor, text, n, n);
+        ui_notice(ui, true, buf_text(&notice));
+        buf_fini(&notice);
+        return;
+    }
+    while (start < n && strchr(" \t\n", text[start]))
+        start++;
+    run_action(ui, action, text + start, n - start);
+}
+
+static void send(struct ui *ui, const char *text, size_t n)
+{
+    char *copy = mem_strndup(text, n); /* the editor's text lives until its next call */
+    if (n > 1 && copy[0] == '/' && copy[1] == '/')
+        ui_push_event(ui, UI_SEND, ACTION_NONE, 0, copy + 1, n - 1);
+    else if (n > 0 && copy[0] == '/')
+        run_command(ui, copy, n);
+    else
+        ui_push_event(ui, UI_SEND, ACTION_NONE, 0, copy, n);
+    transcript_follow(ui->transcript);
+    mem_free(copy);
+}
+
+/* Ctrl-C: stops what runs, else clears a line that holds text, else arms, and the second press quits. */
+static void interrupt(struct ui *ui, bool was_armed)
+{
+    if (ui_is_busy(ui)) {
+        ui_push_event(ui, UI_ACTION, ACTION_STOP, 0, NULL, 0);
+    } else if (!editor_is_empty(ui->editor)) {
+        editor_clear(ui->editor);
+    } else if (was_armed) {
+        ui_push_event(ui, UI_ACTION, ACTION_QUIT, 0, NULL, 0);
+    } else {
+        ui->quit_armed = true;
+        ui_notice(ui, false, "press Ctrl-C again to quit");
+    }
+}
+
+static bool is_alt(const struct input_token *token, char letter)
+{
+    return token->key == INPUT_KEY_CHARACTER && (token->modifiers & INPUT_ALT) && token->n_bytes > 0 &&
+           token->bytes[token->n_bytes - 1] == letter;
+}
+
+static void feed_unbound(struct ui *ui, const struct input_token *token)
+{
+    if (token->type == INPUT_WHEEL)
+        transcript_scroll(ui->transcript, (long)token->lines * WHEEL_ROWS);
+    if (token->type != INPUT_KEY)
+        return;
+    if (token->key == INPUT_KEY_F1)
+        run_action(ui, ACTION_HELP, NULL, 0);
+    else if (token->key == INPUT_KEY_PAGE_UP)
+        run_action(ui, ACTION_PAGE_UP, NULL, 0);
+    else if (token->key == INPUT_KEY_PAGE_DOWN)
+        run_action(ui, ACTION_PAGE_DOWN, NULL, 0);
+    else if (token->key == INPUT_KEY_END && (token->modifiers & INPUT_CTRL))
+        run_action(ui, ACTION_SCROLL_END, NULL, 0);
+    else if (is_alt(token, 'o'))
+        run_action(ui, ACTION_SESSIONS, NULL, 0);
+}
+
+static void take_editor_event(struct ui *ui, const struct editor_event *event, bool was_armed)
+{
+    switch (event->type) {
+    case EDITOR_SEND:
+        send(ui, event->text, event->n_text);
+        break;
+    case EDITOR_INTERRUPT:
+        interrupt(ui, was_armed);
+        break;
+    case EDITOR_EOF:
+        ui_push_event(ui, UI_ACTION, ACTION_QUIT, 0, NULL, 0);
+        break;
+    case EDITOR_ESC:
+        if (ui_is_busy(ui))
+            ui_push_event(ui, UI_ACTION, ACTION_STOP, 0, NULL, 0);
+        break;
+    case EDITOR_REDRAW:
+        run_action(ui, ACTION_REDRAW, NULL, 0);
+        break;
+    case EDITOR_SUSPEND:
+        ui_take_terminal_changes(ui, terminal_suspend());
+        break;
+    case EDITOR_UNBOUND:
+        feed_unbound(ui, &event->token);
+        break;
+    case EDITOR_FLASH:
+        break; /* a key that means nothing is best answered by nothing */
+    case EDITOR_NOTICE:
+        ui_notice(ui, false, event->text);
+        break;
+    }
+}
+
+static void feed_editor(struct ui *ui, const struct input_token *token)
+{
+    bool was_armed = ui->quit_armed;
+    if (token->type == INPUT_KEY || token->type == INPUT_PASTE) {
+        ui->quit_armed = false;
+        ui_clear_notice(ui);
+    }
+    editor_feed(ui->editor, token);
+    struct editor_event event;
+    while (editor_next_event(ui->editor, &event))
+        take_editor_event(ui, &event, was_armed);
+}
+
+static void feed_list(struct ui *ui, const struct input_token *token)
+{
+    int index = 0;
+    switch (list_feed(&ui->list, token, &index)) {
+    case LIST_STAYS:
+        break;
+    case LIST_PICKED:
+        ui_push_event(ui, UI_PICKED, ACTION_NONE, index, NULL, 0);
+        ui->overlay = OVERLAY_NONE;
+        break;
+    case LIST_DELETED:
+        ui_push_event(ui, UI_DELETE, ACTION_NONE, index, NULL, 0);
+        break;
+    case LIST_CLOSED:
+        ui->overlay = OVERLAY_NONE;
+        break;
+    }
+}
+
+static void feed_help(struct ui *ui, const struct input_token *token)
+{
+    int page = ui->help_page > 1 ? ui->help_page - 1 : 1;
+    if (token->type == INPUT_WHEEL)
+        ui->help_top += token->lines * WHEEL_ROWS;
+    if (token->type != INPUT_KEY)
+        return;
+    if (token->key == INPUT_KEY_DOWN)
+        ui->help_top++;
+    else if (token->key == INPUT_KEY_UP)
+        ui->help_top--;
+    else if (token->key == INPUT_KEY_PAGE_DOWN)
+        ui->help_top += page;
+    else if (token->key == INPUT_KEY_PAGE_UP)
+        ui->help_top -= page;
+    else if (token->key != INPUT_KEY_OTHER)
+        ui->overlay = OVERLAY_NONE;
+}
+
+static bool is_control(const struct input_token *token, char byte)
+{
+    return token->type == INPUT_KEY && token->key == INPUT_KEY_CONTROL && token->bytes[0] == byte;
+}
+
+void ui_feed_token(struct ui *ui, const struct input_token *token)
+{
+    ui_mark_dirty(ui);
+    ui->urgent = ui->urgent || token->type == INPUT_KEY;
+    if (is_control(token, 0x1A) && ui->overlay != OVERLAY_NONE)
+        ui_take_terminal_changes(ui, terminal_suspend());
+    else if (is_control(token, 0x0C) && ui->overlay != OVERLAY_NONE)
+        run_action(ui, ACTION_REDRAW, NULL, 0);
+    else if (ui->overlay == OVERLAY_LIST)
+        feed_list(ui, token);
+    else if (ui->overlay == OVERLAY_HELP)
+        feed_help(ui, token);
+    else
+        feed_editor(ui, token);
+}

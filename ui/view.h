@@ -1,0 +1,93 @@
+/* view.h: what the files of the screen share: the state behind struct ui. Private to this room.
+ *
+ * ui.c takes state from app and keeps the clock; ui_keys.c turns tokens into events and movements; ui_draw.c
+ * composes a frame out of title, transcript, rule, editor and status bar; the overlays lie on top. Drawing
+ * changes no state but geometry that key handling needs (pages, window heights). */
+#ifndef FERRUM_VIEW_H
+#define FERRUM_VIEW_H
+
+#include "ui/editor.h"
+#include "ui/input.h"
+#include "ui/list.h"
+#include "ui/progress.h"
+#include "ui/transcript.h"
+#include "ui/ui.h"
+
+#define UI_MIN_COLUMNS 40
+#define UI_MIN_ROWS 8
+#define UI_COMPACT_COLUMNS 60
+#define UI_COMPACT_ROWS 10
+#define UI_MEASURE 96 /* columns of text a reader follows easily */
+
+enum overlay { OVERLAY_NONE, OVERLAY_LIST, OVERLAY_HELP };
+
+struct pending_event {
+    struct ui_event event;
+    char *text; /* owned; NULL for none */
+};
+
+struct ui {
+    struct editor *editor;
+    struct input *input;
+    struct transcript *transcript;
+    const struct chat *chat;
+
+    struct ui_status status; /* its texts are clean */
+    struct progress progress;
+    char *notice; /* clean, NULL: none */
+    bool notice_is_error;
+    enum overlay overlay;
+    struct list list;
+    int help_top, help_page;
+
+    struct pending_event *events; /* first_event..n_events wait */
+    int n_events, first_event, cap_events;
+    char *event_text; /* of the event given out last */
+
+    bool quit_armed;
+    bool hung_up;
+    uint64_t revision, told_revision; /* of the editor: seen, and told as UI_DRAFT or gone with a UI_SEND */
+    uint64_t changed_ns;              /* when revision changed */
+
+    bool dirty;
+    bool urgent; /* a key wants to be seen at once */
+    uint64_t drawn_ns;
+    int columns, rows;   /* of the screen */
+    int transcript_rows; /* height of its window in the last frame */
+};
+
+/* ---- ui.c ---- */
+void ui_mark_dirty(struct ui *ui);
+/* Queues an event; text is copied, may be NULL. */
+void ui_push_event(struct ui *ui, enum ui_event_type type, enum ui_action action, int index, const char *text,
+                   size_t n);
+void ui_clear_notice(struct ui *ui);
+/* Whether something runs that Esc can stop. */
+bool ui_is_busy(const struct ui *ui);
+void ui_take_terminal_changes(struct ui *ui, unsigned changes);
+
+/* ---- ui_keys.c ---- */
+void ui_feed_token(struct ui *ui, const struct input_token *token);
+
+/* ---- the parts of a frame ---- */
+struct ui_layout {
+    int columns, rows;
+    int left;    /* column of the role labels */
+    int indent;  /* from there to the text */
+    int measure; /* columns of text */
+    int title_y; /* -1: no title line */
+    int text_y, text_rows;
+    int rule_y;
+    int editor_y, editor_rows;
+    int status_y;
+};
+void ui_draw_frame(struct ui *ui);
+void status_bar_draw(const struct ui *ui, int y, int columns);
+/* The hairline, which is the progress bar and the place of notices as well. */
+void rule_draw(struct ui *ui, const struct editor_view *view, int y, int columns);
+void loading_draw(const struct ui *ui, const struct ui_layout *layout);
+/* Returns true when the cursor belongs at *y, *x. */
+bool overlay_list_draw(struct ui *ui, int *y, int *x);
+void overlay_help_draw(struct ui *ui);
+
+#endif
