@@ -1,0 +1,30 @@
+/* cpu_fixture.h: what the tests of the CPU backend share: opening it, seeded numbers, buffers with guards,
+ * NMSE. Failures end the test (cmocka assertions). */
+#ifndef FERRUM_CPU_FIXTURE_H
+#define FERRUM_CPU_FIXTURE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/backend.h"
+
+#define GUARD_FLOATS 16
+
+/* Roughly normal numbers, the same for the same seed. */
+void fixture_normal(float *out, size_t n, uint32_t seed);
+
+/* The backend with n_threads and "scalar" or "avx2"; ends the test when it does not open. */
+struct backend fixture_open(int n_threads, const char *isa);
+bool fixture_has_avx2(void);
+
+/* A buffer of n floats; with content, copied, and without, all guard values, followed by GUARD_FLOATS of
+ * them. */
+struct bbuf *fixture_buf(struct backend *b, const float *content, size_t n);
+/* Reads n floats back (mem_free) and checks that the guards behind them are as they were. */
+float *fixture_read(struct backend *b, const struct bbuf *buf, size_t n);
+
+/* sum (x - ref)^2 / sum ref^2 */
+double fixture_nmse(const float *x, const double *ref, size_t n);
+
+#endif

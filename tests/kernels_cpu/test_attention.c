@@ -1,0 +1,376 @@
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "cpu_fixture.h"
+#include "engine/base/mem.h"
+#include "engine/half.h"
+
+#define LAYERS 2 /* per page, so that offsets are not 0 */
+
+struct shape {
+    size_t head_dim, n_head, n_kv_head, n_tokens, pos, window;
+    enum dtype type;
+};
+
+/* Inputs of one shape in one backend. K and V are kept as stored, widened, [KV][position][D]. */
+struct world {
+    struct shape s;
+    struct backend b;
+    struct bbuf *pool, *q, *out;
+    uint32_t *table;
+    float *q_values, *k, *v;
+    struct op_attention op;
+};
+
+static size_t n_positions(const struct shape *s)
+{
+    return s->pos + s->n_tokens;
+}
+
+static void put(struct world *w, size_t offset, float x, float *as_stored)
+{
+    uint16_t half = f16_from_f32(x);
+    bool is_half = w->s.type == DTYPE_F16;
+    *as_stored = is_half ? f16_to_f32(half) : x;
+    const void *from = is_half ? (const void *)&half : (const void *)as_stored;
+    size_t size = is_half ? sizeof half : sizeof x;
+    assert_true(backend_buf_write(&w->b, w->pool, offset * size, from, size, NULL));
+}
+
+/* Positions nobody may see hold NaN: reading one would show. */
+static void fill_cache(struct world *w, size_t page_elements)
+{
+    const struct shape *s = &w->s;
+    size_t slab = s->n_kv_head * KV_BLOCK_TOKENS * s->head_dim, n = n_positions(s);
+    size_t padded = (n + KV_BLOCK_TOKENS - 1) / KV_BLOCK_TOKENS * KV_BLOCK_TOKENS;
+    size_t begin = s->window && s->pos + 1 > s->window ? s->pos + 1 - s->window : 0;
+    float ignored;
+    w->k = mem_need(s->n_kv_head * n * s->head_dim * sizeof *w->k);
+    w->v = mem_need(s->n_kv_head * n * s->head_dim * sizeof *w->v);
+    fixture_normal(w->k, s->n_kv_head * n * s->head_dim, 2);
+    fixture_normal(w->v, s->n_kv_head * n * s->head_dim, 3);
+    for (size_t head = 0; head < s->n_kv_head; head++) {
+        for (size_t p = 0; p < padded; p++) {
+            size_t row = w->table[p / KV_BLOCK_TOKENS] * page_elements + slab * 2 +
+                         (head * KV_BLOCK_TOKENS + p % KV_BLOCK_TOKENS) * s->head_dim;
+            bool seen = p >= begin && p < n;
+            for (size_t d = 0; d < s->head_dim; d++) {
+                size_t i = (head * n + p) * s->head_dim + d;
+                put(w, row + d, seen ? w->k[i] : NAN, p < n ? &w->k[i] : &ignored);
+                put(w, row + slab + d, seen ? w->v[i] : NAN, p < n ? &w->v[i] : &ignored);
+            }
+        }
+    }
+}
+
+static struct world make_world(struct shape s, int n_threads, const char *isa)
+{
+    struct world w = {.s = s, .b = fixture_open(n_threads, isa)};
+    struct err err = {0};
+    size_t n_pages = (n_positions(&s) + KV_BLOCK_TOKENS - 1) / KV_BLOCK_TOKENS;
+    size_t slab = s.n_kv_head * KV_BLOCK_TOKENS * s.head_dim, page_elements = LAYERS * 2 * slab;
+    size_t element = s.type == DTYPE_F16 ? 2 : 4, n_q = s.n_head * s.n_tokens * s.head_dim;
+    w.table = mem_need(n_pages * sizeof *w.table);
+    for (size_t i = 0; i < n_pages;
+         i++) /* backwards: a page is never at its own number, unless in the middle */
+        w.table[i] = (uint32_t)(n_pages - 1 - i);
+    w.pool = backend_buf_new(&w.b, n_pages * page_elements * element, &err);
+    assert_non_null(w.pool);
+    fill_cache(&w, page_elements);
+    w.q_values = mem_need(n_q * sizeof *w.q_values);
+    fixture_normal(w.q_values, n_q, 1);
+    w.q = fixture_buf(&w.b, w.q_values, n_q);
+    w.out = fixture_buf(&w.b, NULL, n_q);
+    w.op = (struct op_attention){
+        .q = w.q,
+        .out = w.out,
+        .scale = 1.0f / sqrtf((float)s.head_dim),
+        .n_tokens = s.n_tokens,
+        .n_head = s.n_head,
+        .n_kv_head = s.n_kv_head,
+        .head_dim = s.head_dim,
+        .pos = s.pos,
+        .window = s.window,
+        .kv = {w.pool, s.type, page_elements * element, 2 * slab * element, 3 * slab * element, w.table,
+               n_pages},
+    };
+    return w;
+}
+
+static void free_world(struct world *w)
+{
+    backend_buf_free(&w->b, w->pool);
+    backend_buf_free(&w->b, w->q);
+    backend_buf_free(&w->b, w->out);
+    backend_close(&w->b);
+    mem_free(w->table);
+    mem_free(w->q_values);
+    mem_free(w->k);
+    mem_free(w->v);
+}
+
+static float *run(struct world *w)
+{
+    struct err err = {0};
+    if (!backend_attention(&w->b, &w->op, &err))
+        fail_msg("%s", err.text);
+    return fixture_read(&w->b, w->out, w->s.n_tokens * w->s.n_head * w->s.head_dim);
+}
+
+/* One query by the textbook: all scores, their maximum, their exponentials, the weighted sum. */
+static void reference_row(const struct world *w, size_t head, size_t token, double *out)
+{
+    const struct shape *s = &w->s;
+    size_t dim = s->head_dim, n = n_positions(s), end = s->pos + token + 1;
+    size_t begin = s->window && end > s->window ? end - s->window : 0, kv = head / (s->n_head / s->n_kv_head);
+    const float *q = w->q_values + (head * s->n_tokens + token) * dim;
+    double *score = mem_need(n * sizeof *score), max = -INFINITY, sum = 0;
+    for (size_t j = begin; j < end; j++) {
+        for (size_t d = 0; d < dim; d++)
+            score[j] += (double)q[d] * (double)w->k[(kv * n + j) * dim + d];
+        score[j] *= (double)w->op.scale;
+        max = fmax(max, score[j]);
+    }
+    memset(out, 0, dim * sizeof *out);
+    for (size_t j = begin; j < end; j++) {
+        double p = exp(score[j] - max);
+        sum += p;
+        for (size_t d = 0; d < dim; d++)
+            out[d] += p * (double)w->v[(kv * n + j) * dim + d];
+    }
+    for (size_t d = 0; d < dim; d++)
+        out[d] /= sum;
+    mem_free(score);
+}
+
+static void check_against_reference(struct shape s, int n_threads, const char *isa)
+{
+    struct world w = make_world(s, n_threads, isa);
+    size_t n = s.n_tokens * s.n_head * s.head_dim;
+    float *found = run(&w);
+    double *expected = mem_need(n * sizeof *expected);
+    for (size_t t = 0; t < s.n_tokens; t++)
+        for (size_t h = 0; h < s.n_head; h++)
+            reference_row(&w, h, t, expected + (t * s.n_head + h) * s.head_dim);
+    double nmse = fixture_nmse(found, expected, n);
+    if (!(nmse < 1e-11))
+        fail_msg("%s D %zu H %zu KV %zu T %zu pos %zu window %zu type %d: nmse %g", isa, s.head_dim, s.n_head,
+                 s.n_kv_head, s.n_tokens, s.pos, s.window, (int)s.type, nmse);
+    mem_free(expected);
+    mem_free(found);
+    free_world(&w);
+}
+
+static void check_grid(const char *isa)
+{
+    static const size_t dims[] = {32, 64, 80, 96, 128, 256}, groups[] = {1, 2, 4, 8},
+                        tokens[] = {1, 2, 7, 64, 65};
+    static const size_t starts[] = {0, 60, 130};
+    size_t i = 0;
+    for (size_t d = 0; d < 6; d++)
+        for (size_t g = 0; g < 4; g++)
+            for (size_t t = 0; t < 5; t++, i++)
+                if (tokens[t] < 64 || i % 3 == 0)
+                    check_against_reference((struct shape){.head_dim = dims[d],
+                                                           .n_kv_head = 1 + i % 2,
+                                                           .n_head = groups[g] * (1 + i % 2),
+                                                           .n_tokens = tokens[t],
+                                                           .pos = starts[i % 3],
+                                                           .type = i / 2 % 2 ? DTYPE_F32 : DTYPE_F16},
+                                            1 + (int)(i % 2), isa);
+}
+
+static void attention__matches_reference__scalar(void **state)
+{
+    (void)state;
+    check_grid("scalar");
+}
+
+static void attention__matches_reference__avx2(void **state)
+{
+    (void)state;
+    if (!fixture_has_avx2())
+        skip();
+    check_grid("avx2");
+}
+
+static void attention__matches_reference__odd_head_dims(void **state)
+{
+    (void)state;
+    static const size_t dims[] = {2, 6, 8, 20, 40, 512};
+    for (size_t i = 0; i < 6; i++)
+        check_against_reference((struct shape){.head_dim = dims[i],
+                                               .n_kv_head = 2,
+                                               .n_head = 6,
+                                               .n_tokens = 3,
+                                               .pos = 62,
+                                               .type = i % 2 ? DTYPE_F16 : DTYPE_F32},
+                                2, NULL);
+}
+
+static void attention__window__sees_only_the_last_positions(void **state)
+{
+    (void)state;
+    static const size_t windows[] = {1, 2, 5, 63, 64, 65, 128, 600, 5000};
+    for (size_t i = 0; i < 9; i++) {
+        struct shape s = {.head_dim = 16, .n_kv_head = 1, .n_head = 1 + i % 3, .n_tokens = 70, .pos = 600};
+        s.window = windows[i];
+        s.type = i % 2 ? DTYPE_F16 : DTYPE_F32;
+        check_against_reference(s, 2, NULL);
+        s.n_tokens = 1;
+        check_against_reference(s, 2, "scalar");
+    }
+}
+
+static void attention__long_context__matches_reference(void **state)
+{
+    (void)state;
+    struct shape s = {
+        .head_dim = 64, .n_kv_head = 1, .n_head = 4, .n_tokens = 1, .pos = 1700, .type = DTYPE_F16};
+    check_against_reference(s, 2, NULL);
+    check_against_reference(s, 1, "scalar");
+    s.n_tokens = 9;
+    s.pos = 1020;
+    check_against_reference(s, 3, NULL);
+}
+
+static void check_threads(struct shape s, const char *isa)
+{
+    float *first = NULL;
+    size_t n = s.n_tokens * s.n_head * s.head_dim;
+    for (int n_threads = 1; n_threads <= 4; n_threads++) {
+        struct world w = make_world(s, n_threads, isa);
+        float *found = run(&w);
+        if (first && memcmp(first, found, n * sizeof *found) != 0)
+            fail_msg("%d threads, T %zu, KV %zu: not the bits of one thread", n_threads, s.n_tokens,
+                     s.n_kv_head);
+        free_world(&w);
+        if (first)
+            mem_free(found);
+        else
+            first = found;
+    }
+    mem_free(first);
+}
+
+static void attention__any_number_of_threads__same_bits(void **state)
+{
+    (void)state;
+    struct shape s = {
+        .head_dim = 64, .n_head = 6, .n_kv_head = 3, .n_tokens = 1, .pos = 1600, .type = DTYPE_F16};
+    check_threads(s, NULL);
+    check_threads(s, "scalar");
+    s.n_kv_head = 1;
+    check_threads(s, NULL);
+    s.n_tokens = 11;
+    s.window = 1100;
+    check_threads(s, NULL);
+}
+
+/* Token by token, with the cache as the longer call left it, gives the rows of the longer call. */
+static void check_token_counts(struct shape s, const char *isa)
+{
+    struct world w = make_world(s, 2, isa);
+    float *all = run(&w);
+    size_t row = s.n_head * s.head_dim;
+    for (size_t t = 0; t < s.n_tokens; t += 1 + t / 4) {
+        float *q = mem_need(row * sizeof *q);
+        for (size_t h = 0; h < s.n_head; h++)
+            memcpy(q + h * s.head_dim, w.q_values + (h * s.n_tokens + t) * s.head_dim,
+                   s.head_dim * sizeof *q);
+        struct bbuf *q_buf = fixture_buf(&w.b, q, row), *out = fixture_buf(&w.b, NULL, row);
+        struct op_attention op = w.op;
+        op.q = q_buf;
+        op.out = out;
+        op.n_tokens = 1;
+        op.pos += t;
+        struct err err = {0};
+        assert_true(backend_attention(&w.b, &op, &err));
+        float *one = fixture_read(&w.b, out, row);
+        if (memcmp(one, all + t * row, row * sizeof *one) != 0)
+            fail_msg("%s: token %zu of %zu alone gives other bits", isa, t, s.n_tokens);
+        mem_free(one);
+        mem_free(q);
+        backend_buf_free(&w.b, q_buf);
+        backend_buf_free(&w.b, out);
+    }
+    mem_free(all);
+    free_world(&w);
+}
+
+static void attention__one_token_or_many__same_bits(void **state)
+{
+    (void)state;
+    struct shape s = {
+        .head_dim = 80, .n_head = 3, .n_kv_head = 3, .n_tokens = 70, .pos = 500, .type = DTYPE_F16};
+    check_token_counts(s, "scalar");
+    if (!fixture_has_avx2())
+        return;
+    check_token_counts(s, "avx2");
+    s.n_kv_head = 1;
+    s.window = 33;
+    check_token_counts(s, "avx2");
+    s.type = DTYPE_F32;
+    s.window = 0;
+    check_token_counts(s, "avx2");
+}
+
+/* So many heads and positions that the partial results take more than one wave. */
+static void attention__more_chunks_than_scratch__same_bits(void **state)
+{
+    (void)state;
+    enum { HEADS = 64, DIM = 512, POS = 16800, N_PAGES = POS / KV_BLOCK_TOKENS + 1 };
+    struct shape s = {.head_dim = DIM, .n_head = HEADS, .n_kv_head = 1, .n_tokens = 1, .type = DTYPE_F16};
+    s.pos = 3 * KV_BLOCK_TOKENS - 1; /* three full pages, which the long table repeats */
+    uint32_t table[N_PAGES];
+    for (size_t i = 0; i < N_PAGES; i++)
+        table[i] = (uint32_t)(i % 3);
+    float *found[2];
+    for (int i = 0; i < 2; i++) {
+        struct world w = make_world(s, 1 + 2 * i, NULL);
+        w.op.pos = POS;
+        w.op.kv.table = table;
+        w.op.kv.n_pages = N_PAGES;
+        found[i] = run(&w);
+        assert_true(isfinite(found[i][0]));
+        free_world(&w);
+    }
+    assert_memory_equal(found[0], found[1], HEADS * DIM * sizeof(float));
+    mem_free(found[0]);
+    mem_free(found[1]);
+}
+
+static void attention__no_tokens__touches_nothing(void **state)
+{
+    (void)state;
+    struct world w = make_world(
+        (struct shape){
+            .head_dim = 32, .n_head = 2, .n_kv_head = 1, .n_tokens = 2, .pos = 3, .type = DTYPE_F32},
+        2, NULL);
+    w.op.n_tokens = 0;
+    float *found = run(&w);
+    float *untouched = fixture_read(&w.b, w.out, 0); /* all of it is guard */
+    mem_free(untouched);
+    mem_free(found);
+    free_world(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(attention__matches_reference__scalar),
+        cmocka_unit_test(attention__matches_reference__avx2),
+        cmocka_unit_test(attention__matches_reference__odd_head_dims),
+        cmocka_unit_test(attention__window__sees_only_the_last_positions),
+        cmocka_unit_test(attention__long_context__matches_reference),
+        cmocka_unit_test(attention__any_number_of_threads__same_bits),
+        cmocka_unit_test(attention__one_token_or_many__same_bits),
+        cmocka_unit_test(attention__more_chunks_than_scratch__same_bits),
+        cmocka_unit_test(attention__no_tokens__touches_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
