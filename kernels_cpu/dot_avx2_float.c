@@ -66,23 +66,27 @@ ALWAYS_INLINE void dot_floats(const uint8_t *w, struct reader read, const float 
 {
     __m256 acc[3][N_CHAINS];
     size_t i = 0;
+    UNROLLED
     for (size_t c = 0; c < n; c++)
-        for (size_t j = 0; j < N_CHAINS; j++)
-            acc[c][j] = _mm256_setzero_ps();
+        acc[c][0] = acc[c][1] = acc[c][2] = acc[c][3] = _mm256_setzero_ps();
     for (; i + STEP <= k; i += STEP) {
         if (n == 1)
             prefetch_ahead(w + i * read.bytes, STEP * read.bytes);
+        UNROLLED
         for (size_t j = 0; j < N_CHAINS; j++) {
             __m256 weights = read.eight(w, i + LANES * j);
+            UNROLLED
             for (size_t c = 0; c < n; c++)
                 acc[c][j] = _mm256_fmadd_ps(weights, _mm256_loadu_ps(x + c * k + i + LANES * j), acc[c][j]);
         }
     }
     for (; i + LANES <= k; i += LANES) {
         __m256 weights = read.eight(w, i);
+        UNROLLED
         for (size_t c = 0; c < n; c++)
             acc[c][0] = _mm256_fmadd_ps(weights, _mm256_loadu_ps(x + c * k + i), acc[c][0]);
     }
+    UNROLLED
     for (size_t c = 0; c < n; c++) {
         __m256 sum = _mm256_add_ps(_mm256_add_ps(acc[c][0], acc[c][1]), _mm256_add_ps(acc[c][2], acc[c][3]));
         out[c] = add_lanes(sum);

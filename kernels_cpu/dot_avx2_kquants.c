@@ -40,6 +40,7 @@ ALWAYS_INLINE __m256i scaled_products(const struct super *s, __m256i even_odd, c
                                       bool is_signed)
 {
     __m256i sum[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+    UNROLLED
     for (int j = 0; j < 8; j++) {
         __m256i p = products(s->q[j], _mm256_loadu_si256((const void *)(y + 32 * j)), is_signed);
         sum[j & 1] = _mm256_add_epi32(sum[j & 1], _mm256_madd_epi16(p, scale_of(even_odd, j)));
@@ -91,6 +92,7 @@ ALWAYS_INLINE __m256i load32(const void *p)
 ALWAYS_INLINE void unpack_q2_k(const uint8_t *w, struct super *out)
 {
     const struct block_q2_k *b = (const void *)w;
+    UNROLLED
     for (int j = 0; j < 8; j++)
         out->q[j] = bits(load32(b->qs + 32 * (j / 4)), 2 * (j % 4), 3);
     out->scales = scales_q2_k(b->scales);
@@ -102,6 +104,7 @@ ALWAYS_INLINE void unpack_q3_k(const uint8_t *w, struct super *out)
 {
     const struct block_q3_k *b = (const void *)w;
     __m256i mask = load32(b->hmask);
+    UNROLLED
     for (int j = 0; j < 8; j++) {
         __m256i low = bits(load32(b->qs + 32 * (j / 4)), 2 * (j % 4), 3);
         __m256i high = _mm256_slli_epi16(bits(mask, j, 1), 2);
@@ -114,6 +117,7 @@ ALWAYS_INLINE void unpack_q3_k(const uint8_t *w, struct super *out)
 ALWAYS_INLINE void unpack_q4_k(const uint8_t *w, struct super *out)
 {
     const struct block_q4_k *b = (const void *)w;
+    UNROLLED
     for (int j = 0; j < 8; j++)
         out->q[j] = bits(load32(b->qs + 32 * (j / 2)), 4 * (j % 2), 15);
     out->scales = scales_q4_k(b->scales);
@@ -125,6 +129,7 @@ ALWAYS_INLINE void unpack_q5_k(const uint8_t *w, struct super *out)
 {
     const struct block_q5_k *b = (const void *)w;
     __m256i qh = load32(b->qh);
+    UNROLLED
     for (int j = 0; j < 8; j++) {
         __m256i low = bits(load32(b->qs + 32 * (j / 2)), 4 * (j % 2), 15);
         /* Bit j to bit 4. */
@@ -139,6 +144,7 @@ ALWAYS_INLINE void unpack_q5_k(const uint8_t *w, struct super *out)
 ALWAYS_INLINE void unpack_q6_k(const uint8_t *w, struct super *out)
 {
     const struct block_q6_k *b = (const void *)w;
+    UNROLLED
     for (int j = 0; j < 8; j++) {
         int half = j / 4, quarter = j % 4;
         __m256i low = bits(load32(b->ql + 64 * half + 32 * (quarter % 2)), 4 * (quarter / 2), 15);
@@ -156,6 +162,7 @@ ALWAYS_INLINE void unpack_iq4_xs(const uint8_t *w, struct super *out)
 {
     const struct block_iq4_xs *b = (const void *)w;
     const __m256i levels = _mm256_broadcastsi128_si256(iq4_levels());
+    UNROLLED
     for (int j = 0; j < 8; j++) {
         __m128i x = _mm_loadu_si128((const void *)(b->qs + 16 * j));
         __m256i index = _mm256_set_m128i(_mm_srli_epi16(x, 4), x);

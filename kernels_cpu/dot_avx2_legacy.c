@@ -25,32 +25,40 @@ ALWAYS_INLINE __m256 add_min(__m256 acc, uint16_t m, const float *s)
     return _mm256_fmadd_ps(f16_broadcast(m), _mm256_zextps128_ps256(_mm_load_ss(s)), acc);
 }
 
+/* Block i of the row times n columns, into one of the two sums of each. */
+ALWAYS_INLINE void add_block(const uint8_t *w, unpack_fn *unpack, bool has_min, const struct dot_cols *a,
+                             size_t n, size_t i, __m256 *acc)
+{
+    struct block32 b;
+    unpack(w, &b);
+    __m256 d = f16_broadcast(b.d);
+    for (size_t c = 0; c < n; c++) {
+        size_t at = c * (a->k / QUANT_BLOCK) + i;
+        __m256 scale = _mm256_mul_ps(d, _mm256_broadcast_ss(a->d + at));
+        acc[c] = _mm256_fmadd_ps(products(b.q, a->q + QUANT_BLOCK * at), scale, acc[c]);
+        if (has_min)
+            acc[c] = add_min(acc[c], b.m, a->s + at);
+    }
+}
+
 /* Even and odd blocks are summed apart: one chain of additions would be slower than memory. */
 ALWAYS_INLINE void dot_blocks(const uint8_t *w, size_t block_bytes, unpack_fn *unpack, bool has_min,
                               const struct dot_cols *a, size_t n, float *out)
 {
-    size_t n_blocks = a->k / QUANT_BLOCK;
-    __m256 acc[DOT_MAX_COLS][2];
+    size_t n_blocks = a->k / QUANT_BLOCK, i = 0;
+    __m256 even[DOT_MAX_COLS], odd[DOT_MAX_COLS];
     for (size_t c = 0; c < n; c++)
-        acc[c][0] = acc[c][1] = _mm256_setzero_ps();
-    for (size_t i = 0; i < n_blocks; i += 2) {
-        for (size_t odd = 0; odd < 2 && i + odd < n_blocks; odd++, w += block_bytes) {
-            struct block32 b;
-            unpack(w, &b);
-            if (n == 1)
-                prefetch_ahead(w, block_bytes);
-            __m256 d = f16_broadcast(b.d);
-            for (size_t c = 0; c < n; c++) {
-                size_t at = c * n_blocks + i + odd;
-                __m256 scale = _mm256_mul_ps(d, _mm256_broadcast_ss(a->d + at));
-                acc[c][odd] = _mm256_fmadd_ps(products(b.q, a->q + QUANT_BLOCK * at), scale, acc[c][odd]);
-                if (has_min)
-                    acc[c][odd] = add_min(acc[c][odd], b.m, a->s + at);
-            }
-        }
+        even[c] = odd[c] = _mm256_setzero_ps();
+    for (; i + 2 <= n_blocks; i += 2, w += 2 * block_bytes) {
+        if (n == 1)
+            prefetch_ahead(w, 2 * block_bytes);
+        add_block(w, unpack, has_min, a, n, i, even);
+        add_block(w + block_bytes, unpack, has_min, a, n, i + 1, odd);
     }
+    if (i < n_blocks)
+        add_block(w, unpack, has_min, a, n, i, even);
     for (size_t c = 0; c < n; c++)
-        out[c] = add_lanes(_mm256_add_ps(acc[c][0], acc[c][1]));
+        out[c] = add_lanes(_mm256_add_ps(even[c], odd[c]));
 }
 
 /* 16 bytes of nibbles to 32 bytes in natural order. */

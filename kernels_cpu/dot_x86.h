@@ -14,6 +14,13 @@
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
+/* Before a loop of a few rounds, whose arrays of vectors must become registers at any optimisation level. */
+#if defined(__clang__)
+#define UNROLLED _Pragma("unroll")
+#else
+#define UNROLLED _Pragma("GCC unroll 8")
+#endif
+
 /* Reads this far ahead of a decode stream; past the end of a map a prefetch does nothing. */
 #define PREFETCH_BYTES 4096
 
