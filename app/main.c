@@ -1,1 +1,135 @@
-int main(void) { return 0; }
+/* main.c: reads the options, then hands over to one face of the chat or one subcommand. Owns the exit code.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <locale.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "app/commands.h"
+#include "app/config.h"
+#include "app/faces.h"
+#include "app/loader.h"
+#include "app/output.h"
+#include "app/paths.h"
+#include "app/signals.h"
+#include "app/version.h"
+#include "engine/base/log.h"
+#include "engine/base/mem.h"
+#include "ui/ui.h"
+
+/* A database must never get descriptor 1 because the caller had closed it. What stands in refuses the wrong
+ * direction. */
+static void fill_standard_descriptors(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+            (void)!open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
+static int fail(const struct err *err)
+{
+    report_line("%s", err->text);
+    return err->code == ERR_CANCELLED ? ERR_RUNTIME : (int)err->code;
+}
+
+static int run_chat(const struct options *o, struct paths *paths, const struct environment *env)
+{
+    struct err err = {0};
+    bool terminals = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+    bool one_turn = opt_given(o, OPT_PROMPT) || !terminals;
+    int signal_fd = signals_open(&err);
+    if (signal_fd < 0 || !paths_init(paths, o, env, true, &err))
+        return fail(&err);
+    signal(SIGPIPE, SIG_IGN);
+    if (paths->log && !log_open(paths->log, &err))
+        report_line("%s", err.text);
+    if (!one_turn && opt_flag(o, OPT_JSON)) {
+        err_set(&err, ERR_USAGE, "--json answers one prompt; give it with -p TEXT or on standard input");
+        return fail(&err);
+    }
+    int code;
+    if (one_turn)
+        code = one_turn_run(o, paths, signal_fd);
+    else if (opt_flag(o, OPT_PLAIN) || !ui_is_possible(env->term))
+        code = plain_loop_run(o, paths, signal_fd);
+    else
+        code = chat_loop_run(o, paths, env, signal_fd);
+    log_close();
+    close(signal_fd);
+    return code;
+}
+
+/* Output of a subcommand is complete only when the last byte is out. */
+static int close_stdout(int code)
+{
+    if (!fflush(stdout) && !ferror(stdout))
+        return code;
+    int error = errno;
+    if (error == EPIPE || error == EBADF)
+        return 141;
+    report_line("standard output cannot be written: %s", strerror(error));
+    return code ? code : ERR_RUNTIME;
+}
+
+static int run_command(const struct options *o, struct paths *paths, const struct environment *env)
+{
+    struct err err = {0};
+    bool ok = false;
+    signal(SIGPIPE, SIG_IGN);
+    switch (o->command) {
+    case CMD_BENCH:
+        ok = cmd_bench(o, &err);
+        break;
+    case CMD_LOGITS:
+        ok = cmd_logits(o, &err);
+        break;
+    case CMD_TOKENIZE:
+        ok = cmd_tokenize(o, &err);
+        break;
+    case CMD_INSPECT:
+        ok = cmd_inspect(o, &err);
+        break;
+    case CMD_SESSIONS:
+        ok = paths_init(paths, o, env, false, &err) && cmd_sessions(o, paths, &err);
+        break;
+    default:
+        return run_chat(o, paths, env);
+    }
+    return close_stdout(ok ? 0 : fail(&err));
+}
+
+int main(int argc, char **argv)
+{
+    struct options options;
+    struct environment env;
+    struct paths paths;
+    struct err err = {0};
+    fill_standard_descriptors();
+    setlocale(LC_CTYPE, ""); /* only this category: numbers are written with a point everywhere */
+    json_set_alloc_funcs(mem_need, mem_free);
+    mem_set_oom_handler(ui_restore_terminal);
+    config_environment(&env);
+    paths_config(&paths, &env);
+    loader_progress_on(isatty(STDERR_FILENO) && env.term && strcmp(env.term, "dumb"));
+
+    int code;
+    bool parsed = options_parse(&options, argc, argv, &err);
+    if (opt_flag(&options, OPT_HELP)) {
+        options_print_help(stdout, options.command);
+        code = close_stdout(0);
+    } else if (opt_flag(&options, OPT_VERSION)) {
+        version_print(stdout);
+        code = close_stdout(0);
+    } else if (!parsed || (paths.config && !config_load(&options, paths.config, &err))) {
+        code = fail(&err);
+    } else {
+        code = run_command(&options, &paths, &env);
+    }
+    options_fini(&options);
+    paths_fini(&paths);
+    return code;
+}

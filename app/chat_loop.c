@@ -1,0 +1,448 @@
+/* chat_loop.c: the full-screen chat: one poll loop between the terminal, the engine, the database and
+ * signals.
+ *
+ * Invariant: nothing here waits; a key press is drawn before the next poll. The ui borrows the chat of the
+ * session, so every change of it is told to the ui in the same round. */
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "app/chat_rows.h"
+#include "app/faces.h"
+#include "app/loader.h"
+#include "app/output.h"
+#include "app/session.h"
+#include "app/signals.h"
+#include "engine/base/clock.h"
+#include "engine/base/mem.h"
+#include "ui/ui.h"
+
+#define SAVE_LIMIT_MS 15000
+
+/* Tokens per second over the last second. */
+struct rate {
+    uint64_t since_ns;
+    uint32_t n;
+    double shown;
+};
+
+struct chat_loop {
+    struct session session;
+    struct ui *ui;
+    int signal_fd;
+    struct chat_list list; /* rows of the overlay */
+    struct ui_status status;
+    struct rate rate;
+    bool quit;
+    int code;
+};
+
+/* ---- what is shown ---- */
+
+static void rate_count(struct rate *r)
+{
+    uint64_t now = clock_now_ns();
+    if (!r->n)
+        r->since_ns = now;
+    double seconds = (double)(now - r->since_ns) / 1e9;
+    if (r->n++ && (seconds >= 1 || r->shown == 0))
+        r->shown = seconds > 0 ? (r->n - 1) / seconds : 0;
+    if (seconds >= 1)
+        r->n = 0;
+}
+
+static enum ui_phase phase_of(const struct session *s)
+{
+    switch (s->phase) {
+    case SESSION_LOADING:
+        return UI_LOADING;
+    case SESSION_PREFILL:
+        return UI_PREFILL;
+    case SESSION_GENERATING:
+        return UI_GENERATING;
+    case SESSION_FAILED:
+        return UI_FAILED;
+    case SESSION_IDLE:
+        break;
+    }
+    return UI_IDLE;
+}
+
+static void show_status(struct chat_loop *c)
+{
+    struct session *s = &c->session;
+    struct ui_status status;
+    memset(&status, 0, sizeof status); /* compared as bytes below */
+    status.phase = phase_of(s);
+    snprintf(status.model, sizeof status.model, "%.60s %s", s->model_name, s->config.quant);
+    snprintf(status.backend, sizeof status.backend, "%.47s", s->backend.ops->describe(s->backend.ctx));
+    status.done = s->done;
+    status.total = s->total;
+    status.ctx_used = s->ctx_used;
+    status.ctx_max = s->phase == SESSION_LOADING || s->phase == SESSION_FAILED ? 0 : engine_n_ctx(s->engine);
+    status.tokens_per_s = c->rate.shown;
+    status.queued = s->asked >= 0 && !s->submitted;
+    if (!memcmp(&status, &c->status, sizeof status))
+        return;
+    c->status = status;
+    ui_set_status(c->ui, &status);
+}
+
+/* The whole chat is another one: chat, draft and status. */
+static void show_chat(struct chat_loop *c)
+{
+    struct session *s = &c->session;
+    ui_set_chat(c->ui, s->chat);
+    if (s->draft && *s->draft)
+        ui_set_editor(c->ui, s->draft, strlen(s->draft), s->draft_cursor);
+    c->rate = (struct rate){0};
+}
+
+/* A turn that came to nothing: its text goes back to the editor. */
+static void give_back(struct chat_loop *c)
+{
+    struct session *s = &c->session;
+    if (s->refused < 0)
+        return;
+    const struct buf *text = &s->chat->msgs[s->refused].text;
+    ui_set_editor(c->ui, buf_text(text), text->len, text->len);
+    s->refused = -1;
+    ui_chat_changed(c->ui, -1);
+    if (s->failure.code)
+        ui_notice(c->ui, s->failure.code != ERR_CANCELLED, s->failure.text);
+}
+
+/* ---- what the user does ---- */
+
+static void send_message(struct chat_loop *c, const struct ui_event *event)
+{
+    struct session *s = &c->session;
+    struct err err = {0};
+    char *text = mem_strndup(event->text, event->n_text); /* ui's text ends with the next call to it */
+    bool was_busy = session_is_busy(s) || s->phase == SESSION_FAILED;
+    if (!was_busy)
+        session_put_draft(s, "", 0);
+    if (session_say(s, text, event->n_text, &err)) {
+        c->rate = (struct rate){0};
+        ui_chat_changed(c->ui, -1);
+    } else {
+        s->refused = -1;
+        ui_set_editor(c->ui, text, event->n_text, event->n_text);
+        ui_chat_changed(c->ui, -1);
+        ui_notice(c->ui, true, err.text);
+    }
+    mem_free(text);
+}
+
+static bool must_be_idle(struct chat_loop *c)
+{
+    if (!session_is_busy(&c->session))
+        return true;
+    ui_notice(c->ui, true, "An answer is being written; stop it first (Esc).");
+    return false;
+}
+
+static void new_chat(struct chat_loop *c)
+{
+    session_switch(&c->session, NULL, NULL);
+    show_chat(c);
+}
+
+static void run_action(struct chat_loop *c, enum ui_action action)
+{
+    struct session *s = &c->session;
+    struct err err = {0};
+    switch (action) {
+    case ACTION_STOP:
+        session_cancel(s);
+        break;
+    case ACTION_QUIT:
+        c->quit = true;
+        break;
+    case ACTION_NEW:
+        if (must_be_idle(c))
+            new_chat(c);
+        break;
+    case ACTION_SESSIONS:
+        if (s->db)
+            chat_db_list(s->db);
+        else
+            ui_notice(c->ui, false, "This chat is private: there are no saved chats here.");
+        break;
+    case ACTION_REGEN:
+        if (!session_regenerate(s, &err))
+            ui_notice(c->ui, true, err.text);
+        ui_chat_changed(c->ui, -1);
+        break;
+    default:
+        break;
+    }
+}
+
+static void pick_chat(struct chat_loop *c, int index)
+{
+    if (index < 0 || (size_t)index >= c->list.n || !must_be_idle(c))
+        return;
+    size_t cursor;
+    const char *text = ui_editor_text(c->ui, &cursor);
+    session_put_draft(&c->session, text, cursor);
+    const struct chat_key key = {.kind = CHAT_BY_ID, .id = c->list.items[index].id};
+    chat_db_load(c->session.db, &key);
+}
+
+static void delete_chat(struct chat_loop *c, int index)
+{
+    if (index < 0 || (size_t)index >= c->list.n)
+        return;
+    int64_t id = c->list.items[index].id;
+    if (id == c->session.chat->id) {
+        if (!must_be_idle(c))
+            return;
+        new_chat(c);
+    }
+    chat_db_delete(c->session.db, id);
+}
+
+static void on_ui_event(struct chat_loop *c, const struct ui_event *event)
+{
+    switch (event->type) {
+    case UI_SEND:
+        send_message(c, event);
+        break;
+    case UI_ACTION:
+        run_action(c, event->action);
+        break;
+    case UI_PICKED:
+        pick_chat(c, event->index);
+        break;
+    case UI_DELETE:
+        delete_chat(c, event->index);
+        break;
+    case UI_DRAFT: {
+        char *text = mem_strndup(event->text, event->n_text);
+        session_put_draft(&c->session, text, event->cursor);
+        mem_free(text);
+        break;
+    }
+    case UI_HANGUP:
+        c->quit = true;
+        c->code = 129;
+        break;
+    }
+}
+
+/* ---- what the engine says ---- */
+
+static void on_ready(struct chat_loop *c)
+{
+    char note[256];
+    const char *warning = vocab_warning(model_vocab(engine_model(c->session.engine)));
+    session_ctx_note(&c->session, note, sizeof note);
+    if (*note)
+        ui_note(c->ui, note);
+    if (warning)
+        ui_note(c->ui, warning);
+}
+
+static void on_done(struct chat_loop *c)
+{
+    const struct session *s = &c->session;
+    if (s->stats.decode_ms > 0 && s->stats.completion_tokens)
+        c->rate.shown = s->stats.completion_tokens / (s->stats.decode_ms / 1000);
+    if (s->reason == FINISH_CONTEXT)
+        ui_notice(c->ui, true, "The context is full: the answer ends here. /new starts a new chat.");
+    else if (s->reason == FINISH_ERROR && s->refused < 0)
+        ui_notice(c->ui, true, s->failure.text);
+    ui_chat_changed(c->ui, -1);
+}
+
+static void on_engine_event(struct chat_loop *c, const struct engine_event *event)
+{
+    const struct session *s = &c->session;
+    switch (event->type) {
+    case ENGINE_READY:
+        on_ready(c);
+        break;
+    case ENGINE_FAILED:
+        ui_note(c->ui, event->error.text);
+        ui_notice(c->ui, true, event->error.text);
+        break;
+    case ENGINE_TOKEN:
+        if (event->token >= 0)
+            rate_count(&c->rate);
+        ui_chat_changed(c->ui, s->answer);
+        break;
+    case ENGINE_DONE:
+        on_done(c);
+        break;
+    case ENGINE_PROMPT:
+        ui_chat_changed(c->ui, -1);
+        break;
+    case ENGINE_LOADING:
+    case ENGINE_PREFILL:
+        break;
+    }
+    give_back(c);
+}
+
+/* ---- what the database says ---- */
+
+static void show_list(struct chat_loop *c, struct chat_db_event *event)
+{
+    chat_list_fini(&c->list);
+    c->list = event->list;
+    event->list = (struct chat_list){0};
+    if (!c->list.n) {
+        ui_notice(c->ui, false, "There are no saved chats yet.");
+        return;
+    }
+    struct ui_list_row *rows = mem_need(c->list.n * sizeof *rows);
+    for (size_t i = 0; i < c->list.n; i++)
+        rows[i] =
+            (struct ui_list_row){.title = c->list.items[i].title,
+                                 .detail = chat_row_detail(&c->list.items[i], (int64_t)time(NULL) * 1000)};
+    ui_show_list(c->ui, "Chats", rows, (int)c->list.n);
+    for (size_t i = 0; i < c->list.n; i++)
+        mem_free((char *)rows[i].detail);
+    mem_free(rows);
+}
+
+static void open_loaded(struct chat_loop *c, struct chat_db_event *event)
+{
+    struct session *s = &c->session;
+    if (!event->chat || session_is_busy(s)) {
+        ui_notice(c->ui, true,
+                  event->chat ? "An answer is being written; stop it first (Esc)." : "This chat is gone.");
+        return;
+    }
+    session_switch(s, event->chat, &event->info);
+    event->chat = NULL;
+    if (event->draft && *event->draft) {
+        mem_free(s->draft);
+        s->draft = event->draft;
+        s->draft_cursor = event->draft_cursor;
+        event->draft = NULL;
+    }
+    show_chat(c);
+}
+
+static void on_db_event(struct chat_loop *c, struct chat_db_event *event)
+{
+    switch (event->type) {
+    case CHAT_DB_LIST:
+        show_list(c, event);
+        break;
+    case CHAT_DB_LOADED:
+        open_loaded(c, event);
+        break;
+    case CHAT_DB_DELETED:
+        chat_db_list(c->session.db);
+        break;
+    case CHAT_DB_TROUBLE:
+        ui_note(c->ui, event->error.text);
+        ui_notice(c->ui, true, event->error.text);
+        break;
+    case CHAT_DB_RECOVERED:
+        ui_notice(c->ui, false, "The database takes writes again; everything is saved.");
+        break;
+    case CHAT_DB_FAILED:
+        ui_notice(c->ui, true, event->error.text);
+        break;
+    case CHAT_DB_CREATED:
+        break;
+    }
+}
+
+/* ---- the loop ---- */
+
+static int earlier(int a_ms, int b_ms)
+{
+    if (a_ms < 0 || b_ms < 0)
+        return a_ms < 0 ? b_ms : a_ms;
+    return a_ms < b_ms ? a_ms : b_ms;
+}
+
+static void pump(struct chat_loop *c)
+{
+    struct session *s = &c->session;
+    struct pollfd fds[7];
+    int n = ui_poll_fds(c->ui, fds);
+    fds[n++] = (struct pollfd){.fd = c->signal_fd, .events = POLLIN};
+    fds[n++] = (struct pollfd){.fd = session_engine_fd(s), .events = POLLIN};
+    fds[n++] = (struct pollfd){.fd = session_db_fd(s), .events = POLLIN};
+    poll(fds, (nfds_t)n, earlier(ui_timeout_ms(c->ui), session_tick(s)));
+
+    int number = signals_next(c->signal_fd);
+    if (number) {
+        c->code = signals_exit_code(number);
+        c->quit = true;
+        return;
+    }
+    struct ui_event ui_event;
+    ui_read_input(c->ui);
+    while (!c->quit && ui_next_event(c->ui, &ui_event))
+        on_ui_event(c, &ui_event);
+    give_back(c);
+    struct engine_event event;
+    while (session_next_event(s, &event))
+        on_engine_event(c, &event);
+    struct chat_db_event db_event;
+    while (session_next_db_event(s, &db_event)) {
+        on_db_event(c, &db_event);
+        chat_db_event_fini(&db_event);
+    }
+    show_status(c);
+    ui_draw(c->ui);
+}
+
+static char *last_answer(const struct session *s)
+{
+    const struct chat *chat = s->chat;
+    if (chat->head < 0 || chat->msgs[chat->head].role != CHAT_ASSISTANT)
+        return NULL;
+    const struct buf *text = &chat->msgs[chat->head].text;
+    return text->len ? mem_strndup(text->data, text->len) : NULL;
+}
+
+static void run_screen(struct chat_loop *c)
+{
+    show_chat(c);
+    show_status(c);
+    ui_draw(c->ui);
+    while (!c->quit)
+        pump(c);
+    size_t cursor;
+    const char *draft = ui_editor_text(c->ui, &cursor);
+    session_put_draft(&c->session, draft ? draft : "", cursor);
+    char *last = last_answer(&c->session);
+    ui_close(c->ui, last);
+    mem_free(last);
+    if (!c->code && c->session.phase == SESSION_FAILED) {
+        report_line("%s", c->session.failure.text);
+        c->code = (int)c->session.failure.code;
+    }
+}
+
+int chat_loop_run(const struct options *o, const struct paths *paths, const struct environment *env,
+                  int signal_fd)
+{
+    struct chat_loop c = {.signal_fd = signal_fd};
+    struct err err = {0};
+    const struct ui_options ui_options = {
+        .history_path = paths->history,
+        .term = env->term,
+        .no_color = env->no_color,
+        .escape_ms = env->escape_ms,
+    };
+    bool ok = session_open(&c.session, o, paths, &err) && session_start(&c.session, &err) &&
+              (c.ui = ui_open(&ui_options, &err)) != NULL;
+    if (ok)
+        run_screen(&c);
+    ok = session_close(&c.session, SAVE_LIMIT_MS, ok ? &err : NULL) && ok;
+    if (!ok)
+        report_line("%s", err.text);
+    chat_list_fini(&c.list);
+    return c.code ? c.code : (int)err.code;
+}

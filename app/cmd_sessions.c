@@ -1,0 +1,229 @@
+/* cmd_sessions.c: `sessions list|show ID|export ID|delete ID [--json]`: saved chats without a model. */
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "app/chat_rows.h"
+#include "app/commands.h"
+#include "engine/base/mem.h"
+#include "store/store.h"
+#include "ui/sanitize.h"
+
+static const char *const role_names[] = {
+    [CHAT_SYSTEM] = "system", [CHAT_USER] = "user", [CHAT_ASSISTANT] = "assistant"};
+static const char *const status_names[] = {[CHAT_DONE] = "done",
+                                           [CHAT_STREAMING] = "streaming",
+                                           [CHAT_INTERRUPTED] = "interrupted",
+                                           [CHAT_ERROR] = "error"};
+
+static void print_text(const char *text, size_t n)
+{
+    struct buf clean = {0};
+    if (isatty(STDOUT_FILENO))
+        sanitize_append(&clean, text, n);
+    else
+        buf_append(&clean, text, n);
+    fwrite(buf_text(&clean), 1, clean.len, stdout);
+    buf_fini(&clean);
+}
+
+static void print_json(json_t *root)
+{
+    char *text = json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
+    print_text(text, strlen(text));
+    putchar('\n');
+    mem_free(text);
+    json_decref(root);
+}
+
+/* ---- list ---- */
+
+static json_t *info_json(const struct chat_info *info)
+{
+    return json_pack("{s:I, s:s, s:s?, s:s?, s:s?, s:i, s:I, s:I}", "id", (json_int_t)info->id, "title",
+                     info->title, "name", info->name, "model", info->model_name, "model_path",
+                     info->model_path, "messages", (int)info->n_msgs, "created_ms",
+                     (json_int_t)info->created_ms, "updated_ms", (json_int_t)info->updated_ms);
+}
+
+static bool list_chats(struct store *s, bool as_json, struct err *err)
+{
+    struct chat_list list = {0};
+    if (s && !store_list(s, &list, err))
+        return false;
+    json_t *all = json_array();
+    for (size_t i = 0; i < list.n; i++) {
+        const struct chat_info *info = &list.items[i];
+        json_array_append_new(all, info_json(info));
+        if (as_json)
+            continue;
+        char when[17];
+        struct buf line = {0};
+        chat_row_time(info->updated_ms, when);
+        buf_printf(&line, "%6" PRId64 "  %s  %4d  %s%s%s  %s\n", info->id, when, (int)info->n_msgs,
+                   info->name ? info->name : "", info->name ? ": " : "", info->title,
+                   info->model_name ? info->model_name : "");
+        print_text(line.data, line.len);
+        buf_fini(&line);
+    }
+    if (as_json)
+        print_json(all);
+    else
+        json_decref(all);
+    chat_list_fini(&list);
+    return true;
+}
+
+/* ---- show, export ---- */
+
+static json_t *text_or_null(const char *json_text)
+{
+    json_t *value = json_text ? json_loads(json_text, JSON_DECODE_ANY, NULL) : NULL;
+    return value ? value : json_null();
+}
+
+static json_t *msg_json(const struct chat *chat, int i, bool with_ids)
+{
+    const struct chat_msg *msg = &chat->msgs[i];
+    json_t *out = json_pack(
+        "{s:I, s:o, s:s, s:s, s:s%, s:s%, s:I, s:o, s:o}", "id", (json_int_t)msg->id, "parent",
+        msg->parent < 0 ? json_null() : json_integer((json_int_t)chat->msgs[msg->parent].id), "role",
+        role_names[msg->role], "status", status_names[msg->status], "text", buf_text(&msg->text),
+        msg->text.len, "reasoning", buf_text(&msg->think), msg->think.len, "created_ms",
+        (json_int_t)msg->created_ms, "params", text_or_null(msg->params), "stats", text_or_null(msg->stats));
+    json_t *ids = with_ids ? json_array() : NULL;
+    for (size_t k = 0; with_ids && k < msg->n_tokens; k++)
+        json_array_append_new(ids, json_integer(msg->tokens[k]));
+    if (with_ids)
+        json_object_set_new(out, "tokens", ids);
+    return out;
+}
+
+/* show: the path on screen; export: the whole tree, token ids included. */
+static json_t *chat_json(const struct chat *chat, const struct chat_info *info, bool whole)
+{
+    json_t *root = info_json(info);
+    json_t *msgs = json_array();
+    int n = whole ? chat->n_msgs : chat_path(chat, chat->head, NULL, 0);
+    int *path = mem_need((size_t)(n + 1) * sizeof *path);
+    if (!whole)
+        chat_path(chat, chat->head, path, n);
+    for (int i = 0; i < n; i++)
+        json_array_append_new(msgs, msg_json(chat, whole ? i : path[i], whole));
+    json_object_set_new(root, "head",
+                        chat->head < 0 ? json_null() : json_integer((json_int_t)chat->msgs[chat->head].id));
+    json_object_set_new(root, "messages", msgs);
+    mem_free(path);
+    return root;
+}
+
+static void print_transcript(const struct chat *chat)
+{
+    int n = chat_path(chat, chat->head, NULL, 0);
+    int *path = mem_need((size_t)(n + 1) * sizeof *path);
+    chat_path(chat, chat->head, path, n);
+    for (int i = 0; i < n; i++) {
+        const struct chat_msg *msg = &chat->msgs[path[i]];
+        printf("%s[%s%s%s]\n", i ? "\n" : "", role_names[msg->role], msg->status ? ", " : "",
+               msg->status ? status_names[msg->status] : "");
+        print_text(buf_text(&msg->text), msg->text.len);
+        putchar('\n');
+    }
+    mem_free(path);
+}
+
+static bool no_such_chat(int64_t id, struct err *err)
+{
+    return err_set(err, ERR_RUNTIME, "there is no chat %" PRId64 "; `ferrum-chat sessions list` shows them",
+                   id);
+}
+
+static bool show_chat(struct store *s, int64_t id, bool as_json, bool whole, struct err *err)
+{
+    const struct chat_key key = {.kind = CHAT_BY_ID, .id = id};
+    struct chat_info info = {0};
+    bool found = false;
+    err_clear(err);
+    struct chat *chat = s ? store_load(s, &key, &info, &found, err) : NULL;
+    if (!chat && err->code)
+        return false;
+    if (!chat)
+        return no_such_chat(id, err);
+    if (as_json || whole)
+        print_json(chat_json(chat, &info, whole));
+    else
+        print_transcript(chat);
+    chat_free(chat);
+    chat_info_fini(&info);
+    return true;
+}
+
+static bool delete_chat(struct store *s, int64_t id, bool as_json, struct err *err)
+{
+    bool found = false;
+    if (s && !store_delete(s, id, &found, err))
+        return false;
+    if (!found)
+        return no_such_chat(id, err);
+    if (as_json)
+        print_json(json_pack("{s:I}", "deleted", (json_int_t)id));
+    else
+        printf("deleted chat %" PRId64 "\n", id);
+    return true;
+}
+
+/* ---- the command ---- */
+
+static bool parse_id(const struct options *o, bool wanted, int64_t *id, struct err *err)
+{
+    if (o->n_words != 1 + wanted)
+        return err_set(err, ERR_USAGE, "sessions %s: expected %s; usage: ferrum-chat %s", o->words[0],
+                       wanted ? "one ID" : "nothing more", command_info(CMD_SESSIONS)->usage);
+    if (!wanted)
+        return true;
+    char *end;
+    errno = 0;
+    long long value = strtoll(o->words[1], &end, 10);
+    if (*end || errno || value < 1)
+        return err_set(err, ERR_USAGE,
+                       "sessions %s: found \"%.40s\", expected the number of a chat from `sessions list`",
+                       o->words[0], o->words[1]);
+    *id = value;
+    return true;
+}
+
+/* No file yet is an empty list, not an error; *s is NULL then. */
+static bool open_store(const struct paths *paths, bool writing, struct store **s, struct err *err)
+{
+    *s = NULL;
+    if (access(paths->chat_db, F_OK) && errno == ENOENT)
+        return true;
+    *s = store_open(paths->chat_db, writing ? STORE_READ_WRITE : STORE_READ_ONLY, err);
+    return *s != NULL;
+}
+
+bool cmd_sessions(const struct options *o, const struct paths *paths, struct err *err)
+{
+    const char *action = o->n_words ? o->words[0] : "";
+    bool list = !strcmp(action, "list"), show = !strcmp(action, "show"), export = !strcmp(action, "export"),
+         delete = !strcmp(action, "delete");
+    int64_t id = 0;
+    struct store *s;
+    if (!list && !show && !export && !delete)
+        return err_set(
+            err, ERR_USAGE,
+            "sessions: found \"%.40s\", expected list, show, export or delete; usage: ferrum-chat %s", action,
+            command_info(CMD_SESSIONS)->usage);
+    if (!parse_id(o, !list, &id, err) || !open_store(paths, delete, &s, err))
+        return false;
+    bool json = opt_flag(o, OPT_JSON);
+    bool ok = list     ? list_chats(s, json, err)
+              : delete ? delete_chat(s, id, json, err)
+                       : show_chat(s, id, json, export, err);
+    store_close(s);
+    return ok;
+}

@@ -1,0 +1,143 @@
+#include "app/config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/base/buf.h"
+#include "engine/base/mem.h"
+#include "engine/base/utf8.h"
+
+/* XDG says: a relative path in these variables is invalid and to be ignored. */
+static const char *directory(const char *name)
+{
+    const char *value = getenv(name);
+    return value && *value == '/' ? value : NULL;
+}
+
+static bool is_set(const char *name)
+{
+    const char *value = getenv(name);
+    return value && *value;
+}
+
+static int small_number(const char *name)
+{
+    const char *value = getenv(name);
+    long number = value ? strtol(value, NULL, 10) : 0;
+    return number > 0 && number <= 10000 ? (int)number : 0;
+}
+
+void config_environment(struct environment *env)
+{
+    const struct passwd *user = NULL;
+    *env = (struct environment){
+        .home = directory("HOME"),
+        .config_home = directory("XDG_CONFIG_HOME"),
+        .data_home = directory("XDG_DATA_HOME"),
+        .cache_home = directory("XDG_CACHE_HOME"),
+        .state_home = directory("XDG_STATE_HOME"),
+        .term = getenv("TERM"),
+        .no_color = is_set("NO_COLOR"),
+        .escape_ms = small_number("ESCDELAY"),
+    };
+    if (!env->home && (user = getpwuid(getuid())) && user->pw_dir && *user->pw_dir == '/')
+        env->home = user->pw_dir;
+}
+
+#define CONFIG_MAX_BYTES (1 << 20)
+
+/* The whole file as text (mem_free); *text NULL when there is none. */
+static bool read_file(const char *path, char **text, struct err *err)
+{
+    *text = NULL;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
+        return true;
+    struct buf all = {0};
+    char block[4096];
+    ssize_t n = fd < 0 ? -1 : 0;
+    while (fd >= 0 && all.len < CONFIG_MAX_BYTES && (n = read(fd, block, sizeof block)) > 0)
+        buf_append(&all, block, (size_t)n);
+    int error = errno;
+    if (fd >= 0)
+        close(fd);
+    if (n < 0) {
+        buf_fini(&all);
+        return err_set(err, ERR_RUNTIME, "%s: the config file cannot be read: %s; repair or remove it", path,
+                       strerror(error));
+    }
+    *text = buf_take(&all);
+    return true;
+}
+
+static char *trim(char *text)
+{
+    static const char blank[] = " \t\r";
+    text += strspn(text, blank);
+    size_t n = strlen(text);
+    while (n > 0 && strchr(blank, text[n - 1]))
+        text[--n] = '\0';
+    return text;
+}
+
+static bool config_error(const char *path, int line, const char *key, const char *value, const char *reason,
+                         struct err *err)
+{
+    return err_set(err, ERR_USAGE, "%s:%d: %.60s: %.60s: %s", path, line, key, value, reason);
+}
+
+/* A key that no command knows is a mistake; one that this command does not take is checked, then dropped. */
+static bool set_pair(struct options *o, const char *path, int line, char *key, char *value, struct err *err)
+{
+    char reason[128] = "belongs on the command line";
+    enum opt_id known = OPT_N;
+    for (int c = 0; c < CMD_N && known == OPT_N; c++)
+        known = option_find(key, c);
+    if (known == OPT_N) {
+        const char *nearest = option_nearest(key, CMD_CHAT);
+        snprintf(reason, sizeof reason, "unknown setting; %s%s",
+                 nearest ? "did you mean " : "see `ferrum-chat --help`", nearest ? nearest : "");
+    }
+    if (known == OPT_N || !option_info(known)->in_config)
+        return config_error(path, line, key, value, reason, err);
+    if (!utf8_is_valid(value, strlen(value)))
+        return config_error(path, line, key, "?", "the value is not valid UTF-8", err);
+    struct options dropped = {0};
+    struct err why = {0};
+    bool taken = option_info(known)->commands & CMD_BIT(o->command);
+    if (options_set(taken ? o : &dropped, known, value, OPT_FROM_CONFIG, &why))
+        return true;
+    const char *colon = strchr(why.text, ':'); /* the option's name is there already */
+    return config_error(path, line, key, value, colon ? colon + 2 : why.text, err);
+}
+
+bool config_load(struct options *o, const char *path, struct err *err)
+{
+    char *text;
+    if (!read_file(path, &text, err))
+        return false;
+    if (!text)
+        return true;
+    options_keep(o, text); /* values point into it */
+    int number = 0;
+    for (char *line = text, *next; line; line = next) {
+        next = strchr(line, '\n');
+        if (next)
+            *next++ = '\0';
+        number++;
+        char *key = trim(line);
+        if (!*key || *key == '#')
+            continue;
+        char *equals = strchr(key, '=');
+        if (!equals)
+            return config_error(path, number, key, "", "expected a line `name = value`", err);
+        *equals = '\0';
+        if (!set_pair(o, path, number, trim(key), trim(equals + 1), err))
+            return false;
+    }
+    return true;
+}

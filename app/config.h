@@ -1,0 +1,26 @@
+/* config.h: the environment and the config file; the one place where getenv is called.
+ *
+ * The file is $XDG_CONFIG_HOME/ferrum-chat/config: lines `name = value` with the names of the long options,
+ * `#` begins a comment line, blank lines are skipped. Single thread, before other threads start. */
+#ifndef FERRUM_CONFIG_H
+#define FERRUM_CONFIG_H
+
+#include <stdbool.h>
+
+#include "app/options.h"
+#include "engine/base/err.h"
+
+/* Borrowed strings of the environment; NULL where unset, empty or (directories) not absolute. */
+struct environment {
+    const char *home, *config_home, *data_home, *cache_home, *state_home;
+    const char *term;
+    bool no_color;
+    int escape_ms; /* ESCDELAY, 0 unset */
+};
+void config_environment(struct environment *env);
+
+/* Fills options the command line left unset. No file: true. Errors: ERR_USAGE "path:line: key: value:
+ * reason". */
+bool config_load(struct options *o, const char *path, struct err *err);
+
+#endif

@@ -1,0 +1,57 @@
+#include "app/fingerprint.h"
+
+#include <string.h>
+#include <xxhash.h>
+
+#define SAMPLE_BYTES 256
+#define MAX_SAMPLED 64 /* tensors whose bytes are looked at: each may cost a page fault on a cold disk */
+
+static void hash_tensor(XXH3_state_t *state, const struct tensor *t, bool sample)
+{
+    XXH3_128bits_update(state, t->name, strnlen(t->name, sizeof t->name));
+    uint32_t type = dtype_info(t->type)->ggml_id;
+    XXH3_128bits_update(state, &type, sizeof type);
+    for (int i = 0; i < t->n_dims; i++) {
+        uint64_t dim = t->dims[i];
+        XXH3_128bits_update(state, &dim, sizeof dim);
+    }
+    if (!sample || !t->n_bytes)
+        return;
+    size_t n = t->n_bytes < SAMPLE_BYTES ? t->n_bytes : SAMPLE_BYTES;
+    const char *middle = (const char *)t->data + (t->n_bytes - n) / 2;
+    XXH3_128bits_update(state, middle, n);
+}
+
+/* A vocabulary of the same length with other words is another model: the first bytes of every value count. */
+static void hash_metadata(XXH3_state_t *state, const struct gguf *g)
+{
+    for (size_t i = 0; i < gguf_n_kv(g); i++) {
+        const struct gguf_kv *kv = gguf_kv_at(g, i);
+        XXH3_128bits_update(state, kv->key.data, kv->key.n);
+        XXH3_128bits_update(state, &kv->n_items, sizeof kv->n_items);
+        uint64_t step = kv->item_type == GGUF_STRING && kv->n_items > 256 ? kv->n_items / 256 : 1;
+        struct gguf_string s;
+        if (kv->type == GGUF_ARRAY && kv->item_type == GGUF_STRING)
+            for (uint64_t k = 0; k < kv->n_items && gguf_array_string(kv, k, &s); k += step)
+                XXH3_128bits_update(state, s.data, s.n);
+    }
+}
+
+void fingerprint_of(const struct gguf *g, unsigned char out[FINGERPRINT_BYTES])
+{
+    memset(out, 0, FINGERPRINT_BYTES);
+    XXH3_state_t *state = XXH3_createState();
+    if (!state)
+        return; /* zeros: unknown */
+    XXH3_128bits_reset(state);
+    uint64_t n_bytes = gguf_file_bytes(g);
+    XXH3_128bits_update(state, &n_bytes, sizeof n_bytes);
+    hash_metadata(state, g);
+    size_t n = gguf_n_tensors(g), step = n / MAX_SAMPLED + 1;
+    for (size_t i = 0; i < n; i++)
+        hash_tensor(state, gguf_tensor_at(g, i), i % step == 0);
+    XXH128_canonical_t canonical;
+    XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(state));
+    memcpy(out, canonical.digest, sizeof canonical.digest);
+    XXH3_freeState(state);
+}

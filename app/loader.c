@@ -1,0 +1,86 @@
+#include "app/loader.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "kernels_cpu/backend_cpu.h"
+
+bool loader_backend(const struct options *o, struct backend *out, struct err *err)
+{
+    const char *name = opt_text(o, OPT_BACKEND);
+    if (name && !strcmp(name, "opencl"))
+        return err_set(
+            err, ERR_RUNTIME,
+            "--backend opencl: this build has no OpenCL backend yet; use --backend cpu or leave it out");
+    int n_threads = (int)opt_int(o, OPT_THREADS, backend_cpu_cores());
+    return backend_cpu_open(out, n_threads, NULL, err);
+}
+
+bool loader_kv_type(const struct options *o, enum dtype fallback, enum dtype *out, struct err *err)
+{
+    const char *name = opt_text(o, OPT_KV_TYPE);
+    *out = fallback;
+    if (!name)
+        return true;
+    if (!strcmp(name, "int8"))
+        return err_set(err, ERR_USAGE, "--kv-type int8 is not part of this version yet; use f16 or f32");
+    *out = !strcmp(name, "f32") ? DTYPE_F32 : DTYPE_F16;
+    return true;
+}
+
+static bool progress_is_on;
+
+void loader_progress_on(bool on)
+{
+    progress_is_on = on;
+}
+
+void loader_progress(const char *what, uint64_t done, uint64_t total)
+{
+    static int last_percent = -1;
+    if (!progress_is_on || !total)
+        return;
+    int percent = (int)(100.0 * (double)done / (double)total);
+    if (percent == last_percent)
+        return;
+    last_percent = percent;
+    if (done >= total)
+        fputs("\r\033[K", stderr);
+    else
+        fprintf(stderr, "\r%s %d %%", what, percent);
+    fflush(stderr);
+}
+
+static bool report(void *arg, uint64_t done, uint64_t total)
+{
+    (void)arg;
+    loader_progress("loading", done, total);
+    return true;
+}
+
+struct model *loader_model(const char *path, struct backend *backend, struct err *err)
+{
+    const struct load_progress progress = {.report = report};
+    struct model *m = model_load(path, backend, &progress, err);
+    loader_progress("loading", 1, 1);
+    const char *warning = m ? vocab_warning(model_vocab(m)) : NULL;
+    if (warning)
+        fprintf(stderr, "ferrum-chat: %s\n", warning);
+    return m;
+}
+
+bool loader_model_word(const struct options *o, const char **path, struct err *err)
+{
+    if (o->n_words != 1)
+        return err_set(err, ERR_USAGE, "%s; usage: ferrum-chat %s",
+                       o->n_words ? "expected one model file, found more words" : "no model file was given",
+                       command_info(o->command)->usage);
+    *path = o->words[0];
+    return true;
+}
+
+const char *loader_display_name(const struct model_config *config, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return config->name[0] ? config->name : slash ? slash + 1 : path;
+}

@@ -1,0 +1,25 @@
+/* loader.h: opens the backend and the model the way the options ask; shared by the chat and the subcommands.
+ * Single thread. */
+#ifndef FERRUM_LOADER_H
+#define FERRUM_LOADER_H
+
+#include "app/options.h"
+#include "engine/model.h"
+
+bool loader_backend(const struct options *o, struct backend *out, struct err *err);
+/* --kv-type, or the fallback. */
+bool loader_kv_type(const struct options *o, enum dtype fallback, enum dtype *out, struct err *err);
+/* Loads on this thread, with progress on stderr if that is a terminal. */
+struct model *loader_model(const char *path, struct backend *backend, struct err *err);
+/* The model word of a subcommand; a sentence when it is missing or too much follows. */
+bool loader_model_word(const struct options *o, const char **path, struct err *err);
+
+/* "general.name" or the file's base name. */
+const char *loader_display_name(const struct model_config *config, const char *path);
+
+/* Said once at the start: stderr is a terminal that knows escapes. */
+void loader_progress_on(bool on);
+/* One changing line on stderr, if that is on. done = total erases it. */
+void loader_progress(const char *what, uint64_t done, uint64_t total);
+
+#endif

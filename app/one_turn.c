@@ -1,0 +1,272 @@
+/* one_turn.c: one prompt, one answer on standard output; no curses. Owns the prompt and the output queue of
+ * the turn. */
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "app/faces.h"
+#include "app/json_lines.h"
+#include "app/loader.h"
+#include "app/output.h"
+#include "app/session.h"
+#include "app/signals.h"
+#include "engine/base/utf8.h"
+
+#define SAVE_LIMIT_MS 15000
+#define STDIN_MAX_BYTES ((size_t)256 << 20)
+
+struct one_turn {
+    const struct options *options;
+    int signal_fd;
+    bool json;
+    struct session session;
+    struct output out;
+    struct buf prompt;
+    struct err failure;
+    int signal;      /* the first that came */
+    bool in_a_hurry; /* the second: do not wait for a reader of stdout */
+};
+
+/* ---- the prompt ---- */
+
+/* Reads stdin to its end; a signal ends it early (false without an error text). */
+static bool read_stdin(struct one_turn *t, struct buf *all, struct err *err)
+{
+    struct pollfd fds[] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = t->signal_fd, .events = POLLIN}};
+    char block[65536];
+    for (;;) {
+        poll(fds, 2, -1);
+        if (fds[1].revents && (t->signal = signals_next(t->signal_fd)) != 0)
+            return false;
+        if (!fds[0].revents)
+            continue;
+        ssize_t n = read(STDIN_FILENO, block, sizeof block);
+        if (n == 0 || (n < 0 && errno == EBADF))
+            return true;
+        if (n < 0 && (errno == EINTR || errno == EAGAIN))
+            continue;
+        if (n < 0)
+            return err_set(err, ERR_RUNTIME, "standard input cannot be read: %s", strerror(errno));
+        if (all->len + (size_t)n > STDIN_MAX_BYTES)
+            return err_set(err, ERR_PROMPT,
+                           "standard input holds more than %zu MiB, more than any context; give less text",
+                           STDIN_MAX_BYTES >> 20);
+        buf_append(all, block, (size_t)n);
+    }
+}
+
+/* prompt = stdin (a newline added if it lacks one, not with --raw), then -p; always valid UTF-8. */
+static bool make_prompt(struct one_turn *t, struct err *err)
+{
+    struct buf all = {0};
+    bool ok = isatty(STDIN_FILENO) || read_stdin(t, &all, err);
+    if (ok && all.len && all.data[all.len - 1] != '\n' && !opt_flag(t->options, OPT_RAW))
+        buf_putc(&all, '\n');
+    if (ok && opt_given(t->options, OPT_PROMPT))
+        buf_puts(&all, opt_text(t->options, OPT_PROMPT));
+    if (ok && !all.len)
+        ok = err_set(err, ERR_USAGE, "the prompt is empty; give one with -p TEXT or on standard input");
+    size_t n_bad = ok ? utf8_append_clean(&t->prompt, buf_text(&all), all.len) : 0;
+    if (n_bad)
+        report_line("the prompt is not valid UTF-8: %zu ill-formed places became U+FFFD", n_bad);
+    buf_fini(&all);
+    return ok;
+}
+
+/* ---- output ---- */
+
+static void emit_json(struct one_turn *t, struct buf *line)
+{
+    output_text(&t->out, line->data, line->len);
+    buf_fini(line);
+}
+
+static void on_ready(struct one_turn *t)
+{
+    struct session *s = &t->session;
+    struct buf line = {0};
+    char note[256];
+    loader_progress("loading", 1, 1);
+    session_ctx_note(s, note, sizeof note);
+    if (*note)
+        report_line("%s", note);
+    const char *warning = vocab_warning(model_vocab(engine_model(s->engine)));
+    if (warning)
+        report_line("%s", warning);
+    if (!t->json)
+        return;
+    json_line_ready(&line, s);
+    json_line_user(&line, t->prompt.data, t->prompt.len);
+    emit_json(t, &line);
+}
+
+static void on_token(struct one_turn *t, const struct engine_event *event)
+{
+    loader_progress("reading the prompt", 1, 1);
+    struct buf line = {0};
+    if (event->end)
+        return;
+    if (t->json)
+        json_line_token(&line, event);
+    if (t->json)
+        emit_json(t, &line);
+    else
+        output_text(&t->out, event->text, event->n_text);
+}
+
+static void on_event(struct one_turn *t, const struct engine_event *event)
+{
+    switch (event->type) {
+    case ENGINE_LOADING:
+        loader_progress("loading", event->done, event->total);
+        break;
+    case ENGINE_READY:
+        on_ready(t);
+        break;
+    case ENGINE_PREFILL:
+        loader_progress("reading the prompt", event->done, event->total);
+        break;
+    case ENGINE_TOKEN:
+        on_token(t, event);
+        break;
+    case ENGINE_PROMPT:
+    case ENGINE_DONE:
+    case ENGINE_FAILED:
+        break;
+    }
+}
+
+/* ---- the loop ---- */
+
+static void on_signal(struct one_turn *t)
+{
+    int number = signals_next(t->signal_fd);
+    if (!number)
+        return;
+    t->in_a_hurry = t->signal != 0;
+    if (!t->signal)
+        t->signal = number;
+    session_cancel(&t->session);
+}
+
+static void drain_db(struct one_turn *t)
+{
+    struct chat_db_event event;
+    while (session_next_db_event(&t->session, &event)) {
+        if (event.type == CHAT_DB_TROUBLE)
+            report_line("%s; trying again", event.error.text);
+        chat_db_event_fini(&event);
+    }
+}
+
+static void pump(struct one_turn *t)
+{
+    struct session *s = &t->session;
+    struct engine_event event;
+    struct pollfd fds[] = {
+        {.fd = t->signal_fd, .events = POLLIN},
+        {.fd = session_engine_fd(s), .events = POLLIN},
+        {.fd = session_db_fd(s), .events = POLLIN},
+        {.fd = output_pending(&t->out) ? t->out.fd : -1, .events = POLLOUT},
+    };
+    poll(fds, sizeof fds / sizeof *fds, session_tick(s));
+    on_signal(t);
+    while (session_next_event(s, &event))
+        on_event(t, &event);
+    drain_db(t);
+    if (fds[3].revents)
+        output_flush_some(&t->out);
+    if (t->out.error)
+        session_cancel(s);
+}
+
+static void run_turn(struct one_turn *t)
+{
+    struct session *s = &t->session;
+    if (!session_say(s, t->prompt.data, t->prompt.len, &t->failure))
+        return;
+    while (session_is_busy(s))
+        pump(t);
+    loader_progress("", 1, 1);
+    bool has_answer = s->answer >= 0;
+    struct buf line = {0};
+    if (t->json && has_answer)
+        json_line_assistant(&line, s);
+    if (t->json && has_answer)
+        emit_json(t, &line);
+    if (!t->json && has_answer)
+        output_end_line(&t->out);
+    if (s->failure.code && s->failure.code != ERR_CANCELLED)
+        t->failure = s->failure;
+    while (output_pending(&t->out) && !t->in_a_hurry)
+        pump(t);
+}
+
+static void say_statistics(const struct one_turn *t)
+{
+    const struct turn_stats *n = &t->session.stats;
+    if (t->json || t->session.answer < 0)
+        return;
+    double seconds = n->decode_ms / 1000;
+    report_line("%" PRIu32 " tokens at %.1f tokens/s (%s); prompt %" PRIu32 " tokens, %" PRIu32
+                " reused, first token after %.0f ms; seed %" PRIu64,
+                n->completion_tokens, seconds > 0 ? n->completion_tokens / seconds : 0.0,
+                finish_reason_name(t->session.reason), n->prompt_tokens, n->reused_tokens, n->ttft_ms,
+                t->session.seed);
+}
+
+/* The reason that decides the exit code, most outward first. */
+static int exit_code(const struct one_turn *t)
+{
+    if (t->signal)
+        return signals_exit_code(t->signal);
+    if (t->out.error == EPIPE || t->out.error == EBADF)
+        return 141;
+    return (int)t->failure.code;
+}
+
+static int finish(struct one_turn *t)
+{
+    struct err err = {0};
+    struct buf line = {0};
+    say_statistics(t);
+    if (!session_close(&t->session, SAVE_LIMIT_MS, &err) && !t->failure.code)
+        t->failure = err;
+    if (t->out.error && t->out.error != EPIPE && t->out.error != EBADF)
+        err_set(&t->failure, ERR_RUNTIME, "standard output cannot be written: %s", strerror(t->out.error));
+    int code = exit_code(t);
+    if (t->failure.code && !t->signal)
+        report_line("%s", t->failure.text);
+    if (t->json) {
+        if (t->failure.code)
+            json_line_error(&line, &t->failure);
+        json_line_exit(&line, code);
+        emit_json(t, &line);
+        while (output_pending(&t->out) && !t->in_a_hurry) {
+            struct pollfd fds[] = {{.fd = t->out.fd, .events = POLLOUT},
+                                   {.fd = t->signal_fd, .events = POLLIN}};
+            poll(fds, 2, -1);
+            t->in_a_hurry = fds[1].revents != 0;
+            if (fds[0].revents)
+                output_flush_some(&t->out);
+        }
+    }
+    return exit_code(t);
+}
+
+int one_turn_run(const struct options *o, const struct paths *paths, int signal_fd)
+{
+    struct one_turn t = {.options = o, .signal_fd = signal_fd, .json = opt_flag(o, OPT_JSON)};
+    output_init(&t.out, STDOUT_FILENO);
+    bool ok = make_prompt(&t, &t.failure) && session_open(&t.session, o, paths, &t.failure) &&
+              session_start(&t.session, &t.failure);
+    if (ok)
+        run_turn(&t);
+    int code = finish(&t);
+    output_fini(&t.out);
+    buf_fini(&t.prompt);
+    return code;
+}

@@ -1,0 +1,90 @@
+#include "app/paths.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "engine/base/buf.h"
+#include "engine/base/mem.h"
+
+static char *join(const char *a, const char *b, const char *c)
+{
+    struct buf path = {0};
+    buf_printf(&path, "%s%s%s", a, b, c);
+    return buf_take(&path);
+}
+
+/* "$XDG_..._HOME/ferrum-chat", else "$HOME<fallback>/ferrum-chat"; NULL without a home. */
+static char *xdg_directory(const char *xdg, const char *home, const char *fallback)
+{
+    if (xdg)
+        return join(xdg, "/ferrum-chat", "");
+    return home ? join(home, fallback, "/ferrum-chat") : NULL;
+}
+
+/* mkdir -p with mode 0700; directories that are there keep their mode. */
+static bool make_directories(const char *path, struct err *err)
+{
+    char *copy = mem_strdup(path);
+    bool ok = true;
+    for (char *at = copy + 1; ok && at; at = *at ? at + 1 : NULL) {
+        at += strcspn(at, "/");
+        char slash = *at;
+        *at = '\0';
+        if (mkdir(copy, 0700) && errno != EEXIST)
+            ok = err_set(
+                err, ERR_RUNTIME,
+                "%s: the directory cannot be made: %s; give another with --data-dir DIR, or use --private",
+                copy, strerror(errno));
+        *at = slash;
+    }
+    struct stat st;
+    if (ok && !stat(path, &st) && !S_ISDIR(st.st_mode))
+        ok = err_set(err, ERR_RUNTIME,
+                     "%s: found a file, expected a directory; give another with --data-dir DIR", path);
+    mem_free(copy);
+    return ok;
+}
+
+void paths_config(struct paths *p, const struct environment *env)
+{
+    *p = (struct paths){0};
+    char *dir = xdg_directory(env->config_home, env->home, "/.config");
+    p->config = dir ? join(dir, "/config", "") : NULL;
+    mem_free(dir);
+}
+
+bool paths_init(struct paths *p, const struct options *o, const struct environment *env, bool make,
+                struct err *err)
+{
+    if (opt_flag(o, OPT_PRIVATE))
+        return true;
+    bool ok = true;
+    const char *given = opt_given(o, OPT_DATA_DIR) ? opt_text(o, OPT_DATA_DIR) : NULL;
+    if (given && !*given)
+        return err_set(err, ERR_USAGE, "--data-dir: found an empty text, expected a directory");
+    char *data = given ? mem_strdup(given) : xdg_directory(env->data_home, env->home, "/.local/share");
+    char *state = given ? mem_strdup(given) : xdg_directory(env->state_home, env->home, "/.local/state");
+    if (!data || !state)
+        ok = err_set(err, ERR_RUNTIME,
+                     "no home directory is known (HOME is unset); give --data-dir DIR, or use --private");
+    else if (make)
+        ok = make_directories(data, err) && make_directories(state, err);
+    if (ok) {
+        p->chat_db = join(data, "/chat.db", "");
+        p->history = join(state, "/history", "");
+        p->log = join(state, "/log", "");
+    }
+    mem_free(data);
+    mem_free(state);
+    return ok;
+}
+
+void paths_fini(struct paths *p)
+{
+    mem_free(p->config);
+    mem_free(p->chat_db);
+    mem_free(p->history);
+    mem_free(p->log);
+    *p = (struct paths){0};
+}

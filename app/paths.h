@@ -1,0 +1,26 @@
+/* paths.h: where files of the program live: --data-dir, else the XDG directories.
+ *
+ * Directories are made 0700, files 0600. --private leaves every written path NULL, so that nothing can be
+ * written. Ownership: struct paths owns its strings. Single thread. */
+#ifndef FERRUM_PATHS_H
+#define FERRUM_PATHS_H
+
+#include <stdbool.h>
+
+#include "app/config.h"
+
+struct paths {
+    char *config;  /* read only; NULL without a home directory */
+    char *chat_db; /* the rest: NULL under --private */
+    char *history;
+    char *log;
+};
+
+/* Where the config file is: known before the options are complete. */
+void paths_config(struct paths *p, const struct environment *env);
+/* Fills the written paths and makes their directories (not for reading: make false). */
+bool paths_init(struct paths *p, const struct options *o, const struct environment *env, bool make,
+                struct err *err);
+void paths_fini(struct paths *p);
+
+#endif

@@ -1,0 +1,259 @@
+/* plain_loop.c: a chat by lines for terminals that know no escapes (TERM=dumb, --plain). The terminal itself
+ * edits the line; what is typed during an answer waits there. */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "app/faces.h"
+#include "app/loader.h"
+#include "app/output.h"
+#include "app/session.h"
+#include "app/signals.h"
+#include "engine/base/utf8.h"
+#include "ui/action.h"
+
+#define SAVE_LIMIT_MS 15000
+
+struct plain_loop {
+    struct session session;
+    struct output out;
+    struct buf input; /* bytes typed, not yet a whole line */
+    int signal_fd;
+    bool quit, input_ended;
+    int code;
+};
+
+static void say(struct plain_loop *p, const char *text)
+{
+    output_text(&p->out, text, strlen(text));
+}
+
+static void prompt(struct plain_loop *p)
+{
+    if (!p->quit)
+        say(p, "> ");
+    if (p->out.is_terminal)
+        sanitizer_flush(&p->out.sanitizer, &p->out.bytes);
+}
+
+static void say_line(struct plain_loop *p, const char *text)
+{
+    say(p, text);
+    output_end_line(&p->out);
+}
+
+static void show_path(struct plain_loop *p)
+{
+    const struct chat *chat = p->session.chat;
+    int path[512];
+    int n = chat_path(chat, chat->head, NULL, 0);
+    if (n > (int)(sizeof path / sizeof *path))
+        return; /* too long to repeat on such a terminal */
+    chat_path(chat, chat->head, path, n);
+    for (int i = 0; i < n; i++) {
+        const struct chat_msg *msg = &chat->msgs[path[i]];
+        say(p, msg->role == CHAT_USER ? "> " : "");
+        output_text(&p->out, buf_text(&msg->text), msg->text.len);
+        output_end_line(&p->out);
+    }
+}
+
+static void show_help(struct plain_loop *p)
+{
+    char line[160];
+    for (int i = 0; i < ACTION_N; i++) {
+        const struct ui_action_info *info = ui_action_info(i);
+        if (!*info->command || !strcmp(info->command, "sessions"))
+            continue;
+        snprintf(line, sizeof line, "/%-10s %s", info->command, info->help);
+        say_line(p, line);
+    }
+    say_line(p, "Ctrl-C stops an answer, Ctrl-D on an empty line leaves.");
+}
+
+static void run_command(struct plain_loop *p, const char *line)
+{
+    struct err err = {0};
+    bool ok = true;
+    switch (ui_action_of_command(line, strcspn(line, " "))) {
+    case ACTION_QUIT:
+        p->quit = true;
+        break;
+    case ACTION_NEW:
+        session_switch(&p->session, NULL, NULL);
+        say_line(p, "A new chat.");
+        break;
+    case ACTION_REGEN:
+        ok = session_regenerate(&p->session, &err);
+        break;
+    case ACTION_HELP:
+        show_help(p);
+        break;
+    default:
+        ok =
+            err_set(&err, ERR_USAGE,
+                    "unknown command %.40s; /help lists them, `ferrum-chat sessions list` shows chats", line);
+    }
+    if (!ok)
+        say_line(p, err.text);
+    if (!session_is_busy(&p->session))
+        prompt(p);
+}
+
+static void take_line(struct plain_loop *p, const char *bytes, size_t n)
+{
+    struct err err = {0};
+    struct buf line = {0};
+    utf8_append_clean(&line, bytes, n);
+    if (line.len && line.data[0] == '/') {
+        run_command(p, line.data);
+    } else if (!line.len) {
+        prompt(p);
+    } else if (!session_say(&p->session, line.data, line.len, &err)) {
+        say_line(p, err.text);
+        prompt(p);
+    }
+    buf_fini(&line);
+}
+
+/* Whole lines, as long as nothing is being answered. */
+static void take_lines(struct plain_loop *p)
+{
+    char *newline;
+    while (!p->quit && !session_is_busy(&p->session) && p->input.len &&
+           (newline = memchr(p->input.data, '\n', p->input.len))) {
+        size_t n = (size_t)(newline - p->input.data);
+        struct buf rest = {0};
+        buf_append(&rest, newline + 1, p->input.len - n - 1);
+        take_line(p, p->input.data, n);
+        buf_fini(&p->input);
+        p->input = rest;
+    }
+    if (p->input_ended && !session_is_busy(&p->session))
+        p->quit = true;
+}
+
+static void read_input(struct plain_loop *p)
+{
+    char block[4096];
+    ssize_t n = read(STDIN_FILENO, block, sizeof block);
+    if (n > 0)
+        buf_append(&p->input, block, (size_t)n);
+    else if (n == 0 || (errno != EINTR && errno != EAGAIN))
+        p->input_ended = true;
+}
+
+static void on_done(struct plain_loop *p)
+{
+    const struct session *s = &p->session;
+    output_end_line(&p->out);
+    if (s->failure.code)
+        say_line(p, s->failure.text);
+    prompt(p);
+}
+
+static void on_event(struct plain_loop *p, const struct engine_event *event)
+{
+    char note[256];
+    switch (event->type) {
+    case ENGINE_READY:
+        session_ctx_note(&p->session, note, sizeof note);
+        if (*note)
+            say_line(p, note);
+        break;
+    case ENGINE_FAILED:
+        say_line(p, event->error.text);
+        p->code = (int)event->error.code;
+        p->quit = true;
+        break;
+    case ENGINE_TOKEN:
+        output_text(&p->out, event->text, event->n_text);
+        break;
+    case ENGINE_DONE:
+        on_done(p);
+        break;
+    case ENGINE_LOADING:
+    case ENGINE_PROMPT:
+    case ENGINE_PREFILL:
+        break;
+    }
+}
+
+static void on_signal(struct plain_loop *p)
+{
+    int number = signals_next(p->signal_fd);
+    if (!number)
+        return;
+    if (number == SIGINT && session_is_busy(&p->session)) {
+        session_cancel(&p->session);
+        return;
+    }
+    p->code = signals_exit_code(number);
+    p->quit = true;
+}
+
+static void drain_db(struct plain_loop *p)
+{
+    struct chat_db_event event;
+    while (session_next_db_event(&p->session, &event)) {
+        if (event.type == CHAT_DB_TROUBLE)
+            say_line(p, event.error.text);
+        if (event.type == CHAT_DB_RECOVERED)
+            say_line(p, "The database takes writes again; everything is saved.");
+        chat_db_event_fini(&event);
+    }
+}
+
+static void pump(struct plain_loop *p)
+{
+    struct session *s = &p->session;
+    struct engine_event event;
+    struct pollfd fds[] = {
+        {.fd = p->signal_fd, .events = POLLIN},
+        {.fd = session_engine_fd(s), .events = POLLIN},
+        {.fd = session_db_fd(s), .events = POLLIN},
+        {.fd = output_pending(&p->out) ? p->out.fd : -1, .events = POLLOUT},
+        {.fd = session_is_busy(s) || p->input_ended ? -1 : STDIN_FILENO, .events = POLLIN},
+    };
+    poll(fds, sizeof fds / sizeof *fds, session_tick(s));
+    on_signal(p);
+    while (session_next_event(s, &event))
+        on_event(p, &event);
+    drain_db(p);
+    if (fds[3].revents)
+        output_flush_some(&p->out);
+    if (fds[4].revents)
+        read_input(p);
+    take_lines(p);
+    if (p->out.error) {
+        p->code = p->out.error == EPIPE || p->out.error == EIO ? 141 : ERR_RUNTIME;
+        p->quit = true;
+    }
+}
+
+int plain_loop_run(const struct options *o, const struct paths *paths, int signal_fd)
+{
+    struct plain_loop p = {.signal_fd = signal_fd};
+    struct err err = {0};
+    output_init(&p.out, STDOUT_FILENO);
+    bool ok = session_open(&p.session, o, paths, &err) && session_start(&p.session, &err);
+    if (ok) {
+        show_path(&p);
+        prompt(&p);
+    }
+    while (ok && !p.quit)
+        pump(&p);
+    while (ok && output_pending(&p.out))
+        output_flush_some(&p.out);
+    ok = session_close(&p.session, SAVE_LIMIT_MS, ok ? &err : NULL) && ok;
+    if (!ok) {
+        report_line("%s", err.text);
+        p.code = p.code ? p.code : (int)err.code;
+    }
+    output_fini(&p.out);
+    buf_fini(&p.input);
+    return p.code;
+}

@@ -1,0 +1,309 @@
+#include "app/session.h"
+
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "app/loader.h"
+#include "app/profile_file.h"
+#include "app/sampling.h"
+#include "engine/base/clock.h"
+#include "engine/base/log.h"
+#include "engine/base/mem.h"
+
+static bool check_usage(const struct options *o, struct err *err)
+{
+    int n_chosen = opt_given(o, OPT_SESSION) + opt_given(o, OPT_CONTINUE) + opt_given(o, OPT_RESUME);
+    const char *think = opt_text(o, OPT_THINK);
+    if (n_chosen > 1)
+        return err_set(err, ERR_USAGE,
+                       "--session, --continue and --resume each choose a chat; give one of them");
+    if (n_chosen && opt_flag(o, OPT_PRIVATE))
+        return err_set(err, ERR_USAGE, "--private reads and writes no saved chat; leave out --%s",
+                       opt_given(o, OPT_SESSION)    ? "session"
+                       : opt_given(o, OPT_CONTINUE) ? "continue"
+                                                    : "resume");
+    if (opt_given(o, OPT_SESSION) && !*opt_text(o, OPT_SESSION))
+        return err_set(err, ERR_USAGE, "--session: found an empty name");
+    if (think && strcmp(think, "auto"))
+        return err_set(err, ERR_USAGE, "--think %s: reasoning is not part of this version yet; only auto is",
+                       think);
+    if (opt_on_line(o, OPT_SYSTEM) && opt_flag(o, OPT_RAW))
+        return err_set(err, ERR_USAGE,
+                       "--system needs a chat template, which --raw switches off; leave one out");
+    if (o->n_words > 1)
+        return err_set(err, ERR_USAGE, "expected one model file, found \"%.60s\" after it", o->words[1]);
+    if (!o->n_words && !opt_given(o, OPT_CONTINUE) && !opt_given(o, OPT_RESUME))
+        return err_set(
+            err, ERR_USAGE,
+            "no model was given: ferrum-chat MODEL.gguf starts a chat, ferrum-chat --continue takes the last "
+            "one up again; README.md says where models come from");
+    return true;
+}
+
+/* ---- which chat ---- */
+
+/* An answer that was being written when the program was killed is an interrupted one. */
+static void repair_loaded(struct chat *chat)
+{
+    for (int i = 0; i < chat->n_msgs; i++)
+        if (chat->msgs[i].status == CHAT_STREAMING)
+            chat->msgs[i].status = CHAT_INTERRUPTED;
+}
+
+/* Waits for the answer to chat_db_load; at the start nothing else goes on. */
+static bool wait_loaded(struct chat_db *db, struct chat_db_event *event, struct err *err)
+{
+    struct pollfd fd = {.fd = chat_db_event_fd(db), .events = POLLIN};
+    for (;;) {
+        while (chat_db_next_event(db, event)) {
+            if (event->type == CHAT_DB_LOADED)
+                return true;
+            if (event->type == CHAT_DB_FAILED) {
+                *err = event->error;
+                chat_db_event_fini(event);
+                return false;
+            }
+            chat_db_event_fini(event);
+        }
+        poll(&fd, 1, -1);
+    }
+}
+
+static void forget_ids(struct chat *chat)
+{
+    for (int i = 0; i < chat->n_msgs; i++)
+        chat->msgs[i].n_tokens = 0;
+}
+
+static void take_chat(struct session *s, struct chat *chat, const struct chat_info *info)
+{
+    chat_free(s->chat);
+    s->chat = chat;
+    s->stored = true;
+    s->answer = s->asked = s->refused = -1;
+    repair_loaded(chat);
+    if (info && info->id)
+        chat->id = info->id;
+    s->other_model = info && memcmp(info->model_fingerprint, s->fingerprint, sizeof s->fingerprint) != 0;
+}
+
+/* A head without an answer (the program was killed, or the prompt did not fit): its text becomes the draft
+ * again. */
+static void reopen_unanswered(struct session *s)
+{
+    struct chat *chat = s->chat;
+    if (chat->head < 0 || chat->msgs[chat->head].role != CHAT_USER)
+        return;
+    const struct chat_msg *msg = &chat->msgs[chat->head];
+    if (!s->draft || !*s->draft) {
+        mem_free(s->draft);
+        s->draft = mem_strndup(buf_text(&msg->text), msg->text.len);
+        s->draft_cursor = msg->text.len;
+    }
+    chat->head = msg->parent;
+}
+
+static bool not_found(const struct options *o, struct err *err)
+{
+    if (opt_given(o, OPT_RESUME))
+        return err_set(err, ERR_RUNTIME,
+                       "--resume %" PRId64
+                       ": there is no chat of this id; `ferrum-chat sessions list` shows them",
+                       opt_int(o, OPT_RESUME, 0));
+    return err_set(err, ERR_RUNTIME,
+                   "--continue: there is no chat yet; start one with `ferrum-chat MODEL.gguf`");
+}
+
+/* Loads the chat the options name. *stored_path (mem_free) is the model it was last used with, or NULL. */
+static bool choose_chat(struct session *s, struct chat_info *info, struct err *err)
+{
+    const struct options *o = s->options;
+    struct chat_key key = {.kind = CHAT_LATEST};
+    if (opt_given(o, OPT_SESSION))
+        key = (struct chat_key){.kind = CHAT_BY_NAME, .name = opt_text(o, OPT_SESSION)};
+    else if (opt_given(o, OPT_RESUME))
+        key = (struct chat_key){.kind = CHAT_BY_ID, .id = opt_int(o, OPT_RESUME, 0)};
+    bool named = opt_given(o, OPT_SESSION) || opt_given(o, OPT_RESUME) || opt_given(o, OPT_CONTINUE);
+    struct chat_db_event event;
+    chat_db_load(s->db, named ? &key : NULL);
+    if (!wait_loaded(s->db, &event, err))
+        return false;
+    s->draft = event.draft;
+    s->draft_cursor = event.draft_cursor;
+    event.draft = NULL;
+    if (event.chat) {
+        take_chat(s, event.chat, NULL);
+        *info = event.info;
+        s->chat->id = info->id;
+        event.chat = NULL;
+        event.info = (struct chat_info){0};
+    }
+    chat_db_event_fini(&event);
+    if (!s->stored && named && !opt_given(o, OPT_SESSION))
+        return not_found(o, err);
+    if (!s->stored && opt_given(o, OPT_SESSION))
+        s->chat->name = mem_strdup(opt_text(o, OPT_SESSION));
+    if (s->stored && opt_on_line(o, OPT_SYSTEM))
+        return err_set(
+            err, ERR_USAGE,
+            "--system: the chat exists already, its system message stays; start a new chat for another");
+    return true;
+}
+
+/* ---- which model ---- */
+
+static bool check_model(struct session *s, const struct chat_info *info, bool from_chat, struct err *err)
+{
+    struct gguf *g = gguf_open(s->model_path, true, err);
+    if (!g)
+        return false;
+    bool ok = model_read_config(g, &s->config, err);
+    fingerprint_of(g, s->fingerprint);
+    snprintf(s->model_name, sizeof s->model_name, "%s", loader_display_name(&s->config, s->model_path));
+    s->other_model = s->stored && memcmp(info->model_fingerprint, s->fingerprint, sizeof s->fingerprint) != 0;
+    if (ok && from_chat && s->other_model)
+        ok = err_set(err, ERR_MODEL,
+                     "%s: the file is not the model this chat was used with (%s), it has changed; name the "
+                     "model to use: "
+                     "ferrum-chat MODEL.gguf --resume %" PRId64,
+                     s->model_path, info->model_name ? info->model_name : "unknown", info->id);
+    ok = ok && sampling_resolve(&s->sampler, s->options, g, s->chat, err);
+    gguf_close(g);
+    return ok;
+}
+
+static bool choose_model(struct session *s, const struct chat_info *info, struct err *err)
+{
+    const struct options *o = s->options;
+    const char *path = o->n_words ? o->words[0] : info->model_path;
+    if (!path || !*path)
+        return err_set(
+            err, ERR_USAGE,
+            "the chat does not say which model it used; name one: ferrum-chat MODEL.gguf --resume %" PRId64,
+            info->id);
+    char *absolute = realpath(path, NULL);
+    s->model_path = mem_strdup(absolute ? absolute : path);
+    free(absolute);
+    return check_model(s, info, !o->n_words, err);
+}
+
+bool session_open(struct session *s, const struct options *o, const struct paths *paths, struct err *err)
+{
+    *s = (struct session){
+        .options = o, .paths = paths, .asked = -1, .answer = -1, .refused = -1, .head_before = -1};
+    if (!check_usage(o, err) || !loader_kv_type(o, DTYPE_F16, &s->kv_type, err))
+        return false;
+    s->chat = chat_new();
+    if (paths->chat_db && !(s->db = chat_db_open(paths->chat_db, err)))
+        return false;
+    struct chat_info info = {0};
+    bool ok = (!s->db || choose_chat(s, &info, err)) && choose_model(s, &info, err);
+    chat_info_fini(&info);
+    if (!ok)
+        return false;
+    if (s->other_model)
+        forget_ids(s->chat);
+    reopen_unanswered(s);
+    return true;
+}
+
+bool session_start(struct session *s, struct err *err)
+{
+    if (!loader_backend(s->options, &s->backend, err))
+        return false;
+    const struct engine_options options = {
+        .model_path = s->model_path,
+        .backend = &s->backend,
+        .n_ctx = (uint32_t)opt_int(s->options, OPT_CTX, 0),
+        .kv_type = s->kv_type,
+    };
+    s->opened_ns = clock_now_ns();
+    s->engine = engine_open(&options, err);
+    return s->engine != NULL;
+}
+
+void session_switch(struct session *s, struct chat *chat, const struct chat_info *info)
+{
+    mem_free(s->draft);
+    s->draft = NULL;
+    s->ctx_used = 0;
+    if (chat) {
+        take_chat(s, chat, info);
+        if (s->other_model)
+            forget_ids(chat);
+        reopen_unanswered(s);
+        return;
+    }
+    chat_free(s->chat);
+    s->chat = chat_new();
+    s->stored = s->other_model = false;
+    s->answer = s->asked = s->refused = -1;
+}
+
+void session_put_draft(struct session *s, const char *text, size_t cursor)
+{
+    if (s->db)
+        chat_db_put_draft(s->db, s->stored ? s->chat : NULL, text, cursor);
+}
+
+int session_engine_fd(const struct session *s)
+{
+    return s->engine ? engine_event_fd(s->engine) : -1;
+}
+
+int session_db_fd(const struct session *s)
+{
+    return s->db ? chat_db_event_fd(s->db) : -1;
+}
+
+void session_ctx_note(const struct session *s, char *out, size_t n)
+{
+    *out = '\0';
+    uint32_t n_ctx = engine_n_ctx(s->engine);
+    if (!opt_given(s->options, OPT_CTX) && n_ctx < s->config.n_ctx_train)
+        snprintf(out, n,
+                 "context: %" PRIu32 " of the %" PRIu32
+                 " trained tokens, what half of the free memory holds; --ctx N decides otherwise",
+                 n_ctx, s->config.n_ctx_train);
+}
+
+/* After cancelling, the engine needs at most a layer's time to say that it is done. */
+static void wait_idle(struct session *s, int limit_ms)
+{
+    uint64_t until = clock_now_ns() + (uint64_t)limit_ms * 1000000u;
+    struct engine_event event;
+    while (session_is_busy(s) && clock_now_ns() < until) {
+        struct pollfd fd = {.fd = session_engine_fd(s), .events = POLLIN};
+        poll(&fd, 1, 50);
+        while (session_next_event(s, &event))
+            continue;
+    }
+}
+
+bool session_close(struct session *s, int limit_ms, struct err *err)
+{
+    bool ok = true;
+    if (s->engine && session_is_busy(s)) {
+        session_cancel(s);
+        wait_idle(s, limit_ms);
+    }
+    if (s->engine && opt_text(s->options, OPT_PROFILE)) {
+        struct prof prof;
+        engine_prof(s->engine, &prof);
+        ok = profile_file_write(&prof, opt_text(s->options, OPT_PROFILE), err);
+    }
+    if (!chat_db_close(s->db, limit_ms, ok ? err : NULL))
+        ok = false;
+    engine_close(s->engine);
+    if (s->backend.ops)
+        backend_close(&s->backend);
+    chat_free(s->chat);
+    mem_free(s->model_path);
+    mem_free(s->draft);
+    *s = (struct session){.asked = -1, .answer = -1, .refused = -1};
+    return ok;
+}

@@ -1,0 +1,102 @@
+/* session.h: one chat at work: the message tree, its copy in chat.db and the engine that answers; shared by
+ * the full screen, the plain loop and the single turn.
+ *
+ * Invariants
+ *  1. A user's message is in the tree and handed to chat_db before its request is submitted.
+ *  2. At most one message waits for an answer (asked >= 0); another is refused and stays with its writer.
+ *  3. A turn that the engine refuses leaves the head where it was; `refused` names the message whose text
+ * goes back.
+ *  4. While an answer grows it is handed to chat_db every second, and always when it ends.
+ * Thread rule: the main thread only. Ownership: session owns chat, engine, backend and db; options and paths
+ * are the caller's. */
+#ifndef FERRUM_SESSION_H
+#define FERRUM_SESSION_H
+
+#include "app/fingerprint.h"
+#include "app/options.h"
+#include "app/paths.h"
+#include "engine/engine.h"
+#include "store/chat_db.h"
+
+enum session_phase { SESSION_LOADING, SESSION_IDLE, SESSION_PREFILL, SESSION_GENERATING, SESSION_FAILED };
+
+struct session {
+    const struct options *options;
+    const struct paths *paths;
+
+    char *model_path; /* absolute */
+    char model_name[128];
+    struct model_config config;
+    unsigned char fingerprint[FINGERPRINT_BYTES];
+    struct sampler_params sampler; /* of the next turn; seed 0: a new random one */
+    enum dtype kv_type;
+
+    struct chat_db *db; /* NULL: --private */
+    struct chat *chat;
+    bool stored;      /* chat_db knows the chat */
+    bool other_model; /* the chat was last used with another model: ids were dropped, the next turn says so */
+    char *draft;      /* unsent text of the chat just loaded, or NULL */
+    size_t draft_cursor;
+
+    struct backend backend;
+    struct engine *engine;
+    enum session_phase phase;
+    uint64_t done, total; /* progress of loading (bytes) or prefill (tokens) */
+    uint64_t opened_ns;
+    double load_ms;
+    struct err failure; /* why loading failed, or the last turn */
+
+    int asked;       /* the user message that waits for its answer, -1 */
+    int answer;      /* the assistant message being written, or the last one written; -1 */
+    int refused;     /* after ENGINE_DONE or ENGINE_FAILED: message whose text goes back to its writer, -1 */
+    int head_before; /* where the head goes back to when the turn is refused */
+    bool regenerate;
+    bool submitted;
+    uint64_t request;
+    uint64_t seed; /* of the turn */
+    enum finish_reason reason;
+    struct turn_stats stats; /* of the last finished turn */
+    uint32_t ctx_used;
+    uint64_t saved_ns;
+    bool unsaved;
+};
+
+/* Chooses the chat (new, --session, --continue, --resume), checks the model file and prepares the settings.
+ * The error's code is the exit code. *s is valid for session_close in every case. */
+bool session_open(struct session *s, const struct options *o, const struct paths *paths, struct err *err);
+/* Starts the engine thread, which loads the model. */
+bool session_start(struct session *s, struct err *err);
+/* Cancels, saves, waits for chat_db (up to limit_ms), ends the threads. False: something is not on disk. */
+bool session_close(struct session *s, int limit_ms, struct err *err);
+
+/* ---- turns (session_turn.c) ---- */
+
+/* A message to answer. Before the model is loaded it waits. Refused (false): one is being answered, or
+ * loading failed. */
+bool session_say(struct session *s, const char *text, size_t n, struct err *err);
+/* Another answer to the last user message; the old one stays as a sibling. */
+bool session_regenerate(struct session *s, struct err *err);
+bool session_is_busy(const struct session *s);
+/* Stops what runs; a message that waits for loading goes back (refused). */
+void session_cancel(struct session *s);
+/* Takes one engine event into the chat and gives it to the face. False: none is left. */
+bool session_next_event(struct session *s, struct engine_event *event);
+/* Saves a growing answer when its second is over; ms until it wants to be called again, -1: never. */
+int session_tick(struct session *s);
+/* Takes one database event in: ids of new chats. True: the event is for the face (which ends it). */
+bool session_next_db_event(struct session *s, struct chat_db_event *event);
+
+/* ---- chats ---- */
+
+/* Leaves the current chat for a new one, or for a loaded one (taken over, with its draft). Only when idle. */
+void session_switch(struct session *s, struct chat *chat, const struct chat_info *info);
+void session_put_draft(struct session *s, const char *text, size_t cursor);
+
+/* For poll(2); the database's is -1 under --private. */
+int session_engine_fd(const struct session *s);
+int session_db_fd(const struct session *s);
+
+/* The sentence people get about a context cut to the memory at hand, or "". */
+void session_ctx_note(const struct session *s, char *out, size_t n);
+
+#endif

@@ -1,0 +1,390 @@
+/* session_turn.c: one turn of a session: from the user's text to the last token of the answer, in the tree
+ * and in chat.db (invariants in session.h). */
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "app/sampling.h"
+#include "app/session.h"
+#include "engine/base/clock.h"
+#include "engine/base/log.h"
+#include "engine/base/mem.h"
+#include "engine/base/utf8.h"
+
+#define SAVE_EVERY_NS UINT64_C(1000000000)
+#define TITLE_BYTES 60
+
+bool session_is_busy(const struct session *s)
+{
+    return s->asked >= 0;
+}
+
+/* ---- to the database ---- */
+
+static void put_msg(struct session *s, int msg)
+{
+    if (s->db)
+        chat_db_put_one(s->db, s->chat, msg);
+    s->saved_ns = clock_now_ns();
+    s->unsaved = false;
+}
+
+/* The first words of the first message, cut between words where one ends early enough. */
+static char *make_title(const char *text, size_t n)
+{
+    struct buf title = {0};
+    size_t i = 0;
+    while (i < n && title.len < TITLE_BYTES) {
+        uint32_t c;
+        size_t used = utf8_decode(text + i, n - i, &c, NULL);
+        if (c <= ' ' || c == 0x7F) {
+            if (title.len && title.data[title.len - 1] != ' ')
+                buf_putc(&title, ' ');
+        } else {
+            buf_append(&title, text + i, used);
+        }
+        i += used;
+    }
+    const char *space = i < n && title.len ? strrchr(title.data, ' ') : NULL;
+    if (space && space > title.data + TITLE_BYTES / 2)
+        buf_truncate(&title, (size_t)(space - title.data));
+    while (title.len && title.data[title.len - 1] == ' ')
+        buf_truncate(&title, title.len - 1);
+    return buf_take(&title);
+}
+
+static void store_asked(struct session *s, int first)
+{
+    if (!s->db)
+        return;
+    const struct store_model model = {.name = s->model_name, .path = s->model_path};
+    struct store_model with_fingerprint = model;
+    memcpy(with_fingerprint.fingerprint, s->fingerprint, sizeof s->fingerprint);
+    if (!s->stored)
+        chat_db_create(s->db, s->chat, &with_fingerprint);
+    else if (s->other_model)
+        chat_db_set_model(s->db, s->chat, &with_fingerprint);
+    s->stored = true;
+    s->other_model = false;
+    if (first >= 0)
+        chat_db_put(s->db, s->chat, first);
+}
+
+/* ---- asking ---- */
+
+static void request_from_path(const struct session *s, struct engine_request *r)
+{
+    const struct chat *chat = s->chat;
+    int n = chat_path(chat, s->asked, NULL, 0);
+    int *path = mem_need((size_t)n * sizeof *path);
+    chat_path(chat, s->asked, path, n);
+    r->n_msgs = (size_t)n;
+    r->msgs = mem_need(r->n_msgs * sizeof *r->msgs);
+    for (int i = 0; i < n; i++) {
+        const struct chat_msg *from = &chat->msgs[path[i]];
+        struct engine_msg *to = &r->msgs[i];
+        *to = (struct engine_msg){.role = from->role, .n_bytes = from->text.len, .n_tokens = from->n_tokens};
+        to->text = mem_strndup(buf_text(&from->text), from->text.len);
+        if (!from->n_tokens)
+            continue;
+        to->tokens = mem_need(from->n_tokens * sizeof *to->tokens);
+        memcpy(to->tokens, from->tokens, from->n_tokens * sizeof *to->tokens);
+    }
+    mem_free(path);
+}
+
+static void turn_refused(struct session *s, const struct err *why)
+{
+    s->failure = *why;
+    s->refused = s->regenerate ? -1 : s->asked;
+    s->chat->head = s->head_before;
+    s->asked = -1;
+    s->submitted = false;
+    s->phase = s->phase == SESSION_FAILED || s->phase == SESSION_LOADING ? s->phase : SESSION_IDLE;
+    if (s->db && s->stored && s->chat->head >= 0)
+        chat_db_set_head(s->db, s->chat);
+    log_line("turn refused: %s", why->text);
+}
+
+static void submit(struct session *s)
+{
+    struct engine_request request = {
+        .raw = opt_flag(s->options, OPT_RAW),
+        .sampler = s->sampler,
+        .n_predict = (int32_t)opt_int(s->options, OPT_N_PREDICT, -1),
+    };
+    const struct opt_value *stops = &s->options->value[OPT_STOP];
+    if (!request.sampler.seed)
+        request.sampler.seed = s->seed = s->seed ? s->seed : sampling_random_seed();
+    s->seed = request.sampler.seed;
+    request_from_path(s, &request);
+    request.n_stops = (size_t)stops->n_texts;
+    request.stops = mem_need((request.n_stops + 1) * sizeof *request.stops);
+    for (size_t i = 0; i < request.n_stops; i++)
+        request.stops[i] = mem_strdup(stops->texts[i]);
+    struct err why = {0};
+    s->submitted = engine_submit(s->engine, &request, &s->request, &why);
+    if (s->submitted) {
+        s->phase = SESSION_PREFILL;
+        s->done = s->total = 0;
+        return;
+    }
+    engine_request_fini(&request);
+    turn_refused(s, &why);
+}
+
+static bool may_ask(const struct session *s, struct err *err)
+{
+    if (s->phase == SESSION_FAILED)
+        return err_set(err, s->failure.code, "%s", s->failure.text);
+    if (session_is_busy(s) && !s->submitted)
+        return err_set(err, ERR_RUNTIME,
+                       "one message waits for the model already; this one stays with you until then");
+    if (session_is_busy(s))
+        return err_set(err, ERR_RUNTIME, "the answer is still being written; wait for its end or stop it");
+    return true;
+}
+
+static bool ask(struct session *s, struct err *err)
+{
+    s->answer = s->refused = -1;
+    s->failure = (struct err){0};
+    if (s->phase == SESSION_LOADING)
+        return true; /* submitted at ENGINE_READY */
+    submit(s);
+    if (s->asked < 0 && err)
+        *err = s->failure;
+    return s->asked >= 0;
+}
+
+/* The message the new one answers to: the head, or the system message of a chat whose first turn was refused.
+ */
+static int parent_of_new(struct session *s)
+{
+    struct chat *chat = s->chat;
+    if (chat->head >= 0)
+        return chat->head;
+    for (int i = 0; i < chat->n_msgs; i++)
+        if (chat->msgs[i].role == CHAT_SYSTEM && chat->msgs[i].parent < 0)
+            return i;
+    const char *system = opt_text(s->options, OPT_SYSTEM);
+    if (!system || !*system || opt_flag(s->options, OPT_RAW))
+        return -1;
+    return chat_add(chat, -1, CHAT_SYSTEM, system, strlen(system));
+}
+
+bool session_say(struct session *s, const char *text, size_t n, struct err *err)
+{
+    if (!may_ask(s, err))
+        return false;
+    struct chat *chat = s->chat;
+    int first = chat->n_msgs;
+    s->head_before = chat->head;
+    s->regenerate = false;
+    s->seed = 0;
+    if (!chat->title[0]) {
+        mem_free(chat->title);
+        chat->title = make_title(text, n);
+    }
+    s->asked = chat_add(chat, parent_of_new(s), CHAT_USER, text, n);
+    store_asked(s, first);
+    return ask(s, err);
+}
+
+bool session_regenerate(struct session *s, struct err *err)
+{
+    if (!may_ask(s, err))
+        return false;
+    int user = s->chat->head;
+    while (user >= 0 && s->chat->msgs[user].role != CHAT_USER)
+        user = s->chat->msgs[user].parent;
+    if (user < 0)
+        return err_set(err, ERR_RUNTIME, "there is no message to answer again yet");
+    s->head_before = s->chat->head;
+    s->regenerate = true;
+    s->seed = 0;
+    s->asked = user;
+    store_asked(s, -1);
+    return ask(s, err);
+}
+
+void session_cancel(struct session *s)
+{
+    if (!session_is_busy(s))
+        return;
+    if (s->submitted) {
+        engine_cancel(s->engine);
+        return;
+    }
+    struct err why = {0};
+    err_set(&why, ERR_CANCELLED, "stopped before the model was loaded");
+    turn_refused(s, &why);
+}
+
+/* ---- answering ---- */
+
+/* The answer enters the tree when the engine has taken the prompt. */
+static void ensure_answer(struct session *s)
+{
+    if (s->answer >= 0)
+        return;
+    s->answer = chat_add(s->chat, s->asked, CHAT_ASSISTANT, NULL, 0);
+    struct sampler_params params = s->sampler;
+    params.seed = s->seed;
+    s->chat->msgs[s->answer].status = CHAT_STREAMING;
+    s->chat->msgs[s->answer].params = sampling_to_json(&params);
+    put_msg(s, s->answer);
+}
+
+/* The exact ids of the messages that had none. */
+static void take_prompt_ids(struct session *s, struct engine_event *event)
+{
+    int n = chat_path(s->chat, s->asked, NULL, 0);
+    int *path = mem_need((size_t)n * sizeof *path);
+    chat_path(s->chat, s->asked, path, n);
+    const int32_t *ids = event->ids;
+    for (size_t i = 0; i < event->n_msgs && i < (size_t)n; i++) {
+        if (!event->n_ids_of[i])
+            continue;
+        struct chat_msg *msg = &s->chat->msgs[path[i]];
+        msg->n_tokens = 0;
+        chat_msg_add_tokens(msg, ids, event->n_ids_of[i]);
+        ids += event->n_ids_of[i];
+        put_msg(s, path[i]);
+    }
+    mem_free(path);
+    mem_free(event->ids);
+    mem_free(event->n_ids_of);
+    event->ids = NULL;
+    event->n_ids_of = NULL;
+    ensure_answer(s);
+}
+
+static void take_token(struct session *s, const struct engine_event *event)
+{
+    ensure_answer(s);
+    struct chat_msg *msg = &s->chat->msgs[s->answer];
+    if (event->token >= 0)
+        chat_msg_add_tokens(msg, &event->token, 1);
+    buf_append(&msg->text, event->text, event->n_text);
+    s->phase = SESSION_GENERATING;
+    s->ctx_used += event->token >= 0;
+    s->unsaved = true;
+}
+
+static char *stats_to_json(const struct session *s, const struct turn_stats *t)
+{
+    json_t *root =
+        json_pack("{s:s, s:I, s:I, s:I, s:I, s:f, s:f, s:f}", "finish_reason", finish_reason_name(s->reason),
+                  "prompt_tokens", (json_int_t)t->prompt_tokens, "reused_tokens",
+                  (json_int_t)t->reused_tokens, "prefilled_tokens", (json_int_t)t->prefilled_tokens,
+                  "completion_tokens", (json_int_t)t->completion_tokens, "ttft_ms", t->ttft_ms, "prefill_ms",
+                  t->prefill_ms, "decode_ms", t->decode_ms);
+    char *text = json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(6));
+    json_decref(root);
+    return text;
+}
+
+static enum chat_status status_of(enum finish_reason reason)
+{
+    if (reason == FINISH_CANCELLED)
+        return CHAT_INTERRUPTED;
+    return reason == FINISH_ERROR ? CHAT_ERROR : CHAT_DONE;
+}
+
+static void take_done(struct session *s, const struct engine_event *event)
+{
+    s->reason = event->reason;
+    s->stats = event->stats;
+    if (s->answer < 0 && event->reason == FINISH_ERROR) {
+        turn_refused(s, &event->error);
+        return;
+    }
+    ensure_answer(s);
+    struct chat_msg *msg = &s->chat->msgs[s->answer];
+    msg->status = status_of(event->reason);
+    msg->stats = stats_to_json(s, &event->stats);
+    put_msg(s, s->answer);
+    if (event->reason == FINISH_ERROR)
+        s->failure = event->error;
+    s->ctx_used = event->stats.prompt_tokens + event->stats.completion_tokens;
+    s->asked = -1;
+    s->submitted = false;
+    s->phase = SESSION_IDLE;
+}
+
+static void take_ready(struct session *s)
+{
+    s->load_ms = (double)(clock_now_ns() - s->opened_ns) / 1e6;
+    s->phase = SESSION_IDLE;
+    log_line("model %s loaded in %.0f ms", s->model_path, s->load_ms);
+    if (s->asked >= 0)
+        submit(s);
+}
+
+static void take_failed(struct session *s, const struct engine_event *event)
+{
+    s->phase = SESSION_FAILED;
+    if (s->asked >= 0)
+        turn_refused(s, &event->error);
+    s->failure = event->error;
+    log_line("loading failed: %s", event->error.text);
+}
+
+bool session_next_event(struct session *s, struct engine_event *event)
+{
+    if (!s->engine || !engine_next_event(s->engine, event))
+        return false;
+    switch (event->type) {
+    case ENGINE_LOADING:
+        s->done = event->done;
+        s->total = event->total;
+        break;
+    case ENGINE_READY:
+        take_ready(s);
+        break;
+    case ENGINE_FAILED:
+        take_failed(s, event);
+        break;
+    case ENGINE_PROMPT:
+        take_prompt_ids(s, event);
+        break;
+    case ENGINE_PREFILL:
+        ensure_answer(s);
+        s->phase = SESSION_PREFILL;
+        s->done = event->done;
+        s->total = event->total;
+        break;
+    case ENGINE_TOKEN:
+        take_token(s, event);
+        break;
+    case ENGINE_DONE:
+        take_done(s, event);
+        break;
+    }
+    return true;
+}
+
+int session_tick(struct session *s)
+{
+    if (!s->unsaved || s->answer < 0)
+        return -1;
+    uint64_t now = clock_now_ns();
+    if (now - s->saved_ns >= SAVE_EVERY_NS) {
+        put_msg(s, s->answer);
+        return -1;
+    }
+    return (int)((SAVE_EVERY_NS - (now - s->saved_ns)) / 1000000u) + 1;
+}
+
+bool session_next_db_event(struct session *s, struct chat_db_event *event)
+{
+    if (!s->db || !chat_db_next_event(s->db, event))
+        return false;
+    if (event->type == CHAT_DB_CREATED && !memcmp(event->uid, s->chat->uid, sizeof event->uid))
+        s->chat->id = event->id;
+    if (event->type == CHAT_DB_TROUBLE || event->type == CHAT_DB_FAILED)
+        log_line("database: %s", event->error.text);
+    return true;
+}
