@@ -2,6 +2,7 @@
 #include "kernels_cpu/dot_kernel.h"
 
 #include "kernels_cpu/dot_avx2.h"
+#include "kernels_cpu/dot_avx512.h"
 #include "kernels_cpu/dot_scalar.h"
 
 #define DOT_TABLE(isa)                                                                                       \
@@ -18,14 +19,15 @@ static const struct dot_set scalar_set = {act_quant_32_scalar, act_quant_256_sca
 
 #if defined(__x86_64__)
 static const struct dot_set avx2_set = {act_quant_32_avx2, act_quant_256_avx2, DOT_TABLE(avx2)};
-#define AVX2_SET &avx2_set
+static const struct dot_set avx512_set = {act_quant_32_avx2, act_quant_256_avx2, DOT_TABLE(avx512)};
+static const struct dot_set *const sets[] = {&scalar_set, &avx2_set, &avx512_set};
 #else
-#define AVX2_SET &scalar_set
+static const struct dot_set *const sets[] = {&scalar_set, &scalar_set, &scalar_set};
 #endif
 
 const struct dot_set *dot_set_get(enum cpu_isa isa)
 {
-    return isa == CPU_SCALAR ? &scalar_set : AVX2_SET;
+    return sets[isa];
 }
 
 enum act_format dot_act_format(enum dtype type)
