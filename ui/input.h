@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "engine/base/buf.h"
+
 #define INPUT_MAX_SEQUENCE 48
 #define INPUT_MAX_PASTE ((size_t)16 << 20)
 
@@ -87,5 +89,9 @@ bool input_next(struct input *input, uint64_t now_ns, struct input_token *token)
 
 /* When input_next must be called again although no byte came; 0: never. */
 uint64_t input_deadline_ns(const struct input *input);
+
+/* The cleaning of pastes, for any text on its way into the editor: appends text[0..n) with CR LF and CR as
+ * LF, without ill-formed bytes, controls other than TAB and LF, and noncharacters. */
+void input_clean(struct buf *out, const char *text, size_t n);
 
 #endif

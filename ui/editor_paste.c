@@ -1,0 +1,164 @@
+/* editor_paste.c: pastes: short ones are text, long ones stand in the line as one character, drawn as a chip.
+ */
+#include "ui/editor_state.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include <readline/readline.h>
+
+#include "engine/base/mem.h"
+
+#define CHIP_LINES 20
+#define CHIP_TEXT_BYTES 4096
+#define MAX_CHIPS_BYTES ((size_t)64 << 20)
+
+/* UTF-8 of U+FDD0 + i: EF B7 (90 + i). */
+#define CHIP_0 '\xEF'
+#define CHIP_1 '\xB7'
+#define CHIP_2 0x90
+
+bool editor_is_chip(const char *s, size_t n)
+{
+    return n >= EDITOR_CHIP_BYTES && s[0] == CHIP_0 && s[1] == CHIP_1 && (unsigned char)s[2] >= CHIP_2 &&
+           (unsigned char)s[2] < CHIP_2 + EDITOR_MAX_CHIPS;
+}
+
+const struct editor_chip *editor_chip_at(const struct editor *e, const char *s, size_t n)
+{
+    if (!editor_is_chip(s, n))
+        return NULL;
+    const struct editor_chip *chip = &e->chips[(unsigned char)s[2] - CHIP_2];
+    return chip->text ? chip : NULL;
+}
+
+static void placeholder(int index, char out[EDITOR_CHIP_BYTES + 1])
+{
+    out[0] = CHIP_0;
+    out[1] = CHIP_1;
+    out[2] = (char)(CHIP_2 + index);
+    out[3] = '\0';
+}
+
+static void free_chip(struct editor_chip *chip)
+{
+    mem_free(chip->text);
+    *chip = (struct editor_chip){0};
+}
+
+/* The oldest chip that does not stand in the line now (undo or the kill ring may still name it), or -1. */
+static int oldest_idle(const struct editor *e)
+{
+    int best = -1;
+    for (int i = 0; i < EDITOR_MAX_CHIPS; i++) {
+        char name[EDITOR_CHIP_BYTES + 1];
+        placeholder(i, name);
+        if (!e->chips[i].text || strstr(rl_line_buffer, name))
+            continue;
+        if (best < 0 || e->chips[i].serial < e->chips[best].serial)
+            best = i;
+    }
+    return best;
+}
+
+static int free_slot(struct editor *e, size_t n_more)
+{
+    size_t total = n_more;
+    int slot = -1;
+    for (int i = 0; i < EDITOR_MAX_CHIPS; i++)
+        total += e->chips[i].n;
+    for (int idle; total > MAX_CHIPS_BYTES && (idle = oldest_idle(e)) >= 0;) {
+        total -= e->chips[idle].n;
+        free_chip(&e->chips[idle]);
+    }
+    for (int i = 0; i < EDITOR_MAX_CHIPS && slot < 0; i++)
+        slot = e->chips[i].text ? -1 : i;
+    if (slot < 0 && (slot = oldest_idle(e)) >= 0)
+        free_chip(&e->chips[slot]);
+    return total > MAX_CHIPS_BYTES ? -1 : slot;
+}
+
+static size_t count_lines(const char *text, size_t n)
+{
+    size_t n_lines = n > 0 && text[n - 1] != '\n';
+    for (size_t i = 0; i < n; i++)
+        n_lines += text[i] == '\n';
+    return n_lines;
+}
+
+static bool insert_chip(struct editor *e, const char *text, size_t n, size_t n_lines)
+{
+    int slot = free_slot(e, n);
+    if (slot < 0)
+        return false;
+    e->chips[slot] = (struct editor_chip){mem_strndup(text, n), n, n_lines, e->next_serial++};
+    char name[EDITOR_CHIP_BYTES + 1];
+    placeholder(slot, name);
+    rl_insert_text(name);
+    return true;
+}
+
+void editor_paste_insert(struct editor *e, const char *text, size_t n)
+{
+    size_t n_lines = count_lines(text, n);
+    rl_begin_undo_group();
+    if (n_lines <= CHIP_LINES && n <= CHIP_TEXT_BYTES) {
+        rl_insert_text(text);
+    } else if (!insert_chip(e, text, n, n_lines)) {
+        static const char full[] = "The message already holds 64 MB of pastes; this one was not added.";
+        editor_push_text(e, EDITOR_NOTICE, full, sizeof full - 1);
+    }
+    rl_end_undo_group();
+}
+
+void editor_paste(struct editor *e, const struct input_token *token)
+{
+    if (token->cut) {
+        static const char cut[] = "The paste was longer than 16 MB; only its beginning was taken.";
+        editor_push_text(e, EDITOR_NOTICE, cut, sizeof cut - 1);
+    }
+    struct buf text = {0};
+    editor_compose(&text, token->paste, token->n_paste);
+    if (e->search.active) {
+        editor_search_paste(e, buf_text(&text), text.len);
+    } else if (RL_ISSTATE(RL_STATE_NSEARCH)) {
+        buf_truncate(&text, strcspn(buf_text(&text), "\n"));
+        if (text.len <= CHIP_TEXT_BYTES)
+            rl_insert_text(buf_text(&text));
+    } else if (text.len > 0) {
+        editor_paste_insert(e, text.data, text.len);
+    }
+    buf_fini(&text);
+}
+
+size_t editor_expand(const struct editor *e, struct buf *out, const char *line, size_t n, size_t point)
+{
+    size_t before = out->len, moved = 0, i = 0;
+    while (i < n) {
+        if (i == point)
+            moved = out->len - before;
+        const struct editor_chip *chip = editor_chip_at(e, line + i, n - i);
+        if (chip)
+            buf_append(out, chip->text, chip->n);
+        else if (!editor_is_chip(line + i, n - i))
+            buf_putc(out, line[i]);
+        i += editor_is_chip(line + i, n - i) ? EDITOR_CHIP_BYTES : 1;
+    }
+    return point >= n ? out->len - before : moved;
+}
+
+void editor_chip_label(const struct editor_chip *chip, struct buf *out)
+{
+    if (!chip)
+        buf_puts(out, "[paste: gone]");
+    else if (chip->n_lines > CHIP_LINES)
+        buf_printf(out, "[paste: %zu lines]", chip->n_lines);
+    else
+        buf_printf(out, "[paste: %zu kB]", (chip->n + 999) / 1000);
+}
+
+void editor_paste_close(struct editor *e)
+{
+    for (int i = 0; i < EDITOR_MAX_CHIPS; i++)
+        free_chip(&e->chips[i]);
+}
