@@ -1,0 +1,521 @@
+/* The engine through its door: requests in, events out, on tiny random models; one trained model when it is
+ * there. */
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "engine/base/mem.h"
+#include "engine/base/utf8.h"
+#include "engine/engine.h"
+#include "kernels_cpu/backend_cpu.h"
+#include "tests/support/tiny_model.h"
+
+static struct backend backend;
+static char raw_path[] = "/tmp/ferrum-engine-XXXXXX", chatml_path[] = "/tmp/ferrum-engine-XXXXXX";
+
+static int set_up(void **state)
+{
+    (void)state;
+    close(mkstemp(raw_path));
+    close(mkstemp(chatml_path));
+    struct tiny_options raw = {.arch = "llama", .type = DTYPE_F32, .seed = 1};
+    struct tiny_options chatml = {.arch = "qwen3", .type = DTYPE_Q8_0, .chatml = true, .seed = 2};
+    return backend_cpu_open(&backend, 2, NULL, NULL) && tiny_model_save(&raw, raw_path) &&
+                   tiny_model_save(&chatml, chatml_path)
+               ? 0
+               : -1;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    unlink(raw_path);
+    unlink(chatml_path);
+    backend_close(&backend);
+    return 0;
+}
+
+/* --- one turn, all its events gathered --- */
+
+struct result {
+    struct buf text;
+    int32_t ids[4096];
+    size_t n_ids, n_ends, n_prefill_events;
+    int32_t end_id;
+    int32_t prompt_ids[4096];
+    size_t n_prompt_ids, n_prompt_events;
+    enum finish_reason reason;
+    struct turn_stats stats;
+    struct err error;
+};
+
+static void wait_event(struct engine *e, struct engine_event *event)
+{
+    while (!engine_next_event(e, event)) {
+        struct pollfd p = {.fd = engine_event_fd(e), .events = POLLIN};
+        assert_true(poll(&p, 1, 60000) > 0);
+    }
+}
+
+static struct engine *open_engine(const char *path, uint32_t n_ctx)
+{
+    struct engine_options options = {
+        .model_path = path, .backend = &backend, .n_ctx = n_ctx, .kv_type = DTYPE_F16};
+    struct engine_event event;
+    struct engine *e = engine_open(&options, NULL);
+    assert_non_null(e);
+    do {
+        wait_event(e, &event);
+        assert_int_not_equal(event.type, ENGINE_FAILED);
+    } while (event.type != ENGINE_READY);
+    return e;
+}
+
+static struct engine_request ask(const char *text, int32_t n_predict)
+{
+    struct engine_request r = {.raw = true, .sampler = sampler_defaults(), .n_predict = n_predict};
+    r.sampler.temp = 0.0f;
+    r.msgs = mem_need(sizeof *r.msgs);
+    r.n_msgs = 1;
+    r.msgs[0] = (struct engine_msg){.role = CHAT_USER, .text = mem_strdup(text), .n_bytes = strlen(text)};
+    return r;
+}
+
+static void add_stop(struct engine_request *r, const char *stop, size_t n)
+{
+    r->stops = mem_need_resize(r->stops, r->n_stops + 1, sizeof *r->stops);
+    r->stops[r->n_stops++] = mem_strndup(stop, n);
+}
+
+static void take_event(struct result *out, const struct engine_event *event)
+{
+    switch (event->type) {
+    case ENGINE_TOKEN:
+        assert_true(utf8_is_valid(event->text, event->n_text));
+        buf_append(&out->text, event->text, event->n_text);
+        if (event->end) {
+            out->n_ends++;
+            out->end_id = event->token;
+        } else if (event->token >= 0) {
+            out->ids[out->n_ids++] = event->token;
+        }
+        break;
+    case ENGINE_PROMPT:
+        out->n_prompt_events++;
+        for (size_t i = 0; i < event->n_msgs; i++)
+            out->n_prompt_ids += event->n_ids_of[i];
+        memcpy(out->prompt_ids, event->ids, out->n_prompt_ids * sizeof *event->ids);
+        mem_free(event->ids);
+        mem_free(event->n_ids_of);
+        break;
+    case ENGINE_PREFILL:
+        out->n_prefill_events++;
+        assert_true(event->done <= event->total);
+        break;
+    default:
+        break;
+    }
+}
+
+static void gather(struct engine *e, uint64_t number, struct result *out)
+{
+    struct engine_event event;
+    do {
+        wait_event(e, &event);
+        assert_int_equal(event.request, number);
+        take_event(out, &event);
+    } while (event.type != ENGINE_DONE);
+    out->reason = event.reason;
+    out->stats = event.stats;
+    out->error = event.error;
+    assert_int_equal(out->stats.completion_tokens, out->n_ids);
+    assert_false(engine_next_event(e, &event));
+}
+
+/* Takes the request over. The result is static: one at a time; clear it with result_fini. */
+static struct result *run(struct engine *e, struct engine_request request)
+{
+    struct result *out = mem_need(sizeof *out);
+    uint64_t number;
+    struct err err;
+    assert_true(engine_submit(e, &request, &number, &err));
+    assert_null(request.msgs);
+    gather(e, number, out);
+    return out;
+}
+
+static void result_free(struct result *r)
+{
+    buf_fini(&r->text);
+    mem_free(r);
+}
+
+/* --- tests --- */
+
+static void engine__open__missing_file_says_so(void **state)
+{
+    (void)state;
+    struct engine_options options = {
+        .model_path = "/nowhere/x.gguf", .backend = &backend, .kv_type = DTYPE_F16};
+    struct engine *e = engine_open(&options, NULL);
+    struct engine_event event;
+    wait_event(e, &event);
+    assert_int_equal(event.type, ENGINE_FAILED);
+    assert_int_equal(event.error.code, ERR_MODEL);
+    assert_null(engine_model(e));
+    struct engine_request r = ask("x", 1);
+    uint64_t number;
+    assert_false(engine_submit(e, &r, &number, NULL));
+    assert_non_null(r.msgs);
+    engine_request_fini(&r);
+    engine_close(e);
+}
+
+static void engine__close__while_loading(void **state)
+{
+    (void)state;
+    struct engine_options options = {.model_path = raw_path, .backend = &backend, .kv_type = DTYPE_F16};
+    engine_close(engine_open(&options, NULL));
+    engine_close(NULL);
+}
+
+static void engine__run__counts_and_ids(void **state)
+{
+    (void)state;
+    struct engine *e = open_engine(raw_path, 0);
+    assert_int_equal(engine_n_ctx(e), 512);
+    struct result *r = run(e, ask("hello there", 7));
+    assert_int_equal(r->reason, FINISH_LENGTH);
+    assert_int_equal(r->n_ids, 7);
+    assert_int_equal(r->n_prompt_events, 1);
+    assert_int_equal(r->stats.prompt_tokens, r->n_prompt_ids);
+    assert_int_equal(r->stats.reused_tokens, 0);
+    assert_int_equal(r->stats.prefilled_tokens, r->stats.prompt_tokens);
+    assert_true(r->n_prefill_events >= 2);
+    assert_true(r->stats.seed != 0 && r->stats.ttft_ms > 0);
+    assert_int_equal(r->prompt_ids[0], vocab_bos(model_vocab(engine_model(e))));
+    struct prof prof;
+    engine_prof(e, &prof);
+    assert_int_equal(prof.n_tokens[PROF_DECODE], 6);
+    assert_int_equal(prof.entry[PROF_DECODE][PROF_SAMPLE].calls, 7);
+    assert_int_equal(prof.entry[PROF_DECODE][PROF_LM_HEAD].calls, 6);
+    result_free(r);
+    engine_close(e);
+}
+
+static void engine__run__repeated_prompt_is_reused(void **state)
+{
+    (void)state;
+    struct engine *e = open_engine(raw_path, 0);
+    struct result *a = run(e, ask("one two three", 9)), *b = run(e, ask("one two three", 9));
+    assert_int_equal(b->stats.reused_tokens, b->stats.prompt_tokens - 1);
+    assert_int_equal(b->stats.prefilled_tokens, 1);
+    assert_string_equal(buf_text(&a->text), buf_text(&b->text));
+    assert_memory_equal(a->ids, b->ids, 9 * sizeof a->ids[0]);
+    result_free(a);
+    result_free(b);
+    engine_close(e);
+}
+
+/* A second turn gives the stored ids of the first back: all but what was never evaluated is reused. */
+static void engine__run__history_keeps_its_ids(void **state)
+{
+    (void)state;
+    struct engine *e = open_engine(raw_path, 0);
+    struct result *a = run(e, ask("first", 5));
+    struct engine_request r = ask("", 3);
+    r.msgs = mem_need_resize(r.msgs, 3, sizeof *r.msgs);
+    r.msgs[2] = (struct engine_msg){.role = CHAT_USER, .text = mem_strdup(" and"), .n_bytes = 4};
+    r.n_msgs = 3;
+    size_t n_of[2] = {a->n_prompt_ids, a->n_ids};
+    for (int i = 0; i < 2; i++) {
+        if (i == 1)
+            r.msgs[i] = (struct engine_msg){.role = CHAT_ASSISTANT, .text = mem_strdup("?"), .n_bytes = 1};
+        r.msgs[i].n_tokens = n_of[i];
+        r.msgs[i].tokens = mem_need(n_of[i] * sizeof(int32_t));
+        memcpy(r.msgs[i].tokens, i ? a->ids : a->prompt_ids, n_of[i] * sizeof(int32_t));
+    }
+    struct result *b = run(e, r);
+    assert_int_equal(b->reason, FINISH_LENGTH);
+    assert_int_equal(b->stats.reused_tokens, n_of[0] + n_of[1] - 1);
+    assert_int_equal(b->stats.prompt_tokens, n_of[0] + n_of[1] + b->n_prompt_ids);
+    result_free(a);
+    result_free(b);
+    engine_close(e);
+}
+
+static void engine__run__zero_tokens_wanted(void **state)
+{
+    (void)state;
+    struct engine *e = open_engine(raw_path, 0);
+    struct result *r = run(e, ask("abc", 0));
+    assert_int_equal(r->reason, FINISH_LENGTH);
+    assert_int_equal(r->n_ids, 0);
+    assert_int_equal(r->text.len, 0);
+    result_free(r);
+    engine_close(e);
+}
+
+static void engine__run__too_long_is_refused_and_nothing_lost(void **state)
+{
+    (void)state;
+    char text[600];
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = 0;
+    struct engine *e = open_engine(raw_path, 128);
+    result_free(run(e, ask("keep me", 1)));
+    struct result *r = run(e, ask(text, 5));
+    assert_int_equal(r->reason, FINISH_ERROR);
+    assert_int_equal(r->error.code, ERR_PROMPT);
+    assert_non_null(strstr(r->error.text, "128"));
+    assert_int_equal(r->n_prompt_events, 0);
+    result_free(r);
+    r = run(e, ask("keep me", 1));
+    assert_int_equal(r->stats.prefilled_tokens, 1);
+    result_free(r);
+    engine_close(e);
+}
+
+static void engine__run__ends_where_the_context_ends(void **state)
+{
+    (void)state;
+    struct engine *e = open_engine(raw_path, 100);
+    struct result *r = run(e, ask("abc", -1));
+    assert_int_equal(r->reason, FINISH_CONTEXT);
+    assert_int_equal(r->stats.prompt_tokens + r->stats.completion_tokens, 100);
+    result_free(r);
+    engine_close(e);
+}
+
+static void engine__run__bad_settings_are_an_error(void **state)
+{
+    (void)state;
+    struct engine *e = open_engine(raw_path, 100);
+    struct engine_request request = ask("abc", 3);
+    request.sampler.top_p = 3.0f;
+    struct result *r = run(e, request);
+    assert_int_equal(r->reason, FINISH_ERROR);
+    assert_int_equal(r->error.code, ERR_USAGE);
+    assert_non_null(strstr(r->error.text, "top-p"));
+    result_free(r);
+    engine_close(e);
+}
+
+static void engine__run__same_seed_same_answer(void **state)
+{
+    (void)state;
+    struct engine *e = open_engine(raw_path, 0);
+    struct engine_request request = ask("abc", 30);
+    request.sampler.temp = 1.5f;
+    struct result *a = run(e, request);
+    request = ask("abc", 30);
+    request.sampler.temp = 1.5f;
+    request.sampler.seed = a->stats.seed;
+    struct result *b = run(e, request);
+    assert_int_equal(a->stats.seed, b->stats.seed);
+    assert_int_equal(a->n_ids, b->n_ids);
+    assert_memory_equal(a->ids, b->ids, a->n_ids * sizeof a->ids[0]);
+    result_free(a);
+    result_free(b);
+    engine_close(e);
+}
+
+static bool starts_character(char c)
+{
+    return ((unsigned char)c & 0xC0) != 0x80;
+}
+
+/* Any stretch of the answer, made a stop, ends it in front of its first occurrence. */
+static void engine__stop__also_across_tokens(void **state)
+{
+    (void)state;
+    struct engine *e = open_engine(raw_path, 0);
+    struct result *whole = run(e, ask("abc", 40));
+    const char *text = buf_text(&whole->text);
+    for (size_t at = 3; at + 6 < whole->text.len; at += 5) {
+        size_t end = at + 5;
+        while (!starts_character(text[at]))
+            at++;
+        while (end < whole->text.len && !starts_character(text[end]))
+            end++;
+        struct engine_request request = ask("abc", 40);
+        add_stop(&request, "never there", 11);
+        add_stop(&request, text + at, end - at);
+        char *first = memmem(text, whole->text.len, text + at, end - at);
+        struct result *r = run(e, request);
+        assert_int_equal(r->reason, FINISH_STOP);
+        assert_int_equal(r->text.len, first - text);
+        assert_memory_equal(buf_text(&r->text), text, r->text.len);
+        result_free(r);
+    }
+    /* What is held back because a stop might begin there comes at the end. */
+    struct buf never = {0};
+    buf_printf(&never, "%c and on", text[whole->text.len - 1]);
+    struct engine_request request = ask("abc", 40);
+    add_stop(&request, buf_text(&never), never.len);
+    add_stop(&request, "", 0);
+    buf_fini(&never);
+    struct result *r = run(e, request);
+    assert_int_equal(r->reason, FINISH_LENGTH);
+    assert_string_equal(buf_text(&r->text), text);
+    result_free(r);
+    result_free(whole);
+    engine_close(e);
+}
+
+static void engine__cancel__then_the_same_again(void **state)
+{
+    (void)state;
+    char text[400];
+    memset(text, 'q', sizeof text - 1);
+    text[sizeof text - 1] = 0;
+    struct engine *e = open_engine(raw_path, 0);
+    struct result *fresh = run(e, ask(text, 5));
+    result_free(run(e, ask("other", 1)));
+    for (int i = 0; i < 5; i++) {
+        struct result *cut = mem_need(sizeof *cut);
+        struct engine_request request = ask(text, -1);
+        uint64_t number;
+        assert_true(engine_submit(e, &request, &number, NULL));
+        if (i)
+            nanosleep(&(struct timespec){.tv_nsec = i * 500000}, NULL);
+        engine_cancel(e);
+        gather(e, number, cut);
+        assert_true(cut->reason == FINISH_CANCELLED || cut->reason == FINISH_CONTEXT);
+        assert_int_equal(cut->error.code, ERR_NONE);
+        result_free(cut);
+        struct result *again = run(e, ask(text, 5));
+        assert_string_equal(buf_text(&again->text), buf_text(&fresh->text));
+        result_free(again);
+    }
+    result_free(fresh);
+    engine_close(e);
+}
+
+static void engine__cancel__when_idle_does_not_hit_the_next(void **state)
+{
+    (void)state;
+    struct engine *e = open_engine(raw_path, 0);
+    engine_cancel(e);
+    struct result *r = run(e, ask("abc", 3));
+    assert_int_equal(r->reason, FINISH_LENGTH);
+    result_free(r);
+    engine_close(e);
+}
+
+static void engine__submit__busy_keeps_the_request(void **state)
+{
+    (void)state;
+    struct engine *e = open_engine(raw_path, 0);
+    struct engine_request first = ask("abc", 20), second = ask("def", 1);
+    uint64_t number, other;
+    struct err err;
+    assert_true(engine_submit(e, &first, &number, &err));
+    assert_false(engine_submit(e, &second, &other, &err));
+    assert_non_null(second.msgs);
+    struct result *r = mem_need(sizeof *r);
+    gather(e, number, r);
+    assert_true(engine_submit(e, &second, &other, &err));
+    assert_true(other > number);
+    result_free(r);
+    engine_close(e); /* with a request in work */
+}
+
+/* Nobody reads: the engine goes on all the same, and all ids and text arrive later. */
+static void engine__events__slow_reader_loses_nothing(void **state)
+{
+    (void)state;
+    struct engine *e = open_engine(raw_path, 1024);
+    struct result *brisk = run(e, ask("abc", 700)), *slow = mem_need(sizeof *slow);
+    struct engine_request request = ask("abc", 700);
+    uint64_t number;
+    assert_true(engine_submit(e, &request, &number, NULL));
+    nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL);
+    gather(e, number, slow);
+    assert_int_equal(slow->n_ids, brisk->n_ids);
+    assert_memory_equal(slow->ids, brisk->ids, brisk->n_ids * sizeof brisk->ids[0]);
+    assert_string_equal(buf_text(&slow->text), buf_text(&brisk->text));
+    result_free(brisk);
+    result_free(slow);
+    engine_close(e);
+}
+
+/* At a very high temperature every token is as likely, so an end comes soon. */
+static struct result *run_until_end(struct engine *e, bool raw)
+{
+    struct engine_request request = ask("abc", -1);
+    request.raw = raw;
+    request.sampler = (struct sampler_params){
+        .temp = 100.0f, .top_p = 1.0f, .typical = 1.0f, .repeat_penalty = 1.0f, .seed = 5};
+    return run(e, request);
+}
+
+static void engine__end__told_in_chatml_alone(void **state)
+{
+    (void)state;
+    struct engine *e = open_engine(chatml_path, 4096);
+    struct result *r = run_until_end(e, false);
+    assert_int_equal(r->reason, FINISH_STOP);
+    assert_int_equal(r->n_ends, 1);
+    assert_true(vocab_is_end(model_vocab(engine_model(e)), r->end_id));
+    result_free(r);
+    r = run_until_end(e, true);
+    assert_int_equal(r->reason, FINISH_STOP);
+    assert_int_equal(r->n_ends, 0);
+    result_free(r);
+    engine_close(e);
+}
+
+static void engine__stories__continues_as_published(void **state)
+{
+    (void)state;
+    char path[4096];
+    const char *shared = getenv("FERRUM_SHARED");
+    snprintf(path, sizeof path, "%s/models/stories260K.gguf", shared ? shared : "");
+    if (!shared || access(path, R_OK) != 0) {
+        print_message("the shared model stories260K is absent: skipped\n");
+        skip();
+    }
+    static const char expected[] = ", there was a little girl named Lily. She loved to play outside in the "
+                                   "park. One day, she saw a big, "
+                                   "red ball. She wanted to play with it, but it was too high.";
+    struct engine *e = open_engine(path, 0);
+    struct result *r = run(e, ask("Once upon a time", 60));
+    assert_true(r->text.len >= sizeof expected - 1);
+    assert_memory_equal(buf_text(&r->text), expected, sizeof expected - 1);
+    result_free(r);
+    engine_close(e);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(engine__open__missing_file_says_so),
+        cmocka_unit_test(engine__close__while_loading),
+        cmocka_unit_test(engine__run__counts_and_ids),
+        cmocka_unit_test(engine__run__repeated_prompt_is_reused),
+        cmocka_unit_test(engine__run__history_keeps_its_ids),
+        cmocka_unit_test(engine__run__zero_tokens_wanted),
+        cmocka_unit_test(engine__run__too_long_is_refused_and_nothing_lost),
+        cmocka_unit_test(engine__run__ends_where_the_context_ends),
+        cmocka_unit_test(engine__run__bad_settings_are_an_error),
+        cmocka_unit_test(engine__run__same_seed_same_answer),
+        cmocka_unit_test(engine__stop__also_across_tokens),
+        cmocka_unit_test(engine__cancel__then_the_same_again),
+        cmocka_unit_test(engine__cancel__when_idle_does_not_hit_the_next),
+        cmocka_unit_test(engine__submit__busy_keeps_the_request),
+        cmocka_unit_test(engine__events__slow_reader_loses_nothing),
+        cmocka_unit_test(engine__end__told_in_chatml_alone),
+        cmocka_unit_test(engine__stories__continues_as_published),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
