@@ -73,31 +73,36 @@ static int compose(const struct sanitizer *s, int32_t composed[NFC_MAX])
     return (int)utf8proc_normalize_utf32(composed, count, options);
 }
 
-/* Writes the held cluster. Widths are checked behind NFC, because that is what the terminal gets. */
+/* Writes one code point of a finished cluster. Marks count from the last base, across clusters, because a
+ * terminal puts them all into that base's cell. */
+static void put_counted(struct sanitizer *s, struct buf *out, int32_t c)
+{
+    int width = wcwidth((wchar_t)c);
+    if (width < 0) {
+        c = (int32_t)UTF8_REPLACEMENT;
+        width = 1;
+    }
+    if (width == 0 && s->column == 0) {
+        put(out, DOTTED_CIRCLE);
+        s->column = 1;
+        s->n_written_marks = 0;
+    }
+    if (width == 0 && s->n_written_marks == MAX_MARKS)
+        return;
+    s->n_written_marks = width == 0 ? s->n_written_marks + 1 : 0;
+    put(out, c);
+    s->column += (size_t)width;
+}
+
+/* Writes the held cluster. Widths are looked up behind NFC, because that is what the terminal gets. */
 static void flush_cluster(struct sanitizer *s, struct buf *out)
 {
     if (s->n_cluster == 0)
         return;
     int32_t composed[NFC_MAX];
     int n = compose(s, composed);
-    int marks = MAX_MARKS; /* so that a mark in front is one without a base */
-    for (int i = 0; i < n; i++) {
-        int width = wcwidth((wchar_t)composed[i]);
-        if (width < 0) {
-            composed[i] = (int32_t)UTF8_REPLACEMENT;
-            width = 1;
-        }
-        if (width == 0 && i == 0) {
-            put(out, DOTTED_CIRCLE);
-            s->column++;
-            marks = 0;
-        }
-        if (width == 0 && marks >= MAX_MARKS)
-            continue;
-        marks = width == 0 ? marks + 1 : 0;
-        put(out, composed[i]);
-        s->column += (size_t)width;
-    }
+    for (int i = 0; i < n; i++)
+        put_counted(s, out, composed[i]);
     s->n_cluster = 0;
     s->n_marks = 0;
     s->break_state = 0;
@@ -139,6 +144,7 @@ static void tab(struct sanitizer *s, struct buf *out)
     do {
         buf_putc(out, ' ');
         s->column++;
+        s->n_written_marks = 0;
     } while (s->column % TAB_COLUMNS != 0);
 }
 
@@ -197,6 +203,7 @@ static size_t push_plain(struct sanitizer *s, struct buf *out, const char *text,
     flush_cluster(s, out);
     buf_append(out, text + start + 1, i - start - 1);
     s->column += i - start - 1;
+    s->n_written_marks = 0;
     s->after_cr = false;
     return i;
 }

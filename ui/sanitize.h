@@ -34,6 +34,7 @@ struct sanitizer {
     int32_t cluster[SANITIZER_CLUSTER_MAX]; /* held back until the next base shows that it is complete */
     int n_cluster;
     int n_marks;         /* of width 0 behind the last base in cluster */
+    int n_written_marks; /* behind the last base written */
     int32_t break_state; /* utf8proc's, for the grapheme rules */
     char tail[4];        /* bytes of an unfinished UTF-8 character */
     int n_tail;

@@ -1,0 +1,357 @@
+/* Wrapping and the transcript: rows are whole, nothing is lost, streaming equals wrapping at once, and the
+ * reader's place holds. */
+#include <locale.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine/base/mem.h"
+#include "ui/sanitize.h"
+#include "ui/transcript.h"
+#include "ui/wrap.h"
+
+/* The rows of text, joined by '|'. */
+static void assert_wrapped(const char *text, size_t columns, const char *want)
+{
+    struct wrap wrap = {0};
+    struct buf got = {0};
+    wrap_append(&wrap, text, 0, strlen(text), columns);
+    for (size_t i = 0; i < wrap.n_rows; i++) {
+        if (i > 0)
+            buf_putc(&got, '|');
+        buf_append(&got, text + wrap.rows[i].start, wrap.rows[i].n_bytes);
+        assert_int_equal(text_width(text + wrap.rows[i].start, wrap.rows[i].n_bytes), wrap.rows[i].n_columns);
+        assert_true(wrap.rows[i].n_columns <= columns);
+    }
+    assert_string_equal(buf_text(&got), want);
+    buf_fini(&got);
+    wrap_fini(&wrap);
+}
+
+static void wrap__append__breaks_at_spaces(void **state)
+{
+    (void)state;
+    assert_wrapped("the quick brown fox", 10, "the quick|brown fox");
+    assert_wrapped("one two", 7, "one two");
+    assert_wrapped("one   two", 5, "one|two");
+    assert_wrapped("one two ", 7, "one two");
+    assert_wrapped("  in dented", 8, "  in|dented");
+    assert_wrapped("", 8, "");
+}
+
+static void wrap__append__keeps_line_ends(void **state)
+{
+    (void)state;
+    assert_wrapped("a\n\nb\n", 8, "a||b");
+    assert_wrapped("\na", 8, "|a");
+}
+
+static void wrap__append__cuts_long_words_between_cells(void **state)
+{
+    (void)state;
+    assert_wrapped("abcdefghij", 4, "abcd|efgh|ij");
+    assert_wrapped("x abcdefgh y", 4, "x|abcd|efgh|y");
+    assert_wrapped("a\u0301\u0321\u0301\u0321bcd", 2, "a\u0301\u0321\u0301\u0321b|cd");
+    assert_wrapped("😀😀😀", 5, "😀😀|😀");
+}
+
+static void wrap__append__ideographs(void **state)
+{
+    (void)state;
+    assert_wrapped("漢字漢字漢字", 8, "漢字漢字|漢字");
+    assert_wrapped("漢字漢字。漢", 8, "漢字漢|字。漢");
+    assert_wrapped("漢「字漢」", 5, "漢|「字|漢」");
+}
+
+static void wrap__append__hyphens_inside_words(void **state)
+{
+    (void)state;
+    assert_wrapped("well-known", 7, "well-|known");
+    assert_wrapped("a --help", 5, "a|--hel|p");
+}
+
+static uint64_t random_state = 88172645463325252u;
+static uint64_t random_next(void)
+{
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return random_state;
+}
+
+static void random_text(struct buf *out, size_t n)
+{
+    static const char *const pieces[] = {"word", " ", "  ", "\n",     "漢",         "字。",
+                                         "「",   "😀", "é",  "-",      "longerword", "x\u0321",
+                                         "\n\n", "a", "\t", "\033[1m"};
+    while (out->len < n)
+        buf_puts(out, pieces[random_next() % (sizeof pieces / sizeof *pieces)]);
+}
+
+/* Rows are in order, inside the measure, and only blanks and line ends are in none of them. */
+static void wrap__append__loses_nothing(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 500; round++) {
+        struct buf raw = {0}, clean = {0};
+        struct wrap wrap = {0};
+        size_t at = 0, columns = 2 + random_next() % 40;
+        random_text(&raw, random_next() % 400);
+        sanitize_append(&clean, buf_text(&raw), raw.len);
+        wrap_append(&wrap, buf_text(&clean), 0, clean.len, columns);
+        for (size_t i = 0; i <= wrap.n_rows; i++) {
+            size_t next = i < wrap.n_rows ? wrap.rows[i].start : clean.len;
+            assert_true(next >= at);
+            for (; at < next; at++)
+                assert_true(clean.data[at] == ' ' || clean.data[at] == '\n');
+            if (i < wrap.n_rows) {
+                assert_true(wrap.rows[i].n_columns <= columns);
+                at += wrap.rows[i].n_bytes;
+            }
+        }
+        wrap_fini(&wrap);
+        buf_fini(&raw);
+        buf_fini(&clean);
+    }
+}
+
+/* ---- the transcript ---- */
+
+static void dump(struct transcript *t, size_t n_rows, struct buf *out)
+{
+    struct transcript_pos pos = transcript_top(t);
+    struct transcript_row row;
+    for (size_t i = 0; i < n_rows && transcript_row_at(t, pos, &row); i++) {
+        buf_append(out, row.text, row.n_text);
+        buf_putc(out, '\n');
+        transcript_next(t, &pos);
+    }
+}
+
+static void assert_shows(struct transcript *t, size_t n_rows, const char *want)
+{
+    struct buf got = {0};
+    dump(t, n_rows, &got);
+    assert_string_equal(buf_text(&got), want);
+    buf_fini(&got);
+}
+
+static struct chat *two_messages(void)
+{
+    struct chat *chat = chat_new();
+    int user = chat_add(chat, -1, CHAT_USER, "Hello there", 11);
+    chat_add(chat, user, CHAT_ASSISTANT, "One.\nTwo.\nThree.\n", 17);
+    return chat;
+}
+
+static void transcript__rows__labels_and_marks(void **state)
+{
+    (void)state;
+    struct chat *chat = two_messages();
+    struct transcript *t = transcript_new();
+    transcript_set_model(t, "qwen3-0.6b q4_k_m");
+    transcript_set_chat(t, chat);
+    assert_shows(t, 20, "You\nHello there\n\nqwen3-0.6b\nOne.\nTwo.\nThree.\n");
+    chat->msgs[1].status = CHAT_INTERRUPTED;
+    buf_puts(&chat->msgs[1].think, "hm well then");
+    transcript_changed(t, 1);
+    assert_shows(t, 20,
+                 "You\nHello there\n\nqwen3-0.6b\n▸ Thought · 3 words\nOne.\nTwo.\nThree.\n· stopped\n");
+    transcript_free(t);
+    chat_free(chat);
+}
+
+static void transcript__rows__notes_stand_behind_their_message(void **state)
+{
+    (void)state;
+    struct chat *chat = two_messages();
+    struct transcript *t = transcript_new();
+    transcript_set_chat(t, chat);
+    transcript_add_note(t, "a receipt");
+    int user = chat_add(chat, 1, CHAT_USER, "More", 4);
+    transcript_changed(t, -1);
+    assert_int_equal(user, 2);
+    assert_shows(t, 20, "You\nHello there\n\nAssistant\nOne.\nTwo.\nThree.\n\na receipt\n\nYou\nMore\n");
+    transcript_free(t);
+    chat_free(chat);
+}
+
+static void transcript__changed__a_sibling_takes_the_place(void **state)
+{
+    (void)state;
+    struct chat *chat = two_messages();
+    struct transcript *t = transcript_new();
+    transcript_set_chat(t, chat);
+    chat_add(chat, 0, CHAT_ASSISTANT, "Other.", 6);
+    transcript_changed(t, -1);
+    assert_shows(t, 20, "You\nHello there\n\nAssistant\nOther.\n");
+    transcript_free(t);
+    chat_free(chat);
+}
+
+/* What a growing message shows is what the same text shows at once. */
+static void transcript__changed__streaming_equals_whole(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 60; round++) {
+        struct buf text = {0};
+        random_text(&text, 200 + random_next() % 400);
+        struct chat *chat = chat_new();
+        chat_add(chat, -1, CHAT_ASSISTANT, "", 0);
+        chat->msgs[0].status = CHAT_STREAMING;
+        struct transcript *grown = transcript_new(), *whole = transcript_new();
+        transcript_resize(grown, 20, 10);
+        transcript_set_chat(grown, chat);
+        for (size_t i = 0; i < text.len;) {
+            size_t k = 1 + random_next() % 9;
+            k = k > text.len - i ? text.len - i : k;
+            buf_append(&chat->msgs[0].text, text.data + i, k);
+            i += k;
+            transcript_changed(grown, 0);
+            struct buf a = {0}, b = {0};
+            transcript_resize(whole, 20, 10);
+            transcript_set_chat(whole, chat);
+            dump(grown, 10, &a);
+            dump(whole, 10, &b);
+            assert_string_equal(buf_text(&a), buf_text(&b));
+            buf_fini(&a);
+            buf_fini(&b);
+        }
+        transcript_free(grown);
+        transcript_free(whole);
+        chat_free(chat);
+        buf_fini(&text);
+    }
+}
+
+static struct chat *numbered_lines(int n)
+{
+    struct chat *chat = chat_new();
+    struct buf text = {0};
+    for (int i = 0; i < n; i++)
+        buf_printf(&text, "line %d of many words\n", i);
+    chat_add(chat, -1, CHAT_ASSISTANT, text.data, text.len);
+    buf_fini(&text);
+    return chat;
+}
+
+static void transcript__scroll__follows_only_at_the_end(void **state)
+{
+    (void)state;
+    struct chat *chat = numbered_lines(100);
+    struct transcript *t = transcript_new();
+    transcript_resize(t, 40, 3);
+    transcript_set_chat(t, chat);
+    assert_true(transcript_is_following(t));
+    assert_shows(t, 3, "line 97 of many words\nline 98 of many words\nline 99 of many words\n");
+    transcript_scroll(t, -2);
+    assert_false(transcript_is_following(t));
+    assert_shows(t, 1, "line 95 of many words\n");
+    chat->msgs[0].status = CHAT_STREAMING;
+    buf_puts(&chat->msgs[0].text, "new\nnewer\n");
+    transcript_changed(t, 0);
+    assert_shows(t, 1, "line 95 of many words\n");
+    assert_int_equal(transcript_n_new(t), 2);
+    transcript_scroll(t, 1000);
+    assert_true(transcript_is_following(t));
+    assert_int_equal(transcript_n_new(t), 0);
+    assert_shows(t, 3, "line 99 of many words\nnew\nnewer\n");
+    transcript_scroll(t, -1000);
+    assert_shows(t, 2, "Assistant\nline 0 of many words\n");
+    transcript_free(t);
+    chat_free(chat);
+}
+
+static void transcript__scroll__a_short_chat_does_not_move(void **state)
+{
+    (void)state;
+    struct chat *chat = two_messages();
+    struct transcript *t = transcript_new();
+    transcript_set_chat(t, chat);
+    transcript_scroll(t, -5);
+    assert_true(transcript_is_following(t));
+    transcript_free(t);
+    chat_free(chat);
+}
+
+static void transcript__resize__the_top_line_stays(void **state)
+{
+    (void)state;
+    struct chat *chat = numbered_lines(500);
+    struct transcript *t = transcript_new();
+    transcript_resize(t, 40, 10);
+    transcript_set_chat(t, chat);
+    transcript_scroll(t, -200);
+    struct transcript_row row;
+    transcript_row_at(t, transcript_top(t), &row);
+    char *before = mem_strndup(row.text, 8);
+    for (size_t columns = 5; columns < 60; columns += 7) {
+        transcript_resize(t, columns, 10);
+        transcript_row_at(t, transcript_top(t), &row);
+        assert_memory_equal(row.text, before, 4);
+    }
+    transcript_resize(t, 40, 10);
+    transcript_row_at(t, transcript_top(t), &row);
+    assert_memory_equal(row.text, before, 8);
+    mem_free(before);
+    transcript_free(t);
+    chat_free(chat);
+}
+
+static void transcript__view__hundred_thousand_lines(void **state)
+{
+    (void)state;
+    struct chat *chat = numbered_lines(100000);
+    struct transcript *t = transcript_new();
+    transcript_resize(t, 40, 2);
+    transcript_set_chat(t, chat);
+    assert_shows(t, 2, "line 99998 of many words\nline 99999 of many words\n");
+    transcript_scroll(t, -50000);
+    assert_shows(t, 1, "line 49998 of many words\n");
+    transcript_resize(t, 12, 2);
+    assert_shows(t, 2, "line 49998\nof many\n");
+    transcript_free(t);
+    chat_free(chat);
+}
+
+static void transcript__view__no_chat(void **state)
+{
+    (void)state;
+    struct transcript *t = transcript_new();
+    transcript_set_chat(t, NULL);
+    assert_shows(t, 5, "");
+    transcript_scroll(t, -3);
+    transcript_scroll(t, 3);
+    assert_int_equal(transcript_n_new(t), 0);
+    transcript_add_note(t, "note");
+    assert_shows(t, 5, "note\n");
+    transcript_free(t);
+}
+
+int main(void)
+{
+    if (!setlocale(LC_CTYPE, "C.UTF-8"))
+        return 77;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(wrap__append__breaks_at_spaces),
+        cmocka_unit_test(wrap__append__keeps_line_ends),
+        cmocka_unit_test(wrap__append__cuts_long_words_between_cells),
+        cmocka_unit_test(wrap__append__ideographs),
+        cmocka_unit_test(wrap__append__hyphens_inside_words),
+        cmocka_unit_test(wrap__append__loses_nothing),
+        cmocka_unit_test(transcript__rows__labels_and_marks),
+        cmocka_unit_test(transcript__rows__notes_stand_behind_their_message),
+        cmocka_unit_test(transcript__changed__a_sibling_takes_the_place),
+        cmocka_unit_test(transcript__changed__streaming_equals_whole),
+        cmocka_unit_test(transcript__scroll__follows_only_at_the_end),
+        cmocka_unit_test(transcript__scroll__a_short_chat_does_not_move),
+        cmocka_unit_test(transcript__resize__the_top_line_stays),
+        cmocka_unit_test(transcript__view__hundred_thousand_lines),
+        cmocka_unit_test(transcript__view__no_chat),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
