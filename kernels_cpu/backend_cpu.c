@@ -19,7 +19,7 @@
 
 #define MAP_FROM_BYTES ((size_t)1 << 20)
 #define READ_CHUNK_BYTES ((size_t)1 << 20)
-#define BEST_ISA CPU_AVX2 /* the last set that has kernels */
+#define BEST_ISA CPU_AVX512
 
 struct cpu_backend {
     struct pool *pool;
@@ -271,7 +271,8 @@ static bool choose_isa(const char *name, enum cpu_isa *isa, struct err *err)
                            "to the program or take scalar",
                            name);
     }
-    return err_set(err, ERR_USAGE, "CPU backend: no kernels called \"%s\"; expected scalar or avx2", name);
+    return err_set(err, ERR_USAGE, "CPU backend: no kernels called \"%s\"; expected scalar, avx2 or avx512",
+                   name);
 }
 
 static bool choose_threads(int *n_threads, struct err *err)

@@ -77,8 +77,7 @@ bool cpu_isa_available(enum cpu_isa isa, const struct cpu_features *f)
     case CPU_AVX2:
         return f->avx2;
     case CPU_AVX512:
-        return f->avx2 && f->avx512f && f->avx512bw && f->avx512vl && f->avx512dq && f->avx512_vnni &&
-               f->avx512_vbmi;
+        return f->avx2 && f->avx512f && f->avx512bw && f->avx512vl && f->avx512dq && f->avx512_vnni;
     }
     return false;
 }
