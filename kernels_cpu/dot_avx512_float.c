@@ -1,4 +1,4 @@
-/* f32, f16 and bf16 wsixteens with AVX-512: products in f32. Four running vectors per column hide the latency
+/* f32, f16 and bf16 weights with AVX-512: products in f32. Four running vectors per column hide the latency
  * of the fused multiply-add; up to three columns share a widened wsixteen, as many as fit the registers. */
 #include "kernels_cpu/dot_avx512.h"
 
@@ -11,7 +11,7 @@
 #define LANES 16
 #define STEP (N_CHAINS * LANES)
 
-/* How a type reads sixteen wsixteens, or one, at an element index. */
+/* How a type reads sixteen weights, or one, at an element index. */
 struct reader {
     __m512 (*sixteen)(const uint8_t *w, size_t i);
     float (*one)(const uint8_t *w, size_t i);
@@ -60,7 +60,7 @@ ALWAYS_INLINE float one_bf16(const uint8_t *w, size_t i)
     return bf16_to_f32(load_half(w, i));
 }
 
-/* n columns at x, each k long. The last k % STEP wsixteens follow in sixteens, then one by one. */
+/* n columns at x, each k long. The last k % STEP weights follow in sixteens, then one by one. */
 ALWAYS_INLINE void dot_floats(const uint8_t *w, struct reader read, const float *x, size_t k, size_t n,
                               float *out)
 {
@@ -74,17 +74,17 @@ ALWAYS_INLINE void dot_floats(const uint8_t *w, struct reader read, const float 
             prefetch_ahead(w + i * read.bytes, STEP * read.bytes);
         UNROLLED
         for (size_t j = 0; j < N_CHAINS; j++) {
-            __m512 wsixteens = read.sixteen(w, i + LANES * j);
+            __m512 weights = read.sixteen(w, i + LANES * j);
             UNROLLED
             for (size_t c = 0; c < n; c++)
-                acc[c][j] = _mm512_fmadd_ps(wsixteens, _mm512_loadu_ps(x + c * k + i + LANES * j), acc[c][j]);
+                acc[c][j] = _mm512_fmadd_ps(weights, _mm512_loadu_ps(x + c * k + i + LANES * j), acc[c][j]);
         }
     }
     for (; i + LANES <= k; i += LANES) {
-        __m512 wsixteens = read.sixteen(w, i);
+        __m512 weights = read.sixteen(w, i);
         UNROLLED
         for (size_t c = 0; c < n; c++)
-            acc[c][0] = _mm512_fmadd_ps(wsixteens, _mm512_loadu_ps(x + c * k + i), acc[c][0]);
+            acc[c][0] = _mm512_fmadd_ps(weights, _mm512_loadu_ps(x + c * k + i), acc[c][0]);
     }
     UNROLLED
     for (size_t c = 0; c < n; c++) {

@@ -189,7 +189,8 @@ ALWAYS_INLINE void unpack_q6_k(const uint8_t *w, struct super *out)
 ALWAYS_INLINE void unpack_iq4_xs(const uint8_t *w, struct super *out)
 {
     const struct block_iq4_xs *b = (const void *)w;
-    const __m512i levels = iq4_levels_unsigned();
+    const __m512i levels = /* plus 128 */
+        _mm512_xor_si512(_mm512_broadcast_i32x4(iq4_levels()), _mm512_set1_epi8((char)0x80));
     UNROLLED
     for (int g = 0; g < 4; g++)
         out->q[g] =

@@ -1,6 +1,7 @@
-/* Types of 32 weights with AVX-512 VNNI, two blocks a vector. Weights are unsigned: weight i is d * q[i] + m,
- * with m = -offset * d where a type subtracts an offset. The mins of both blocks meet the activation sums in
- * lanes 0, 1. */
+/* Types of 32 weights with AVX-512 VNNI, two blocks a vector. 4- and 5-bit weights are unsigned: weight i is
+ * d * q[i] + m, with m = -offset * d where a type subtracts an offset; the mins of both blocks meet the
+ * activation sums in lanes 0, 1. An offset of 128 would cost the digits of blocks of small weights, so the
+ * 8-bit types are signed: vpdpbusd gets their magnitude and the activations with their sign. */
 #include "kernels_cpu/dot_avx512.h"
 
 #include "kernels_cpu/dot_x86_512.h"
@@ -20,29 +21,34 @@ struct sums {
 };
 
 /* Blocks i and i + 1 of the row (only i: `alone`) times n columns. */
-ALWAYS_INLINE void add_pair(const uint8_t *w, size_t block_bytes, unpack_fn *unpack, bool alone,
-                            const struct dot_cols *a, size_t n, size_t i, struct sums *sums)
+ALWAYS_INLINE void add_pair(const uint8_t *w, size_t block_bytes, unpack_fn *unpack, bool is_signed,
+                            bool alone, const struct dot_cols *a, size_t n, size_t i, struct sums *sums)
 {
     const __m512i to_halves = _mm512_set_epi32(1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0);
     const __mmask64 bytes = alone ? 0xFFFFFFFFu : ~(__mmask64)0;
     const __mmask8 blocks = alone ? 1 : 3;
     struct pair32 p;
     unpack(w, alone ? w : w + block_bytes, &p);
+    __mmask64 negative = is_signed ? _mm512_movepi8_mask(p.q) : 0;
+    __m512i q = is_signed ? _mm512_abs_epi8(p.q) : p.q;
     /* A second block that is not there counts for nothing, be the first one NaN. */
     __m512 d = _mm512_permutexvar_ps(to_halves, _mm512_castps128_ps512(_mm_maskz_mov_ps(blocks, p.d)));
-    __m128 m = _mm_maskz_mov_ps(blocks, p.m);
+    __m128 m = is_signed ? _mm_setzero_ps() : _mm_maskz_mov_ps(blocks, p.m);
     for (size_t c = 0; c < n; c++) {
         size_t at = c * (a->k / QUANT_BLOCK) + i;
         __m512i y = _mm512_maskz_loadu_epi8(bytes, a->q + QUANT_BLOCK * at);
-        __m512i sum = _mm512_dpbusd_epi32(_mm512_setzero_si512(), p.q, y);
-        __m128 dy = _mm_maskz_loadu_ps(blocks, a->d + at), s = _mm_maskz_loadu_ps(blocks, a->s + at);
+        if (is_signed)
+            y = _mm512_mask_sub_epi8(y, negative, _mm512_setzero_si512(), y);
+        __m512i sum = _mm512_dpbusd_epi32(_mm512_setzero_si512(), q, y);
+        __m128 dy = _mm_maskz_loadu_ps(blocks, a->d + at);
         __m512 scale = _mm512_mul_ps(d, _mm512_permutexvar_ps(to_halves, _mm512_castps128_ps512(dy)));
         sums[c].products = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), scale, sums[c].products);
-        sums[c].mins = _mm_fmadd_ps(m, s, sums[c].mins);
+        if (!is_signed)
+            sums[c].mins = _mm_fmadd_ps(m, _mm_maskz_loadu_ps(blocks, a->s + at), sums[c].mins);
     }
 }
 
-ALWAYS_INLINE void dot_blocks(const uint8_t *w, size_t block_bytes, unpack_fn *unpack,
+ALWAYS_INLINE void dot_blocks(const uint8_t *w, size_t block_bytes, unpack_fn *unpack, bool is_signed,
                               const struct dot_cols *a, size_t n, float *out)
 {
     size_t n_blocks = a->k / QUANT_BLOCK, i = 0;
@@ -52,10 +58,10 @@ ALWAYS_INLINE void dot_blocks(const uint8_t *w, size_t block_bytes, unpack_fn *u
     for (; i + 2 <= n_blocks; i += 2, w += 2 * block_bytes) {
         if (n == 1)
             prefetch_ahead(w, 2 * block_bytes);
-        add_pair(w, block_bytes, unpack, false, a, n, i, sums);
+        add_pair(w, block_bytes, unpack, is_signed, false, a, n, i, sums);
     }
     if (i < n_blocks)
-        add_pair(w, block_bytes, unpack, true, a, n, i, sums);
+        add_pair(w, block_bytes, unpack, is_signed, true, a, n, i, sums);
     for (size_t c = 0; c < n; c++)
         out[c] = add_all(sums[c].products, _mm256_zextps128_ps256(sums[c].mins));
 }
@@ -118,33 +124,30 @@ ALWAYS_INLINE void unpack_q8_0(const uint8_t *first, const uint8_t *second, stru
 {
     const struct block_q8_0 *a = (const void *)first, *b = (const void *)second;
     __m512i q = _mm512_castsi256_si512(_mm256_loadu_si256((const void *)a->qs));
-    q = _mm512_inserti64x4(q, _mm256_loadu_si256((const void *)b->qs), 1);
-    out->q = _mm512_xor_si512(q, _mm512_set1_epi8((char)0x80)); /* + 128 */
+    out->q = _mm512_inserti64x4(q, _mm256_loadu_si256((const void *)b->qs), 1);
     out->d = two_halves(a->d, b->d);
-    out->m = offset_min(out->d, 128);
 }
 
 ALWAYS_INLINE void unpack_iq4_nl(const uint8_t *first, const uint8_t *second, struct pair32 *out)
 {
     const struct block_iq4_nl *a = (const void *)first, *b = (const void *)second;
-    out->q = _mm512_shuffle_epi8(iq4_levels_unsigned(), nibbles(a->qs, b->qs));
+    out->q = _mm512_shuffle_epi8(_mm512_broadcast_i32x4(iq4_levels()), nibbles(a->qs, b->qs));
     out->d = two_halves(a->d, b->d);
-    out->m = offset_min(out->d, 128);
 }
 
 /* A single column keeps its sums in registers; more columns share one copy of the code. */
-#define DOT_BLOCKS(type)                                                                                     \
+#define DOT_BLOCKS(type, is_signed)                                                                          \
     void dot_avx512_##type(const uint8_t *w, const struct dot_cols *a, float *out)                           \
     {                                                                                                        \
         if (a->n == 1)                                                                                       \
-            dot_blocks(w, sizeof(struct block_##type), unpack_##type, a, 1, out);                            \
+            dot_blocks(w, sizeof(struct block_##type), unpack_##type, is_signed, a, 1, out);                 \
         else                                                                                                 \
-            dot_blocks(w, sizeof(struct block_##type), unpack_##type, a, a->n, out);                         \
+            dot_blocks(w, sizeof(struct block_##type), unpack_##type, is_signed, a, a->n, out);              \
     }
 
-DOT_BLOCKS(q4_0)
-DOT_BLOCKS(q4_1)
-DOT_BLOCKS(q5_0)
-DOT_BLOCKS(q5_1)
-DOT_BLOCKS(q8_0)
-DOT_BLOCKS(iq4_nl)
+DOT_BLOCKS(q4_0, false)
+DOT_BLOCKS(q4_1, false)
+DOT_BLOCKS(q5_0, false)
+DOT_BLOCKS(q5_1, false)
+DOT_BLOCKS(q8_0, true)
+DOT_BLOCKS(iq4_nl, true)

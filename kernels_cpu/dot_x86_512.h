@@ -19,10 +19,4 @@ ALWAYS_INLINE __m512i nibbles_64(__m256i x)
     return _mm512_and_si512(_mm512_srlv_epi64(each_twice, shifts), _mm512_set1_epi8(15));
 }
 
-/* The levels of IQ4_NL and IQ4_XS plus 128. */
-ALWAYS_INLINE __m512i iq4_levels_unsigned(void)
-{
-    return _mm512_xor_si512(_mm512_broadcast_i32x4(iq4_levels()), _mm512_set1_epi8((char)0x80));
-}
-
 #endif

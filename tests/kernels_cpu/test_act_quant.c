@@ -1,0 +1,140 @@
+/* The quantisers: their definition, their error, and that every instruction set gives the same bits. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/kernels_cpu/gemm_cases.h"
+
+#define K 2048
+
+struct quantised {
+    int8_t q[K];
+    float d[K / 32], s[K / 32];
+    int16_t sums[K / 16];
+};
+
+static void random_input(float x[K], uint32_t seed)
+{
+    for (size_t i = 0; i < K; i++)
+        x[i] = gemm_random_normal(&seed);
+}
+
+static void act_quant_32__values__are_rounded_with_a_scale_each(void **state)
+{
+    (void)state;
+    static float x[K];
+    static struct quantised r;
+    random_input(x, 5);
+    act_quant_32_scalar(x, K, r.q, r.d, r.s);
+    double error = 0, power = 0;
+    for (size_t i = 0; i < K; i++) {
+        double back = (double)r.d[i / 32] * r.q[i];
+        assert_true(fabs(back - (double)x[i]) <= 0.5001 * (double)r.d[i / 32]);
+        error += (back - (double)x[i]) * (back - (double)x[i]);
+        power += (double)x[i] * (double)x[i];
+    }
+    assert_true(error / power < 3.5e-5);
+    for (size_t b = 0; b < K / 32; b++) {
+        int sum = 0, largest = 0;
+        for (size_t i = 0; i < 32; i++) {
+            sum += r.q[32 * b + i];
+            largest = abs(r.q[32 * b + i]) > largest ? abs(r.q[32 * b + i]) : largest;
+        }
+        assert_int_equal(largest, 127);
+        assert_true(r.s[b] == r.d[b] * (float)sum);
+    }
+}
+
+static void act_quant_256__sums__are_of_sixteen(void **state)
+{
+    (void)state;
+    static float x[K];
+    static struct quantised r;
+    random_input(x, 6);
+    act_quant_256_scalar(x, K, r.q, r.d, r.sums);
+    for (size_t b = 0; b < K / 16; b++) {
+        int sum = 0;
+        for (size_t i = 0; i < 16; i++)
+            sum += r.q[16 * b + i];
+        assert_int_equal(r.sums[b], sum);
+    }
+    for (size_t i = 0; i < K; i++)
+        assert_true(fabs((double)r.d[i / 256] * r.q[i] - (double)x[i]) <= 0.5001 * (double)r.d[i / 256]);
+}
+
+static void act_quant__odd_blocks__are_nan_or_zero(void **state)
+{
+    (void)state;
+    static float x[K];
+    static struct quantised r;
+    random_input(x, 7);
+    x[40] = NAN;
+    x[70] = -INFINITY;
+    for (size_t i = 96; i < 128; i++)
+        x[i] = 0;
+    for (size_t i = 128; i < 160; i++)
+        x[i] = 1e-38f;
+    act_quant_32_scalar(x, K, r.q, r.d, r.s);
+    assert_true(isfinite(r.d[0]) && isnan(r.d[1]) && isnan(r.d[2]) && isnan(r.s[2]));
+    assert_true(r.d[3] == 0 && r.s[3] == 0 && r.d[4] == 0);
+    assert_int_equal(r.q[40], 0);
+}
+
+/* Values on the ties of rounding, outliers and the odd numbers of the test above, among ordinary ones. */
+static void spoil(float x[K], uint32_t seed)
+{
+    for (size_t i = 0; i < K; i += 3)
+        x[i] = (float)((int)(gemm_random(&seed) % 255) - 127) + 0.5f;
+    for (size_t i = 0; i < K; i += 64)
+        x[i] = 127.0f;
+    x[256 * (seed % 4)] = 1e30f;
+    x[256 * 5 + seed % 256] = NAN;
+    x[256 * 6 + seed % 256] = INFINITY;
+    memset(x + 256 * 7, 0, 256 * sizeof *x);
+}
+
+static void act_quant__avx2__has_the_bits_of_the_scalar_one(void **state)
+{
+    (void)state;
+    if (!gemm_isa_here(CPU_AVX2)) {
+        print_message("no AVX2 here\n");
+        skip();
+    }
+    static float x[K];
+    static struct quantised want, got;
+    const struct dot_set *avx2 = dot_set_get(CPU_AVX2);
+    for (uint32_t seed = 1; seed < 50; seed++) {
+        random_input(x, seed);
+        if (seed % 2)
+            spoil(x, seed);
+        act_quant_32_scalar(x, K, want.q, want.d, want.s);
+        avx2->quant_32(x, K, got.q, got.d, got.s);
+        assert_memory_equal(got.q, want.q, sizeof got.q);
+        assert_memory_equal(got.d, want.d, sizeof got.d);
+        for (size_t i = 0; i < K / 32; i++) /* the sign of a computed NaN is the machine's own affair */
+            assert_true(got.s[i] == want.s[i] || (isnan(got.s[i]) && isnan(want.s[i])));
+        act_quant_256_scalar(x, K, want.q, want.d, want.sums);
+        avx2->quant_256(x, K, got.q, got.d, got.sums);
+        assert_memory_equal(got.q, want.q, sizeof got.q);
+        assert_memory_equal(got.d, want.d, K / 256 * sizeof *got.d);
+        assert_memory_equal(got.sums, want.sums, sizeof got.sums);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(act_quant_32__values__are_rounded_with_a_scale_each),
+        cmocka_unit_test(act_quant_256__sums__are_of_sixteen),
+        cmocka_unit_test(act_quant__odd_blocks__are_nan_or_zero),
+        cmocka_unit_test(act_quant__avx2__has_the_bits_of_the_scalar_one),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,301 @@
+/* The products where they could go wrong without a shape being odd: bits, limits of the integer paths,
+ * numbers that are none, what lies beside the output, what a bind refuses. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <string.h>
+
+#include "engine/base/mem.h"
+#include "engine/half.h"
+#include "tests/kernels_cpu/gemm_cases.h"
+
+#define MAX_THREADS 4
+#define N_ISA (CPU_AVX512 + 1)
+
+static struct pool *pools[MAX_THREADS + 1];
+static struct gemm_ctx *ctx[N_ISA][MAX_THREADS + 1];
+
+static int set_up(void **state)
+{
+    (void)state;
+    struct err err;
+    for (int t = 1; t <= MAX_THREADS; t++) {
+        pools[t] = pool_new(t, &err);
+        if (!pools[t])
+            return -1;
+        for (int isa = 0; isa < N_ISA; isa++)
+            if (gemm_isa_here((enum cpu_isa)isa))
+                ctx[isa][t] = gemm_ctx_new(pools[t], (enum cpu_isa)isa, &err);
+    }
+    return ctx[CPU_SCALAR][1] ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    for (int t = 1; t <= MAX_THREADS; t++) {
+        for (int isa = 0; isa < N_ISA; isa++)
+            gemm_ctx_free(ctx[isa][t]);
+        pool_free(pools[t]);
+    }
+    return 0;
+}
+
+/* out in one call per row: the decode path, whose bits all others must have. */
+static void one_by_one(struct gemm_ctx *g, const struct gemm_case *t, float *out)
+{
+    for (size_t c = 0; c < t->m; c++)
+        cpu_gemm(g, t->bound, t->a + c * t->k, 1, out + c * t->n, false);
+}
+
+static void gemm__rows__have_the_same_bits_for_every_m_and_thread_count(void **state)
+{
+    (void)state;
+    enum { M = 37, N = 41 };
+    static float want[M * N], got[M * N];
+    for (enum dtype type = 0; type < DTYPE_N; type++) {
+        struct gemm_case *t = gemm_case_new(&type, 1, N, 768, M, true, 3 + type);
+        for (int isa = 0; isa < N_ISA; isa++) {
+            if (!ctx[isa][1])
+                continue;
+            one_by_one(ctx[isa][1], t, want);
+            for (size_t m = 1; m <= M; m = m < 9 ? m + 1 : m + 14) {
+                for (int n_threads = 1; n_threads <= MAX_THREADS; n_threads++) {
+                    memset(got, 0x55, sizeof got);
+                    cpu_gemm(ctx[isa][n_threads], t->bound, t->a, m, got, false);
+                    assert_memory_equal(got, want, m * N * sizeof *got);
+                }
+            }
+        }
+        gemm_case_free(t);
+    }
+}
+
+/* Fills the bytes of every row with one value, with the scales of a random row, and all inputs with +-1:
+ * every product is as large as it gets. */
+static void make_extreme(struct gemm_case *t, uint8_t fill, bool alternate, uint32_t *random)
+{
+    const struct tensor *w = &t->weights[0];
+    const struct dtype_info *info = dtype_info(w->type);
+    uint8_t *bytes = (uint8_t *)w->data, *row = mem_need(w->n_bytes);
+    for (size_t i = 0; i < w->n_bytes; i += info->block_bytes) {
+        gemm_random_row(w->type, row, info->block_weights, random);
+        uint8_t *b = bytes + i;
+        memset(b, fill, info->block_bytes);
+        /* Scales are f16 at the block's first or last four bytes; which ones, a fresh block with a known fill
+         * tells. */
+        size_t tail = w->type == DTYPE_Q2_K ? 4 : w->type == DTYPE_Q3_K || w->type == DTYPE_Q6_K ? 2 : 0;
+        size_t head =
+            w->type == DTYPE_Q4_1 || w->type == DTYPE_Q5_1 || w->type == DTYPE_Q4_K || w->type == DTYPE_Q5_K
+                ? 4
+                : 2;
+        if (tail)
+            memcpy(b + info->block_bytes - tail, row + info->block_bytes - tail, tail);
+        else
+            memcpy(b, row, head);
+    }
+    for (size_t i = 0; i < t->m * t->k; i++)
+        t->a[i] = alternate && i % 2 ? -1.0f : 1.0f;
+    mem_free(row);
+    gemm_case_solve(t);
+}
+
+static void gemm__extreme_values__do_not_overflow(void **state)
+{
+    (void)state;
+    static const uint8_t fills[] = {0xFF, 0x80, 0x7F, 0x00, 0xF0, 0x0F};
+    uint32_t random = 99;
+    float out[3 * 3];
+    for (enum dtype type = DTYPE_Q4_0; type < DTYPE_N; type++) {
+        struct gemm_case *t = gemm_case_new(&type, 1, 3, 512, 3, false, 1);
+        for (size_t i = 0; i < 2 * sizeof fills; i++) {
+            make_extreme(t, fills[i / 2], i % 2, &random);
+            for (int isa = 0; isa < N_ISA; isa++) {
+                if (!ctx[isa][2])
+                    continue;
+                cpu_gemm(ctx[isa][2], t->bound, t->a, 3, out, false);
+                double rounding = gemm_distance(out, t->emulated, 9);
+                if (!(rounding <= 1e-11 * t->power))
+                    print_error("%s %s fill %02x: %.3g\n", cpu_isa_name((enum cpu_isa)isa),
+                                dtype_info(type)->name, fills[i / 2], rounding / t->power);
+                assert_true(rounding <= 1e-11 * t->power);
+            }
+        }
+        gemm_case_free(t);
+    }
+}
+
+/* Puts the same f16 bits where every block of the row keeps its d. */
+static void set_d(const struct tensor *w, size_t row, uint16_t h)
+{
+    const struct dtype_info *info = dtype_info(w->type);
+    size_t row_bytes = w->n_bytes / w->dims[1], at = 0;
+    if (w->type == DTYPE_Q2_K)
+        at = info->block_bytes - 4;
+    if (w->type == DTYPE_Q3_K || w->type == DTYPE_Q6_K)
+        at = info->block_bytes - 2;
+    uint8_t *bytes = (uint8_t *)w->data + row * row_bytes;
+    for (size_t i = 0; i < row_bytes; i += info->block_bytes)
+        memcpy(bytes + i + at, &h, sizeof h);
+}
+
+static void gemm__nan_scale__makes_its_row_nan_and_no_other(void **state)
+{
+    (void)state;
+    float out[2 * 3];
+    for (enum dtype type = DTYPE_Q4_0; type < DTYPE_N; type++) {
+        struct gemm_case *t = gemm_case_new(&type, 1, 3, 256, 2, false, 1);
+        set_d(&t->weights[0], 1, 0x7E00);
+        for (int isa = 0; isa < N_ISA; isa++) {
+            if (!ctx[isa][1])
+                continue;
+            cpu_gemm(ctx[isa][1], t->bound, t->a, 2, out, false);
+            for (int i = 0; i < 6; i++)
+                assert_int_equal(isnan(out[i]) != 0, i % 3 == 1);
+        }
+        gemm_case_free(t);
+    }
+}
+
+static void gemm__subnormal_scale__is_not_lost(void **state)
+{
+    (void)state;
+    float out[2 * 3];
+    for (enum dtype type = DTYPE_Q4_0; type < DTYPE_N; type++) {
+        struct gemm_case *t = gemm_case_new(&type, 1, 3, 256, 2, false, 1);
+        for (size_t r = 0; r < 3; r++)
+            set_d(&t->weights[0], r, 0x0123);
+        gemm_case_solve(t);
+        for (int isa = 0; isa < N_ISA; isa++) {
+            if (!ctx[isa][1])
+                continue;
+            cpu_gemm(ctx[isa][1], t->bound, t->a, 2, out, false);
+            assert_true(gemm_distance(out, t->emulated, 6) <= 1e-11 * t->power);
+        }
+        gemm_case_free(t);
+    }
+}
+
+static void gemm__inputs_of_zero__give_zero_and_nan_gives_nan(void **state)
+{
+    (void)state;
+    float out[2 * 3];
+    for (enum dtype type = 0; type < DTYPE_N; type++) {
+        struct gemm_case *t = gemm_case_new(&type, 1, 3, 256, 2, false, 1);
+        memset(t->a, 0, 256 * sizeof *t->a);
+        t->a[256 + 77] = NAN;
+        for (int isa = 0; isa < N_ISA; isa++) {
+            if (!ctx[isa][1])
+                continue;
+            cpu_gemm(ctx[isa][1], t->bound, t->a, 2, out, false);
+            for (int i = 0; i < 3; i++) {
+                assert_true(out[i] == 0.0f);
+                assert_true(isnan(out[3 + i]));
+            }
+        }
+        gemm_case_free(t);
+    }
+}
+
+static void gemm__memory_beside_the_output__is_untouched(void **state)
+{
+    (void)state;
+    enum { GUARD = 64 };
+    for (enum dtype type = 0; type < DTYPE_N; type++) {
+        struct gemm_case *t = gemm_case_new(&type, 1, 13, 256, 5, true, 1);
+        float out[GUARD + 5 * 13 + GUARD];
+        for (int isa = 0; isa < N_ISA; isa++) {
+            if (!ctx[isa][3])
+                continue;
+            memset(out, 0xA5, sizeof out);
+            cpu_gemm(ctx[isa][3], t->bound, t->a, 5, out + GUARD, false);
+            const uint8_t *before = (const uint8_t *)out, *after = (const uint8_t *)(out + GUARD + 5 * 13);
+            for (size_t i = 0; i < GUARD * sizeof *out; i++) {
+                assert_int_equal(before[i], 0xA5);
+                assert_int_equal(after[i], 0xA5);
+            }
+        }
+        gemm_case_free(t);
+    }
+}
+
+static void gemm__product__allocates_nothing(void **state)
+{
+    (void)state;
+    enum dtype type = DTYPE_Q6_K;
+    struct gemm_case *t = gemm_case_new(&type, 1, 9, 512, 33, false, 1);
+    float out[33 * 9];
+    mem_fail_after(0);
+    cpu_gemm(ctx[CPU_SCALAR][2], t->bound, t->a, 33, out, false);
+    bool happened = mem_fail_happened();
+    mem_fail_after(-1);
+    assert_false(happened);
+    gemm_case_free(t);
+}
+
+static void gemm__more_columns_than_the_scratch_holds__take_several_passes(void **state)
+{
+    (void)state;
+    enum { M = 300000 };
+    enum dtype type = DTYPE_Q8_0;
+    struct gemm_case *t = gemm_case_new(&type, 1, 1, 32, 2, false, 1);
+    float *a = mem_need(M * 32 * sizeof *a), *out = mem_need(M * sizeof *out), want[2];
+    for (size_t i = 0; i < M; i++)
+        memcpy(a + 32 * i, t->a + 32 * (i & 1), 32 * sizeof *a);
+    cpu_gemm(ctx[CPU_SCALAR][2], t->bound, t->a, 2, want, false);
+    cpu_gemm(ctx[CPU_SCALAR][2], t->bound, a, M, out, false);
+    for (size_t i = 0; i < M; i++)
+        if (out[i] != want[i & 1])
+            fail_msg("column %zu: %g, expected %g", i, (double)out[i], (double)want[i & 1]);
+    mem_free(a);
+    mem_free(out);
+    gemm_case_free(t);
+}
+
+static void weight__bind__names_what_does_not_fit(void **state)
+{
+    (void)state;
+    static uint8_t bytes[4096];
+    struct tensor good = {"w", DTYPE_Q4_K, 2, {256, 4, 1, 1}, bytes, 4 * 144};
+    struct tensor narrow = {"narrow", DTYPE_Q6_K, 2, {512, 2, 1, 1}, bytes, 4 * 210};
+    struct tensor short_one = {"short", DTYPE_Q4_K, 2, {256, 4, 1, 1}, bytes, 4 * 144 - 1};
+    struct tensor ragged = {"ragged", DTYPE_Q4_K, 2, {250, 4, 1, 1}, bytes, 4096};
+    struct tensor bias = {"bias", DTYPE_F32, 1, {3, 1, 1, 1}, bytes, 12};
+    struct weight_part mixed[] = {{&good, NULL}, {&narrow, NULL}}, biased = {&good, &bias};
+    struct weight_part bad[] = {{&short_one, NULL}, {&ragged, NULL}};
+    struct err err = {0};
+    assert_null(cpu_weight_bind(mixed, 2, &err));
+    assert_non_null(strstr(err.text, "narrow"));
+    assert_null(cpu_weight_bind(&bad[0], 1, &err));
+    assert_non_null(strstr(err.text, "short"));
+    assert_null(cpu_weight_bind(&bad[1], 1, &err));
+    assert_non_null(strstr(err.text, "ragged"));
+    assert_null(cpu_weight_bind(&biased, 1, &err));
+    assert_non_null(strstr(err.text, "bias"));
+    assert_null(cpu_weight_bind(mixed, 0, &err));
+    struct bweight *w = cpu_weight_bind(mixed, 1, &err);
+    assert_non_null(w);
+    assert_true(w->n == 4 && w->k == 256 && w->n_bytes == 4 * 144);
+    cpu_weight_free(w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(gemm__rows__have_the_same_bits_for_every_m_and_thread_count),
+        cmocka_unit_test(gemm__extreme_values__do_not_overflow),
+        cmocka_unit_test(gemm__nan_scale__makes_its_row_nan_and_no_other),
+        cmocka_unit_test(gemm__subnormal_scale__is_not_lost),
+        cmocka_unit_test(gemm__inputs_of_zero__give_zero_and_nan_gives_nan),
+        cmocka_unit_test(gemm__memory_beside_the_output__is_untouched),
+        cmocka_unit_test(gemm__product__allocates_nothing),
+        cmocka_unit_test(gemm__more_columns_than_the_scratch_holds__take_several_passes),
+        cmocka_unit_test(weight__bind__names_what_does_not_fit),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
