@@ -259,10 +259,13 @@ static int finish(struct one_turn *t)
 
 int one_turn_run(const struct options *o, const struct paths *paths, int signal_fd)
 {
-    struct one_turn t = {.options = o, .signal_fd = signal_fd, .json = opt_flag(o, OPT_JSON)};
+    struct one_turn t = {.options = o,
+                         .signal_fd = signal_fd,
+                         .json = opt_flag(o, OPT_JSON),
+                         .session = {.asked = -1, .answer = -1, .refused = -1}};
     output_init(&t.out, STDOUT_FILENO);
-    bool ok = make_prompt(&t, &t.failure) && session_open(&t.session, o, paths, &t.failure) &&
-              session_start(&t.session, &t.failure);
+    bool ok = session_check_options(o, &t.failure) && make_prompt(&t, &t.failure) &&
+              session_open(&t.session, o, paths, &t.failure) && session_start(&t.session, &t.failure);
     if (ok)
         run_turn(&t);
     int code = finish(&t);

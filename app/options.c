@@ -101,7 +101,7 @@ static bool set_choice(struct opt_value *v, enum opt_id id, const char *text, st
 {
     const char *choices = option_info(id)->choices;
     size_t n = strlen(text);
-    for (const char *at = choices; n && at; at = strchr(at, '|')) {
+    for (const char *at = choices; n && !strchr(text, '|') && at; at = strchr(at, '|')) {
         at += *at == '|';
         if (!strncmp(at, text, n) && (at[n] == '|' || !at[n])) {
             v->text = text;

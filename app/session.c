@@ -14,7 +14,7 @@
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
 
-static bool check_usage(const struct options *o, struct err *err)
+bool session_check_options(const struct options *o, struct err *err)
 {
     int n_chosen = opt_given(o, OPT_SESSION) + opt_given(o, OPT_CONTINUE) + opt_given(o, OPT_RESUME);
     const char *think = opt_text(o, OPT_THINK);
@@ -195,7 +195,7 @@ bool session_open(struct session *s, const struct options *o, const struct paths
 {
     *s = (struct session){
         .options = o, .paths = paths, .asked = -1, .answer = -1, .refused = -1, .head_before = -1};
-    if (!check_usage(o, err) || !loader_kv_type(o, DTYPE_F16, &s->kv_type, err))
+    if (!session_check_options(o, err) || !loader_kv_type(o, DTYPE_F16, &s->kv_type, err))
         return false;
     s->chat = chat_new();
     if (paths->chat_db && !(s->db = chat_db_open(paths->chat_db, err)))

@@ -61,6 +61,8 @@ struct session {
     bool unsaved;
 };
 
+/* Options that cannot go together, and what a chat cannot do without: ERR_USAGE. session_open asks it too. */
+bool session_check_options(const struct options *o, struct err *err);
 /* Chooses the chat (new, --session, --continue, --resume), checks the model file and prepares the settings.
  * The error's code is the exit code. *s is valid for session_close in every case. */
 bool session_open(struct session *s, const struct options *o, const struct paths *paths, struct err *err);

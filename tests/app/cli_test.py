@@ -1,0 +1,376 @@
+"""The command line: usage errors, exit codes, JSON lines, standard input, saved chats, signals."""
+import errno
+import json
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import time
+import unittest
+
+from harness import CHATML, LONG, PROGRAM, SMALL, STORIES, WORK, ProgramTest, main
+
+TURN = ('--temp', '0', '-n', '8')
+
+
+class Usage(ProgramTest):
+    def test_wrong_options_exit_2_and_say_why(self):
+        for args, words in [
+            ((), ['no model', '--continue']),
+            ((LONG, '--tmep', '1'), ['--temp']),
+            ((LONG, '--temp', 'warm', '-p', 'x'), ['warm', 'expected a number']),
+            ((LONG, '--top-p', '1.5', '-p', 'x'), ['1.5', 'from 0 to 1']),
+            ((LONG, '-n', '3x', '-p', 'x'), ['3x', 'whole number']),
+            ((LONG, '-n'), ['needs a value']),
+            ((LONG, '--raw=1', '-p', 'x'), ['takes no value']),
+            ((LONG, '--backend', 'cuda', '-p', 'x'), ['auto|cpu|opencl']),
+            ((LONG, '--kv-type', 'int8', '-p', 'x'), ['not part of this version yet']),
+            ((LONG, '--think', 'on', '-p', 'x'), ['reasoning']),
+            ((LONG, '--private', '--continue', '-p', 'x'), ['--private']),
+            ((LONG, '--private', '--session', 'a', '-p', 'x'), ['--private']),
+            ((LONG, '--session', 'a', '--continue', '-p', 'x'), ['one of them']),
+            ((LONG, CHATML, '-p', 'x'), ['expected one model']),
+            ((LONG, '-p', ''), ['empty']),
+            (('render',), ['not part of this version yet']),
+            (('kv', 'stat'), ['not part of this version yet']),
+            (('devices',), ['not part of this version yet']),
+            (('sessions', 'show'), ['one ID']),
+            (('sessions', 'rename', '1'), ['list, show, export or delete']),
+            (('logits', LONG), ['--tokens']),
+            (('logits', LONG, '--tokens', '1,x', '--out', '/dev/null'), ['separated by commas']),
+            (('logits', LONG, '--tokens', '999999', '--out', '/dev/null'), ['outside the vocabulary']),
+            (('bench',), ['no model']),
+        ]:
+            with self.subTest(args=args):
+                self.check(2, *args, words=words)
+
+    def test_options_may_stand_anywhere(self):
+        a = self.check(0, '--raw', LONG, *TURN, '-p', 'hi')
+        b = self.check(0, '-p', 'hi', '-n8', '--temp=0', LONG, '--raw')
+        c = self.check(0, '-p', 'hi', *TURN, '--raw', '--', LONG)
+        self.assertEqual(a, b)
+        self.assertEqual(a, c)
+
+    def test_help_and_version(self):
+        self.assertIn(b'--repeat-penalty', self.check(0, '--help'))
+        self.assertIn(b'--depth', self.check(0, 'bench', '--help'))
+        self.assertRegex(self.check(0, '--version'), rb'ferrum-chat \S+\ncommit .*\ncompiler .*\nfeatures .*')
+
+    def test_config_file_errors_name_the_line(self):
+        path = os.path.join(self.home, '.config/ferrum-chat/config')
+        os.makedirs(os.path.dirname(path))
+        for text, words in [('# ok\ntop-k = many\n', [path + ':2: top-k: many: ']),
+                            ('topk = 3\n', [path + ':1: topk: 3: ', 'top-k']),
+                            ('nonsense\n', [path + ':1: ']),
+                            ('prompt = x\n', ['command line'])]:
+            with open(path, 'w') as f:
+                f.write(text)
+            with self.subTest(text=text):
+                self.check(2, LONG, '-p', 'x', words=words)
+
+    def test_config_file_is_used_and_the_command_line_wins(self):
+        path = os.path.join(self.home, '.config/ferrum-chat/config')
+        os.makedirs(os.path.dirname(path))
+        with open(path, 'w') as f:
+            f.write('n-predict = 3\ntemp = 0\n')
+        self.assertEqual(self.lines(LONG, '-p', 'hi')[-2]['completion_tokens'], 3)
+        self.assertEqual(self.lines(LONG, '-p', 'hi', '-n', '5')[-2]['completion_tokens'], 5)
+
+
+class BadFiles(ProgramTest):
+    def test_models_that_cannot_be_loaded_exit_3(self):
+        junk = os.path.join(self.home, 'junk.gguf')
+        cut = os.path.join(self.home, 'cut.gguf')
+        with open(junk, 'wb') as f:
+            f.write(b'no model at all' * 100)
+        with open(LONG, 'rb') as f, open(cut, 'wb') as g:
+            g.write(f.read()[:-1000])
+        for path in (junk, cut, self.home, os.path.join(self.home, 'absent.gguf')):
+            with self.subTest(path=path):
+                self.check(3, path, '-p', 'x', words=[os.path.basename(path)])
+                lines = self.lines(path, '-p', 'x', code=3)
+                self.assertEqual([x['type'] for x in lines], ['error', 'exit'])
+                self.assertEqual(lines[-1]['code'], 3)
+
+    def test_a_damaged_database_is_named_and_kept(self):
+        self.check(0, LONG, *TURN, '-p', 'hi')
+        with open(self.database(), 'wb') as f:
+            f.write(b'this is no database' * 1000)
+        self.check(6, LONG, *TURN, '-p', 'hi', words=['chat.db'])
+        self.check(6, 'sessions', 'list', words=['chat.db'])
+        with open(self.database(), 'rb') as f:
+            self.assertTrue(f.read().startswith(b'this is no database'))
+
+    def test_a_data_directory_that_cannot_be_made_is_an_error(self):
+        self.check(1, LONG, '-p', 'x', '--data-dir', '/dev/null/x', words=['/dev/null', '--data-dir'])
+
+    def test_opencl_is_a_sentence(self):
+        self.check(1, LONG, '-p', 'x', '--backend', 'opencl', words=['OpenCL'])
+
+
+class OneTurn(ProgramTest):
+    def test_json_lines_have_the_documented_fields(self):
+        lines = self.lines(LONG, *TURN, '-p', 'hi', '--seed', '7')
+        self.assertEqual(lines[0]['type'], 'ready')
+        self.assertEqual(list(lines[0]),
+                         ['type', 'model', 'arch', 'quant', 'backend', 'threads', 'ctx', 'seed', 'load_ms'])
+        self.assertEqual(lines[0]['seed'], 7)
+        self.assertEqual(lines[1], {'type': 'user', 'text': 'hi'})
+        tokens, answer, end = lines[2:-2], lines[-2], lines[-1]
+        self.assertTrue(all(list(t) == ['type', 'id', 'text'] and t['type'] == 'token' for t in tokens))
+        self.assertEqual(list(answer), ['type', 'text', 'reasoning', 'finish_reason', 'prompt_tokens', 'reused_tokens',
+                                        'prefilled_tokens', 'completion_tokens', 'ttft_ms', 'prefill_ms', 'decode_ms'])
+        self.assertEqual(''.join(t['text'] for t in tokens), answer['text'])
+        self.assertEqual(answer['finish_reason'], 'length')
+        self.assertEqual(answer['completion_tokens'], 8)
+        self.assertEqual(answer['prompt_tokens'], answer['reused_tokens'] + answer['prefilled_tokens'])
+        self.assertEqual(end, {'type': 'exit', 'code': 0})
+
+    def test_stdout_is_the_answer_and_one_newline(self):
+        answer = self.lines(LONG, *TURN, '-p', 'hi')[-2]['text']
+        self.assertEqual(self.check(0, LONG, *TURN, '-p', 'hi').decode(), answer + '\n')
+
+    def test_prompt_is_stdin_then_p(self):
+        def user(*args, stdin):
+            return self.lines(LONG, *TURN, *args, stdin=stdin)[1]['text']
+        self.assertEqual(user(stdin=b'a'), 'a\n')
+        self.assertEqual(user(stdin=b'a\n'), 'a\n')
+        self.assertEqual(user('-p', 'b', stdin=b'a'), 'a\nb')
+        self.assertEqual(user('--raw', '-p', 'b', stdin=b'a'), 'ab')
+        self.assertEqual(user('-p', 'b', stdin=b''), 'b')
+        self.check(2, LONG, stdin=b'', words=['empty'])
+
+    def test_invalid_utf8_is_replaced_with_one_warning(self):
+        r = self.run_program(LONG, *TURN, '--json', stdin=b'a\xff\xfe b\xc3')
+        self.assertEqual(json.loads(r.stdout.splitlines()[1])['text'], 'a\ufffd\ufffd b\ufffd\n')
+        self.assertEqual(r.stderr.count(b'UTF-8'), 1)
+
+    def test_seed_decides_the_answer(self):
+        a = self.check(0, LONG, '-p', 'hi', '-n', '20', '--seed', '5')
+        self.assertEqual(a, self.check(0, LONG, '-p', 'hi', '-n', '20', '--seed', '5'))
+        self.assertNotEqual(a, self.check(0, LONG, '-p', 'hi', '-n', '20', '--seed', '6'))
+
+    def test_stop_text_is_not_part_of_the_answer(self):
+        whole = self.lines(LONG, '--temp', '0', '-n', '40', '-p', 'hi')[-2]['text']
+        stop = whole[10:13]
+        cut = self.lines(LONG, '--temp', '0', '-n', '40', '-p', 'hi', '--stop', stop)[-2]
+        self.assertEqual(cut['finish_reason'], 'stop')
+        self.assertEqual(cut['text'], whole[:whole.index(stop)])
+
+    def test_a_prompt_that_does_not_fit_exits_5(self):
+        lines = self.lines(SMALL, '-p', 'word ' * 200, code=5)
+        self.assertEqual([x['type'] for x in lines[-2:]], ['error', 'exit'])
+        self.assertEqual(lines[-2]['code'], 5)
+
+    def test_a_full_context_ends_the_answer_with_exit_0(self):
+        self.assertEqual(self.lines(SMALL, '--temp', '0', '-p', 'hi', '--ctx', '64')[-2]['finish_reason'], 'context')
+
+    def test_profile_is_written_as_json(self):
+        path = os.path.join(self.home, 'p.json')
+        self.check(0, LONG, *TURN, '-p', 'hi', '--profile', path)
+        with open(path) as f:
+            self.assertGreater(json.load(f)['decode']['tokens'], 0)
+
+    @unittest.skipUnless(os.path.exists(STORIES), 'SKIP: FERRUM_SHARED has no models/stories260K.gguf')
+    def test_a_trained_model_tells_its_story(self):
+        out = self.check(0, STORIES, '--raw', '-p', 'Once upon a time', '-n', '60', '--temp', '0').decode()
+        self.assertTrue(out.startswith(
+            ', there was a little girl named Lily. She loved to play outside in the park. One day, she saw a big, '
+            'red ball. She wanted to play with it, but it was too high.'), out)
+
+
+class Subcommands(ProgramTest):
+    def test_tokenize(self):
+        self.assertEqual(self.check(0, 'tokenize', LONG, stdin=b''), b'\n')
+        ids = self.check(0, 'tokenize', LONG, stdin=b'hello')
+        self.assertRegex(ids, rb'^\d+( \d+)*\n$')
+        self.assertEqual(self.check(0, 'tokenize', LONG, '--bos', stdin=b'hello').split()[1:], ids.split())
+        plain = self.check(0, 'tokenize', CHATML, stdin=b'<|im_end|>').split()
+        special = self.check(0, 'tokenize', CHATML, '--special', stdin=b'<|im_end|>').split()
+        self.assertGreater(len(plain), len(special))
+
+    def test_logits_has_a_row_per_token(self):
+        out = os.path.join(self.home, 'l.f32')
+        self.check(0, 'logits', LONG, '--tokens', '1,2,3', '--out', out)
+        n_vocab = json.loads(self.check(0, 'inspect', LONG, '--json'))['config']['n_vocab']
+        self.assertEqual(os.path.getsize(out), 3 * n_vocab * 4)
+        self.check(5, 'logits', LONG, '--tokens', '1,2,3', '--out', out, '--ctx', '2')
+        self.check(1, 'logits', LONG, '--tokens', '1,2,3', '--out', '/dev/full', words=['/dev/full'])
+
+    def test_bench_json(self):
+        report = json.loads(self.check(0, 'bench', LONG, '-p', '8', '-n', '4', '-r', '2', '-d', '3', '--json'))
+        self.assertEqual(list(report), ['model', 'arch', 'quant', 'backend', 'threads', 'read_gb_s', 'tests'])
+        self.assertEqual([t['name'] for t in report['tests']], ['pp8', 'tg4'])
+        for t in report['tests']:
+            self.assertEqual(list(t), ['name', 'tok_s', 'min', 'max', 'gb_s'])
+            self.assertTrue(0 < t['min'] <= t['tok_s'] <= t['max'])
+
+    def test_inspect_text_and_json(self):
+        self.assertIn(b'general.architecture', self.check(0, 'inspect', LONG))
+        report = json.loads(self.check(0, 'inspect', LONG, '--json'))
+        self.assertEqual(report['config']['arch'], 'llama')
+        self.assertTrue(report['tensors'])
+
+    def test_a_subcommand_into_a_full_device_exits_1(self):
+        with open('/dev/full', 'wb') as full:
+            r = subprocess.run([PROGRAM, 'inspect', LONG], stdout=full, stderr=subprocess.PIPE, env=self.env)
+        self.assertEqual(r.returncode, 1)
+
+
+class Sessions(ProgramTest):
+    def test_a_named_chat_goes_on(self):
+        first = self.lines(CHATML, *TURN, '--session', 'a', '-p', 'one')[-2]
+        second = self.lines(CHATML, *TURN, '--session', 'a', '-p', 'two')[-2]
+        self.assertGreater(second['prompt_tokens'], first['prompt_tokens'] + first['completion_tokens'])
+        chats = self.sessions()
+        self.assertEqual(len(chats), 1)
+        self.assertEqual((chats[0]['name'], chats[0]['title'], chats[0]['messages']), ('a', 'one', 4))
+
+    def test_stored_ids_are_what_the_model_saw(self):
+        first = self.lines(CHATML, *TURN, '--session', 'a', '-p', 'one')
+        second = self.lines(CHATML, *TURN, '--session', 'a', '-p', 'two')
+        chat = self.export(1)
+        n = [len(m['tokens']) for m in chat['messages']]
+        self.assertEqual(first[-2]['prompt_tokens'], n[0])
+        self.assertEqual(second[-2]['prompt_tokens'], sum(n[:3]))
+        sampled = [t['id'] for t in second if t['type'] == 'token' and t['id'] >= 0]
+        self.assertEqual(chat['messages'][3]['tokens'][:len(sampled)], sampled)
+
+    def test_continue_needs_no_model_and_takes_the_latest(self):
+        self.check(1, '--continue', '-p', 'x', words=['no chat'])
+        self.check(0, LONG, *TURN, '-p', 'first')
+        self.check(0, CHATML, *TURN, '-p', 'second')
+        self.check(0, '--continue', *TURN, '-p', 'more')
+        chats = self.sessions()
+        self.assertEqual([c['messages'] for c in chats], [4, 2])
+        self.assertEqual(chats[0]['title'], 'second')
+        self.check(0, '--resume', str(chats[1]['id']), *TURN, '-p', 'more')
+        self.check(1, '--resume', '77', '-p', 'x', words=['77'])
+
+    def test_continue_refuses_a_changed_model_file(self):
+        path = os.path.join(self.home, 'm.gguf')
+        with open(LONG, 'rb') as f, open(path, 'wb') as g:
+            g.write(f.read())
+        self.check(0, path, *TURN, '-p', 'hi')
+        with open(CHATML, 'rb') as f, open(path, 'wb') as g:
+            g.write(f.read())
+        self.check(3, '--continue', '-p', 'x', words=['changed'])
+        self.check(0, path, '--continue', *TURN, '-p', 'x')
+
+    def test_system_message_belongs_to_a_new_chat(self):
+        self.check(0, CHATML, *TURN, '--session', 'a', '--system', 'Be kind.', '-p', 'hi')
+        roles = [m['role'] for m in self.export(1)['messages']]
+        self.assertEqual(roles, ['system', 'user', 'assistant'])
+        self.check(2, CHATML, *TURN, '--session', 'a', '--system', 'Be rude.', '-p', 'hi', words=['--system'])
+
+    def test_sampling_settings_are_kept_with_the_chat(self):
+        self.check(0, LONG, '--session', 'a', '-n', '4', '--temp', '0', '--top-k', '7', '-p', 'hi')
+        self.check(0, LONG, '--session', 'a', '-n', '4', '-p', 'more')
+        params = self.export(1)['messages'][3]['params']
+        self.assertEqual((params['temp'], params['top_k']), (0.0, 7))
+
+    def test_raw_appends_to_the_stored_ids(self):
+        a = self.lines(LONG, '--raw', *TURN, '--session', 'r', '-p', 'hi')[-2]
+        b = self.lines(LONG, '--raw', *TURN, '--session', 'r', '-p', 'xy')[-2]
+        added = len(self.check(0, 'tokenize', LONG, stdin=b'xy').split())
+        self.assertLessEqual(abs(b['prompt_tokens'] - a['prompt_tokens'] - a['completion_tokens'] - added), 1)
+
+    def test_show_and_delete(self):
+        self.check(0, LONG, *TURN, '-p', 'hello there')
+        self.assertIn(b'hello there', self.check(0, 'sessions', 'show', '1'))
+        self.assertEqual(json.loads(self.check(0, 'sessions', 'show', '1', '--json'))['messages'][0]['text'],
+                         'hello there')
+        self.check(0, 'sessions', 'delete', '1')
+        self.assertEqual(self.sessions(), [])
+        self.check(1, 'sessions', 'delete', '1')
+
+    def test_a_refused_prompt_does_not_spoil_the_chat(self):
+        self.check(0, SMALL, '--temp', '0', '-n', '4', '--session', 'a', '-p', 'hi')
+        self.check(5, SMALL, '--session', 'a', '-p', 'word ' * 200)
+        self.check(0, SMALL, '--temp', '0', '-n', '4', '--session', 'a', '-p', 'hi')
+
+    def test_private_touches_no_file(self):
+        self.check(0, LONG, *TURN, '--private', '-p', 'hi')
+        self.assertEqual(os.listdir(self.home), [])
+
+    def test_files_are_for_the_user_alone(self):
+        self.check(0, LONG, *TURN, '-p', 'hi')
+        self.assertEqual(stat.S_IMODE(os.stat(self.database()).st_mode), 0o600)
+        self.assertEqual(stat.S_IMODE(os.stat(os.path.dirname(self.database())).st_mode), 0o700)
+
+    def test_data_dir_holds_every_written_file(self):
+        there = os.path.join(self.home, 'data')
+        self.check(0, LONG, *TURN, '-p', 'hi', '--data-dir', there)
+        self.assertEqual(os.listdir(self.home), ['data'])
+        self.assertIn('chat.db', os.listdir(there))
+
+
+class Signals(ProgramTest):
+    def start(self, *args):
+        p = subprocess.Popen([PROGRAM, LONG, '--temp', '0', '-p', 'hi', *args], stdin=subprocess.DEVNULL,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.env)
+        self.addCleanup(p.kill)
+        return p
+
+    def stop(self, number, code):
+        p = self.start()
+        first = os.read(p.stdout.fileno(), 100) # the answer has begun
+        p.send_signal(number)
+        rest, _ = p.communicate(timeout=30)
+        self.assertEqual(p.returncode, code)
+        message = self.export(1)['messages'][1]
+        self.assertEqual(message['status'], 'interrupted')
+        self.assertEqual((first + rest).decode(), message['text'] + '\n')
+
+    def test_interrupt_prints_and_saves_the_partial_answer(self):
+        self.stop(signal.SIGINT, 130)
+
+    def test_terminate(self):
+        self.stop(signal.SIGTERM, 143)
+
+    def test_hang_up(self):
+        self.stop(signal.SIGHUP, 129)
+
+    def test_a_signal_while_reading_stdin(self):
+        p = subprocess.Popen([PROGRAM, LONG], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             env=self.env)
+        self.addCleanup(p.kill)
+        time.sleep(0.3)
+        p.send_signal(signal.SIGTERM)
+        self.assertEqual(p.wait(30), 143)
+        p.communicate()
+
+    def test_a_closed_reader_exits_141_and_saves(self):
+        p = self.start()
+        os.read(p.stdout.fileno(), 10)
+        p.stdout.close()
+        self.assertEqual(p.wait(30), 141)
+        p.stderr.close()
+        self.assertEqual(self.export(1)['messages'][1]['status'], 'interrupted')
+
+    def test_a_full_disk_under_stdout_exits_1(self):
+        with open('/dev/full', 'wb') as full:
+            r = subprocess.run([PROGRAM, LONG, '--temp', '0', '-p', 'hi'], stdin=subprocess.DEVNULL, stdout=full,
+                               stderr=subprocess.PIPE, env=self.env, timeout=60)
+        self.assertEqual(r.returncode, 1)
+        self.assertIn(os.strerror(errno.ENOSPC), r.stderr.decode())
+
+    def test_stdout_closed_from_the_start(self):
+        r = subprocess.run(['sh', '-c', 'exec "$0" "$@" >&-', PROGRAM, LONG, *TURN, '-p', 'hi'], stderr=subprocess.PIPE,
+                           stdin=subprocess.DEVNULL, env=self.env, timeout=60)
+        self.assertEqual(r.returncode, 141)
+
+
+class Locked(ProgramTest):
+    def test_a_locked_database_is_exit_6_and_the_answer_is_still_given(self):
+        self.check(0, LONG, *TURN, '-p', 'hi')
+        lock = sqlite3.connect(self.database(), isolation_level=None)
+        lock.execute('BEGIN EXCLUSIVE')
+        self.check(6, LONG, *TURN, '-p', 'again', words=['chat.db'])
+        lock.execute('ROLLBACK')
+        lock.close()
+
+
+if __name__ == '__main__':
+    main()

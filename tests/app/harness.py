@@ -1,0 +1,69 @@
+"""What the program tests of this folder share: a scratch home, tiny models, a way to run ferrum-chat.
+
+Run as: python3 X_test.py FERRUM_CHAT MKTINY
+"""
+import atexit
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+PROGRAM, MKTINY = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
+SHARED = os.environ.get('FERRUM_SHARED', '')
+STORIES = os.path.join(SHARED, 'models', 'stories260K.gguf')
+
+WORK = tempfile.mkdtemp(prefix='ferrum-test-')
+atexit.register(shutil.rmtree, WORK, ignore_errors=True)
+
+
+def make_model(name, *args):
+    path = os.path.join(WORK, name)
+    subprocess.run([MKTINY, 'llama', path, *args], check=True)
+    return path
+
+
+# Greedy, this model answers "hi" with thousands of tokens: long enough to be stopped at any moment.
+LONG = make_model('long.gguf', '--ctx', '65536', '--seed', '1')
+CHATML = make_model('chatml.gguf', '--chatml', '--ctx', '2048', '--seed', '1')
+SMALL = make_model('small.gguf', '--ctx', '64', '--seed', '1')
+
+
+class ProgramTest(unittest.TestCase):
+    """Each test has its own home directory."""
+
+    def setUp(self):
+        self.home = tempfile.mkdtemp(dir=WORK)
+        self.env = {k: v for k, v in os.environ.items()
+                    if not k.startswith('XDG_') and k not in ('NO_COLOR', 'ESCDELAY')}
+        self.env.update(HOME=self.home, TERM='xterm-256color', LANG='C.UTF-8', LC_ALL='C.UTF-8')
+
+    def run_program(self, *args, stdin=b'', **more):
+        return subprocess.run([PROGRAM, *args], input=stdin, capture_output=True, env=self.env, timeout=60, **more)
+
+    def check(self, code, *args, stdin=b'', words=(), **more):
+        """Runs, compares the exit code, looks for words on stderr; returns stdout."""
+        r = self.run_program(*args, stdin=stdin, **more)
+        self.assertEqual(r.returncode, code, r.stderr.decode(errors='replace'))
+        for word in words:
+            self.assertIn(word, r.stderr.decode(errors='replace'))
+        return r.stdout
+
+    def lines(self, *args, code=0, **more):
+        """The JSON lines of a run."""
+        return [json.loads(line) for line in self.check(code, *args, '--json', **more).decode().splitlines()]
+
+    def sessions(self):
+        return json.loads(self.check(0, 'sessions', 'list', '--json'))
+
+    def export(self, chat_id):
+        return json.loads(self.check(0, 'sessions', 'export', str(chat_id)))
+
+    def database(self):
+        return os.path.join(self.home, '.local/share/ferrum-chat/chat.db')
+
+
+def main():
+    unittest.main(argv=[sys.argv[0], *sys.argv[3:]])
