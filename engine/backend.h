@@ -1,16 +1,17 @@
-/* backend.h: the one seam between the engine and whatever computes. `kernels_cpu` and `kernels_cl` implement it.
+/* backend.h: the one seam between the engine and whatever computes. `kernels_cpu` and `kernels_cl` implement
+ * it.
  *
- * Letters: T tokens of this call, H query heads, KV key/value heads (H % KV == 0), D head_dim, F ffn width, n/k output/
- * input features, R rotated dims (even, <= D). Activations are f32, row-major, in struct bbuf; offsets count
- * elements. Weights are [n, k] row-major; a product is out[T, n] = a[T, k] * w[n, k]^T.
- * Outputs are overwritten, never pre-cleared by the caller; a row that adds says +=. No aliasing unless "in place".
+ * Letters: T tokens of this call, H query heads, KV key/value heads (H % KV == 0), D head_dim, F ffn width,
+ * n/k output/ input features, R rotated dims (even, <= D). Activations are f32, row-major, in struct bbuf;
+ * offsets count elements. Weights are [n, k] row-major; a product is out[T, n] = a[T, k] * w[n, k]^T. Outputs
+ * are overwritten, never pre-cleared by the caller; a row that adds says +=. No aliasing unless "in place".
  * Buffers may be larger than the named extent; nothing outside is touched. T = 0 is a no-op.
  *
- * Thread rule: one thread at a time per backend (the engine's); the backend may use threads of its own inside.
- * Errors: the checked wrappers backend_* below look at shapes, types and bounds once and answer with a sentence (op,
- * found, expected); an op slot itself only asserts, and returns false for a device fault alone. Ops enqueue; a read
- * back waits.
- * Determinism: a row of a product has the same bits for every T in 1..8 and for every number of threads. */
+ * Thread rule: one thread at a time per backend (the engine's); the backend may use threads of its own
+ * inside. Errors: the checked wrappers backend_* below look at shapes, types and bounds once and answer with
+ * a sentence (op, found, expected); an op slot itself only asserts, and returns false for a device fault
+ * alone. Ops enqueue; a read back waits. Determinism: a row of a product has the same bits for every T
+ * in 1..8 and for every number of threads. */
 #ifndef FERRUM_BACKEND_H
 #define FERRUM_BACKEND_H
 
@@ -27,9 +28,9 @@
 struct bbuf;    /* device memory; each backend has its own */
 struct bweight; /* a bound weight; each backend has its own */
 
-/* A weight is one or several row blocks with one k, which act as one matrix: out rows are the parts in order. Types
- * may differ (Q and K in Q4_K, V in Q6_K). Tensors are 2-d, dims {k, n}; bytes stay where they are (the file map)
- * for as long as the bweight lives. */
+/* A weight is one or several row blocks with one k, which act as one matrix: out rows are the parts in order.
+ * Types may differ (Q and K in Q4_K, V in Q6_K). Tensors are 2-d, dims {k, n}; bytes stay where they are (the
+ * file map) for as long as the bweight lives. */
 struct weight_part {
     const struct tensor *weight;
     const struct tensor *bias; /* f32 [n], added to the product, or NULL */
@@ -70,9 +71,9 @@ struct op_silu_mul {
     size_t n_tokens, n_ff;
 };
 
-/* Where one layer's K and V live. The pool holds pages of page_bytes; a page holds KV_BLOCK_TOKENS positions of all
- * layers as [layer][K, V][KV][KV_BLOCK_TOKENS][D] in the KV type: k_offset and v_offset pick this layer's slabs, in
- * bytes. Position p is row p % KV_BLOCK_TOKENS of page table[p / KV_BLOCK_TOKENS]. */
+/* Where one layer's K and V live. The pool holds pages of page_bytes; a page holds KV_BLOCK_TOKENS positions
+ * of all layers as [layer][K, V][KV][KV_BLOCK_TOKENS][D] in the KV type: k_offset and v_offset pick this
+ * layer's slabs, in bytes. Position p is row p % KV_BLOCK_TOKENS of page table[p / KV_BLOCK_TOKENS]. */
 struct kv_layer {
     struct bbuf *pool;
     enum dtype type; /* DTYPE_F16 or DTYPE_F32 */
@@ -88,11 +89,12 @@ enum rope_mode {
     ROPE_INTERLEAVED = 3, /* 2i with 2i+1 (Llama as stored in GGUF) */
 };
 
-/* Splits fused rows into q, k, v; optional RMS norm per head on q and k; rotates q and k; writes q out head-major and
- * k, v (converted to the KV type, round to nearest even) into the paged cache at positions pos .. pos+T. */
+/* Splits fused rows into q, k, v; optional RMS norm per head on q and k; rotates q and k; writes q out
+ * head-major and k, v (converted to the KV type, round to nearest even) into the paged cache at positions pos
+ * .. pos+T. */
 struct op_qkv_rope_cache {
-    const struct bbuf *qkv; /* [T, H*D + 2*KV*D] */
-    struct bbuf *q;         /* out: [H, T, D] */
+    const struct bbuf *qkv;             /* [T, H*D + 2*KV*D] */
+    struct bbuf *q;                     /* out: [H, T, D] */
     const struct bbuf *q_norm, *k_norm; /* f32 [D], both or neither (NULL) */
     float eps;
     const struct bbuf *cos, *sin; /* f32 [n_ctx, R/2], made in f64, scaling included */
@@ -103,7 +105,8 @@ struct op_qkv_rope_cache {
 };
 
 /* Causal attention over the paged cache: query token i (position pos+i) sees positions
- * max(0, pos+i+1-window) <= j <= pos+i; window 0 is off. Head h reads KV head h / (H/KV). Online softmax in f32. */
+ * max(0, pos+i+1-window) <= j <= pos+i; window 0 is off. Head h reads KV head h / (H/KV). Online softmax in
+ * f32. */
 struct op_attention {
     const struct bbuf *q; /* [H, T, D] */
     struct bbuf *out;     /* [T, H, D] token-major, ready for the output projection */
@@ -124,14 +127,16 @@ struct backend_ops {
     bool (*supports_weight)(void *ctx, enum dtype type);
     bool (*supports_kv)(void *ctx, enum dtype type);
 
-    /* Zero-filled; NULL with ERR_MEMORY. Large buffers take memory only when touched, where the system can. */
+    /* Zero-filled; NULL with ERR_MEMORY. Large buffers take memory only when touched, where the system can.
+     */
     struct bbuf *(*buf_new)(void *ctx, size_t n_bytes, struct err *err);
     void (*buf_free)(void *ctx, struct bbuf *buf);
     bool (*buf_write)(void *ctx, struct bbuf *buf, size_t offset_bytes, const void *src, size_t n_bytes);
     bool (*buf_read)(void *ctx, const struct bbuf *buf, size_t offset_bytes, void *dst, size_t n_bytes);
     size_t (*buf_bytes)(const struct bbuf *buf);
 
-    struct bweight *(*weight_bind)(void *ctx, const struct weight_part *parts, size_t n_parts, struct err *err);
+    struct bweight *(*weight_bind)(void *ctx, const struct weight_part *parts, size_t n_parts,
+                                   struct err *err);
     void (*weight_free)(void *ctx, struct bweight *w);
     void (*weight_shape)(const struct bweight *w, size_t *n, size_t *k, size_t *n_bytes);
 
@@ -156,13 +161,14 @@ struct backend {
 };
 void backend_close(struct backend *b);
 
-/* The checked calls the engine uses; each fills err and returns false on a wrong shape, type, bound or device fault. */
+/* The checked calls the engine uses; each fills err and returns false on a wrong shape, type, bound or device
+ * fault. */
 struct bbuf *backend_buf_new(struct backend *b, size_t n_bytes, struct err *err);
 void backend_buf_free(struct backend *b, struct bbuf *buf);
-bool backend_buf_write(struct backend *b, struct bbuf *buf, size_t offset_bytes, const void *src, size_t n_bytes,
-                       struct err *err);
-bool backend_buf_read(struct backend *b, const struct bbuf *buf, size_t offset_bytes, void *dst, size_t n_bytes,
-                      struct err *err);
+bool backend_buf_write(struct backend *b, struct bbuf *buf, size_t offset_bytes, const void *src,
+                       size_t n_bytes, struct err *err);
+bool backend_buf_read(struct backend *b, const struct bbuf *buf, size_t offset_bytes, void *dst,
+                      size_t n_bytes, struct err *err);
 struct bweight *backend_weight_bind(struct backend *b, const struct weight_part *parts, size_t n_parts,
                                     struct err *err);
 void backend_weight_free(struct backend *b, struct bweight *w);

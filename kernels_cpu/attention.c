@@ -108,6 +108,11 @@ static size_t clamp_to_page(size_t pos, size_t page)
     return pos <= start ? 0 : min_size(pos - start, KV_BLOCK_TOKENS);
 }
 
+static const char *k_rows(const struct call *c, struct piece p, size_t page)
+{
+    return kv_page_rows(&c->op->kv, c->op->kv.k_offset, page, p.kv_head, c->op->head_dim);
+}
+
 static void add_page(const struct call *c, struct attn_tile *tile, struct piece p, size_t page)
 {
     const struct kv_layer *kv = &c->op->kv;
@@ -116,8 +121,7 @@ static void add_page(const struct call *c, struct attn_tile *tile, struct piece 
         tile->begin[i] = clamp_to_page(first_seen(c->op, pos), page);
         tile->end[i] = clamp_to_page(pos + 1, page);
     }
-    c->page(tile, kv_page_rows(kv, kv->k_offset, page, p.kv_head, tile->head_dim),
-            kv_page_rows(kv, kv->v_offset, page, p.kv_head, tile->head_dim));
+    c->page(tile, k_rows(c, p, page), kv_page_rows(kv, kv->v_offset, page, p.kv_head, tile->head_dim));
 }
 
 /* The tile's state over one chunk, computed from nothing. */
@@ -133,8 +137,10 @@ static void run_chunk(const struct call *c, struct attn_tile *tile, struct piece
         tile->max[i] = -INFINITY;
         tile->sum[i] = 0;
     }
-    for (size_t page = begin; page < end; page++)
+    for (size_t page = begin; page < end; page++) {
+        tile->next_k = page + 1 < end ? k_rows(c, p, page + 1) : NULL;
         add_page(c, tile, p, page);
+    }
 }
 
 /* total and part are states; part may be empty (a row that sees nothing of the chunk). */

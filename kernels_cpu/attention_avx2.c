@@ -25,6 +25,14 @@ VEC_INLINE __m256 load_8(const void *p, size_t i, bool f16)
     return _mm256_loadu_ps((const float *)p + i);
 }
 
+/* Asks for bytes ahead of their use. The hardware's own prefetch starts anew in every page of every head, too
+ * late for few rows, which wait for memory and nothing else. */
+VEC_INLINE void prefetch(const void *p, size_t begin, size_t end)
+{
+    for (size_t i = begin; p && i < end; i += 64)
+        _mm_prefetch((const char *)p + i, _MM_HINT_T0);
+}
+
 /* The sums of four vectors. */
 VEC_INLINE __m128 sum_4(const __m256 x[4])
 {
@@ -147,12 +155,18 @@ static void softmax_row(struct attn_tile *t, size_t r)
     t->sum[r] = t->sum[r] * _mm256_cvtss_f32(rescale) + vec_sum(sum);
 }
 
-/* Rows first .. first + n all see something of the page. */
+/* Rows first .. first + n all see something of the page. While scores are made, V and the
+ * next K are fetched. */
 VEC_INLINE void page_rows(struct attn_tile *t, size_t first, size_t n, const void *k, const void *v, bool f16)
 {
+    size_t row_bytes = t->head_dim * (f16 ? sizeof(uint16_t) : sizeof(float));
     size_t last = first + n, begin = t->begin[first] / K_STEP * K_STEP, end = t->end[last - 1];
     for (size_t j = begin; j < end; j += K_STEP) {
         size_t r = first;
+        if (n < WIDEN_ROWS) {
+            prefetch(v, j * row_bytes, (j + K_STEP) * row_bytes);
+            prefetch(t->next_k, j * row_bytes, (j + K_STEP) * row_bytes);
+        }
         for (; r + 2 <= last; r += 2)
             score_block((struct rows){t, r}, 2, k, j, f16);
         if (r < last)

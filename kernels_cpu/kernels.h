@@ -26,6 +26,7 @@ struct attn_tile {
     float *q;               /* [n_rows, head_dim], scale included */
     float *acc;             /* [n_rows, head_dim], sum of exp(score - max) * V */
     float *k_wide, *v_wide; /* scratch, [KV_BLOCK_TOKENS, head_dim] each */
+    const void *next_k;     /* K of the page that comes next, to be fetched ahead; NULL for none */
     size_t begin[ATTN_TILE_ROWS], end[ATTN_TILE_ROWS];
     float max[ATTN_TILE_ROWS]; /* of the scores, -INFINITY before the first */
     float sum[ATTN_TILE_ROWS]; /* of exp(score - max) */
