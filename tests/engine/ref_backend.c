@@ -1,0 +1,327 @@
+#include "tests/engine/ref_backend.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "engine/base/mem.h"
+#include "engine/half.h"
+
+#define REF_MAX_POSITIONS 8192
+
+struct bbuf {
+    char *data;
+    size_t n_bytes;
+};
+
+struct bweight {
+    float *w;    /* [n, k] */
+    float *bias; /* [n] */
+    size_t n, k, n_bytes;
+};
+
+static void ref_close(void *ctx)
+{
+    (void)ctx;
+}
+
+static const char *ref_describe(void *ctx)
+{
+    (void)ctx;
+    return "reference";
+}
+
+static int ref_n_threads(void *ctx)
+{
+    (void)ctx;
+    return 1;
+}
+
+static bool ref_supports_weight(void *ctx, enum dtype type)
+{
+    (void)ctx;
+    return type < DTYPE_N;
+}
+
+static bool ref_supports_kv(void *ctx, enum dtype type)
+{
+    (void)ctx;
+    return type == DTYPE_F16 || type == DTYPE_F32;
+}
+
+static struct bbuf *ref_buf_new(void *ctx, size_t n_bytes, struct err *err)
+{
+    (void)ctx;
+    struct bbuf *b = mem_alloc(sizeof *b, err);
+    if (!b)
+        return NULL;
+    b->n_bytes = n_bytes;
+    b->data = mem_alloc(n_bytes, err);
+    if (b->data)
+        return b;
+    mem_free(b);
+    return NULL;
+}
+
+static void ref_buf_free(void *ctx, struct bbuf *b)
+{
+    (void)ctx;
+    if (b)
+        mem_free(b->data);
+    mem_free(b);
+}
+
+static bool ref_buf_write(void *ctx, struct bbuf *b, size_t offset, const void *src, size_t n)
+{
+    (void)ctx;
+    memcpy(b->data + offset, src, n);
+    return true;
+}
+
+static bool ref_buf_read(void *ctx, const struct bbuf *b, size_t offset, void *dst, size_t n)
+{
+    (void)ctx;
+    memcpy(dst, b->data + offset, n);
+    return true;
+}
+
+static size_t ref_buf_bytes(const struct bbuf *b)
+{
+    return b->n_bytes;
+}
+
+static float *floats(const struct bbuf *b)
+{
+    return (float *)(void *)b->data;
+}
+
+static struct bweight *ref_weight_bind(void *ctx, const struct weight_part *parts, size_t n_parts,
+                                       struct err *err)
+{
+    (void)ctx;
+    (void)err;
+    struct bweight *w = mem_need(sizeof *w);
+    w->k = parts[0].weight->dims[0];
+    for (size_t i = 0; i < n_parts; i++)
+        w->n += parts[i].weight->dims[1];
+    w->w = mem_need(w->n * w->k * sizeof(float));
+    w->bias = mem_need(w->n * sizeof(float));
+    for (size_t i = 0, row = 0; i < n_parts; row += parts[i++].weight->dims[1]) {
+        const struct tensor *t = parts[i].weight;
+        dtype_to_f32(t->type, t->data, w->w + row * w->k, t->dims[1] * w->k);
+        if (parts[i].bias)
+            memcpy(w->bias + row, parts[i].bias->data, t->dims[1] * sizeof(float));
+        w->n_bytes += t->n_bytes;
+    }
+    return w;
+}
+
+static void ref_weight_free(void *ctx, struct bweight *w)
+{
+    (void)ctx;
+    if (!w)
+        return;
+    mem_free(w->w);
+    mem_free(w->bias);
+    mem_free(w);
+}
+
+static void ref_weight_shape(const struct bweight *w, size_t *n, size_t *k, size_t *n_bytes)
+{
+    *n = w->n;
+    *k = w->k;
+    *n_bytes = w->n_bytes;
+}
+
+static bool ref_gemm(void *ctx, const struct op_gemm *op)
+{
+    (void)ctx;
+    const struct bweight *w = op->w;
+    for (size_t t = 0; t < op->n_tokens; t++)
+        for (size_t i = 0; i < w->n; i++) {
+            const float *a = floats(op->a) + (op->a_row + t) * w->k;
+            float *out = floats(op->out) + t * w->n + i;
+            double sum = (double)w->bias[i];
+            for (size_t j = 0; j < w->k; j++)
+                sum += (double)a[j] * (double)w->w[i * w->k + j];
+            *out = (float)(op->add ? (double)*out + sum : sum);
+        }
+    return true;
+}
+
+static bool ref_embed(void *ctx, const struct op_embed *op)
+{
+    (void)ctx;
+    size_t k = op->table->k;
+    for (size_t t = 0; t < op->n_tokens; t++)
+        memcpy(floats(op->out) + t * k, op->table->w + (size_t)op->ids[t] * k, k * sizeof(float));
+    return true;
+}
+
+static void norm_row(const float *x, const float *w, float *out, size_t n, float eps)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += (double)x[i] * (double)x[i];
+    double scale = 1.0 / sqrt(sum / (double)n + (double)eps);
+    for (size_t i = 0; i < n; i++)
+        out[i] = (float)((double)x[i] * scale * (double)w[i]);
+}
+
+static bool ref_rms_norm(void *ctx, const struct op_rms_norm *op)
+{
+    (void)ctx;
+    for (size_t t = 0; t < op->n_tokens; t++)
+        norm_row(floats(op->x) + (op->x_row + t) * op->n, floats(op->w), floats(op->out) + t * op->n, op->n,
+                 op->eps);
+    return true;
+}
+
+static bool ref_silu_mul(void *ctx, const struct op_silu_mul *op)
+{
+    (void)ctx;
+    for (size_t t = 0; t < op->n_tokens; t++)
+        for (size_t i = 0; i < op->n_ff; i++) {
+            double g = (double)floats(op->gate_up)[t * 2 * op->n_ff + i];
+            double u = (double)floats(op->gate_up)[t * 2 * op->n_ff + op->n_ff + i];
+            floats(op->out)[t * op->n_ff + i] = (float)(g / (1.0 + exp(-g)) * u);
+        }
+    return true;
+}
+
+/* One value of K or V: position p, key/value head h, dimension d. */
+static size_t kv_index(const struct kv_layer *kv, size_t slab, size_t p, size_t h, size_t head_dim, size_t d)
+{
+    size_t item = kv->type == DTYPE_F32 ? 4 : 2;
+    size_t page = kv->table[p / KV_BLOCK_TOKENS];
+    return page * kv->page_bytes + slab + ((h * KV_BLOCK_TOKENS + p % KV_BLOCK_TOKENS) * head_dim + d) * item;
+}
+
+static void kv_store(const struct kv_layer *kv, size_t at, float value)
+{
+    uint16_t half = f16_from_f32(value);
+    if (kv->type == DTYPE_F32)
+        memcpy(kv->pool->data + at, &value, sizeof value);
+    else
+        memcpy(kv->pool->data + at, &half, sizeof half);
+}
+
+static double kv_load(const struct kv_layer *kv, size_t at)
+{
+    float value;
+    uint16_t half;
+    memcpy(&half, kv->pool->data + at, sizeof half);
+    memcpy(&value, kv->pool->data + at, kv->type == DTYPE_F32 ? sizeof value : sizeof half);
+    return (double)(kv->type == DTYPE_F32 ? value : f16_to_f32(half));
+}
+
+/* Norm (w may be NULL) and rotation of one head in place. */
+static void norm_and_rotate(const struct op_qkv_rope_cache *op, float *x, const struct bbuf *w, size_t pos)
+{
+    size_t half = op->n_rot / 2;
+    if (w)
+        norm_row(x, floats(w), x, op->head_dim, op->eps);
+    for (size_t i = 0; i < half; i++) {
+        float *x0 = op->mode == ROPE_NEOX ? x + i : x + 2 * i;
+        float *x1 = op->mode == ROPE_NEOX ? x + i + half : x + 2 * i + 1;
+        double c = (double)floats(op->cos)[pos * half + i], s = (double)floats(op->sin)[pos * half + i];
+        double a = (double)*x0, b = (double)*x1;
+        *x0 = (float)(a * c - b * s);
+        *x1 = (float)(b * c + a * s);
+    }
+}
+
+static bool ref_qkv_rope_cache(void *ctx, const struct op_qkv_rope_cache *op)
+{
+    (void)ctx;
+    size_t D = op->head_dim, H = op->n_head, KV = op->n_kv_head;
+    for (size_t t = 0; t < op->n_tokens; t++) {
+        float *row = floats(op->qkv) + t * (H + 2 * KV) * D;
+        for (size_t h = 0; h < H; h++) {
+            float *q = floats(op->q) + (h * op->n_tokens + t) * D;
+            memcpy(q, row + h * D, D * sizeof *q);
+            norm_and_rotate(op, q, op->q_norm, op->pos + t);
+        }
+        for (size_t h = 0; h < KV; h++) {
+            float k[512];
+            memcpy(k, row + (H + h) * D, D * sizeof *k);
+            norm_and_rotate(op, k, op->k_norm, op->pos + t);
+            for (size_t d = 0; d < D; d++) {
+                kv_store(&op->kv, kv_index(&op->kv, op->kv.k_offset, op->pos + t, h, D, d), k[d]);
+                kv_store(&op->kv, kv_index(&op->kv, op->kv.v_offset, op->pos + t, h, D, d),
+                         row[(H + KV + h) * D + d]);
+            }
+        }
+    }
+    return true;
+}
+
+/* One query of one head: a full softmax over the visible positions. */
+static void attend(const struct op_attention *op, size_t t, size_t h)
+{
+    size_t D = op->head_dim, end = op->pos + t + 1, g = h / (op->n_head / op->n_kv_head);
+    size_t begin = op->window && op->window < end ? end - op->window : 0;
+    const float *q = floats(op->q) + (h * op->n_tokens + t) * D;
+    static double p[REF_MAX_POSITIONS]; /* decoding must not allocate */
+    double largest = -INFINITY, sum = 0, out[512] = {0};
+    assert(end <= REF_MAX_POSITIONS && D <= 512);
+    for (size_t j = begin; j < end; j++) {
+        p[j] = 0;
+        for (size_t d = 0; d < D; d++)
+            p[j] += (double)q[d] * kv_load(&op->kv, kv_index(&op->kv, op->kv.k_offset, j, g, D, d));
+        p[j] *= (double)op->scale;
+        largest = fmax(largest, p[j]);
+    }
+    for (size_t j = begin; j < end; j++) {
+        p[j] = exp(p[j] - largest);
+        sum += p[j];
+        for (size_t d = 0; d < D; d++)
+            out[d] += p[j] * kv_load(&op->kv, kv_index(&op->kv, op->kv.v_offset, j, g, D, d));
+    }
+    for (size_t d = 0; d < D; d++)
+        floats(op->out)[(t * op->n_head + h) * D + d] = (float)(out[d] / sum);
+}
+
+static bool ref_attention(void *ctx, const struct op_attention *op)
+{
+    (void)ctx;
+    for (size_t t = 0; t < op->n_tokens; t++)
+        for (size_t h = 0; h < op->n_head; h++)
+            attend(op, t, h);
+    return true;
+}
+
+static bool ref_sync(void *ctx)
+{
+    (void)ctx;
+    return true;
+}
+
+static const struct backend_ops ref_ops = {
+    .name = "reference",
+    .close = ref_close,
+    .describe = ref_describe,
+    .n_threads = ref_n_threads,
+    .supports_weight = ref_supports_weight,
+    .supports_kv = ref_supports_kv,
+    .buf_new = ref_buf_new,
+    .buf_free = ref_buf_free,
+    .buf_write = ref_buf_write,
+    .buf_read = ref_buf_read,
+    .buf_bytes = ref_buf_bytes,
+    .weight_bind = ref_weight_bind,
+    .weight_free = ref_weight_free,
+    .weight_shape = ref_weight_shape,
+    .gemm = ref_gemm,
+    .embed = ref_embed,
+    .rms_norm = ref_rms_norm,
+    .silu_mul = ref_silu_mul,
+    .qkv_rope_cache = ref_qkv_rope_cache,
+    .attention = ref_attention,
+    .sync = ref_sync,
+};
+
+void ref_backend_open(struct backend *out)
+{
+    *out = (struct backend){.ops = &ref_ops};
+}
