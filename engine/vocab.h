@@ -4,7 +4,10 @@
  * byte-level BPE with the pre-tokenizer named in tokenizer.ggml.pre.
  * Ownership: the vocabulary copies what it needs; the gguf may be closed afterwards. Read-only after
  * vocab_new: any thread, except that each encoding thread needs its own struct buf for output ids.
- * Text a user types never becomes a special token: only vocab_encode with VOCAB_PARSE_SPECIAL looks for them. */
+ * Text a user types never becomes a special token: only vocab_encode with VOCAB_PARSE_SPECIAL looks for them. Special
+ * are control tokens and those user-defined ones that are markers or tags: <|...|> everywhere, <...> and [...] in BPE
+ * files (<tool_call>, </think>). Other user-defined tokens (runs of spaces, SPM pieces) are text wherever they are
+ * spelled out, as in the field. */
 #ifndef FERRUM_VOCAB_H
 #define FERRUM_VOCAB_H
 

@@ -33,8 +33,7 @@ static const char *const end_names[] = {
     "[EOT]",
     "[|endofturn|]",
     "<end_of_utterance>",
-    "<\xEF\xBD\x9C"
-    "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>",
+    "<\uFF5Cend\u2581of\u2581sentence\uFF5C>",
 };
 
 struct loader {

@@ -14,7 +14,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "engine/base/buf.h"
 #include "engine/pretok.h"
 #include "engine/vocab.h"
 
