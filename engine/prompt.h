@@ -1,8 +1,8 @@
 /* prompt.h: from messages to the exact token ids the model is given.
  *
- * Until the template interpreter lands: ChatML when the vocabulary has <|im_start|> and <|im_end|>, else plain text
- * (messages one after the other, a newline between them). Text of messages is never parsed for special tokens.
- * History keeps its stored ids: only messages without ids are rendered (chat.h, invariant 4).
+ * Until the template interpreter lands: ChatML when the vocabulary has <|im_start|> and <|im_end|>, else
+ * plain text (messages one after the other, a newline between them). Text of messages is never parsed for
+ * special tokens. History keeps its stored ids: only messages without ids are rendered (chat.h, invariant 4).
  * Pure functions, any thread. */
 #ifndef FERRUM_PROMPT_H
 #define FERRUM_PROMPT_H
@@ -26,10 +26,10 @@ enum prompt_style { PROMPT_RAW, PROMPT_CHATML, PROMPT_PLAIN };
 enum prompt_style prompt_style_of(const struct vocab *v);
 const char *prompt_style_name(enum prompt_style style);
 
-/* Appends to out the ids of all messages of a path, in order, then what makes the assistant speak. starts[i] (n
- * entries) gets the index in out where message i's ids begin: the ids of message i are out[starts[i] ..
- * starts[i+1] or end). A message with stored ids is copied. PROMPT_RAW: BOS if the vocabulary says so, before the
- * very first text only; the text and nothing else. */
+/* Appends to out the ids of all messages of a path, in order, then what makes the assistant speak. starts[i]
+ * (n entries) gets the index in out where message i's ids begin: the ids of message i are out[starts[i] ..
+ * starts[i+1] or end). A message with stored ids is copied. PROMPT_RAW: BOS if the vocabulary says so, before
+ * the very first text only; the text and nothing else. */
 bool prompt_build(const struct vocab *v, enum prompt_style style, const struct prompt_msg *msgs, size_t n,
                   struct token_list *out, size_t *starts, struct err *err);
 

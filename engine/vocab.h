@@ -1,13 +1,13 @@
 /* vocab.h: text to token ids and back.
  *
- * Families (GGUF tokenizer.ggml.model): "llama" = SPM (sentencepiece unigram-by-merge as llama uses it), "gpt2" =
- * byte-level BPE with the pre-tokenizer named in tokenizer.ggml.pre.
- * Ownership: the vocabulary copies what it needs; the gguf may be closed afterwards. Read-only after
- * vocab_new: any thread, except that each encoding thread needs its own struct buf for output ids.
- * Text a user types never becomes a special token: only vocab_encode with VOCAB_PARSE_SPECIAL looks for them. Special
- * are control tokens and those user-defined ones that are markers or tags: <|...|> everywhere, <...> and [...] in BPE
- * files (<tool_call>, </think>). Other user-defined tokens (runs of spaces, SPM pieces) are text wherever they are
- * spelled out, as in the field. */
+ * Families (GGUF tokenizer.ggml.model): "llama" = SPM (sentencepiece unigram-by-merge as llama uses it),
+ * "gpt2" = byte-level BPE with the pre-tokenizer named in tokenizer.ggml.pre. Ownership: the vocabulary
+ * copies what it needs; the gguf may be closed afterwards. Read-only after vocab_new: any thread, except that
+ * each encoding thread needs its own struct buf for output ids. Text a user types never becomes a special
+ * token: only vocab_encode with VOCAB_PARSE_SPECIAL looks for them. Special are control tokens and those
+ * user-defined ones that are markers or tags: <|...|> everywhere, <...> and [...] in BPE files (<tool_call>,
+ * </think>). Other user-defined tokens (runs of spaces, SPM pieces) are text wherever they are spelled out,
+ * as in the field. */
 #ifndef FERRUM_VOCAB_H
 #define FERRUM_VOCAB_H
 
@@ -31,8 +31,14 @@ bool token_list_reserve(struct token_list *list, size_t n_more, struct err *err)
 void token_list_fini(struct token_list *list);
 
 /* Numbers of tokenizer.ggml.token_type. */
-enum token_type { TOKEN_NORMAL = 1, TOKEN_UNKNOWN = 2, TOKEN_CONTROL = 3, TOKEN_USER_DEFINED = 4, TOKEN_UNUSED = 5,
-                  TOKEN_BYTE = 6 };
+enum token_type {
+    TOKEN_NORMAL = 1,
+    TOKEN_UNKNOWN = 2,
+    TOKEN_CONTROL = 3,
+    TOKEN_USER_DEFINED = 4,
+    TOKEN_UNUSED = 5,
+    TOKEN_BYTE = 6
+};
 
 struct vocab *vocab_new(const struct gguf *g, struct err *err);
 void vocab_free(struct vocab *v);
@@ -47,7 +53,8 @@ const char *vocab_warning(const struct vocab *v);
 int32_t vocab_bos(const struct vocab *v);
 int32_t vocab_eos(const struct vocab *v);
 bool vocab_add_bos(const struct vocab *v);
-/* True for every token that ends a turn or text: eos, eot, eom ids and the known names (<|im_end|>, <|eot_id|>,
+/* True for every token that ends a turn or text: eos, eot, eom ids and the known names (<|im_end|>,
+ * <|eot_id|>,
  * <|endoftext|>, </s>, <end_of_turn>, ...). */
 bool vocab_is_end(const struct vocab *v, int32_t id);
 enum token_type vocab_token_type(const struct vocab *v, int32_t id);
@@ -66,8 +73,8 @@ enum vocab_encode_flags {
 bool vocab_encode(const struct vocab *v, const char *text, size_t n, unsigned flags, struct token_list *out,
                   struct err *err);
 
-/* Bytes of one token as text: SPM space marks become spaces, byte tokens bytes; control tokens give nothing unless
- * show_special. Returns a pointer inside the vocabulary and the length. */
+/* Bytes of one token as text: SPM space marks become spaces, byte tokens bytes; control tokens give nothing
+ * unless show_special. Returns a pointer inside the vocabulary and the length. */
 struct gguf_string vocab_token_bytes(const struct vocab *v, int32_t id, bool show_special);
 
 /* Streaming detokenizer: never emits half a character. Plain value, no allocation. */
@@ -81,8 +88,8 @@ struct detok {
 };
 /* at_start: nothing precedes the text (raw text from an empty prompt): SPM's leading space is dropped. */
 void detok_init(struct detok *d, const struct vocab *v, bool at_start);
-/* Writes the text of id, valid UTF-8, to out (capacity max >= 8); returns its bytes. A token longer than max gives
- * its first part; call detok_more until it returns 0. Ill-formed bytes become U+FFFD. */
+/* Writes the text of id, valid UTF-8, to out (capacity max >= 8); returns its bytes. A token longer than max
+ * gives its first part; call detok_more until it returns 0. Ill-formed bytes become U+FFFD. */
 size_t detok_push(struct detok *d, int32_t id, char *out, size_t max);
 size_t detok_more(struct detok *d, char *out, size_t max);
 /* At the end of a text: what is still held, as U+FFFD (0 or 3 bytes). */
