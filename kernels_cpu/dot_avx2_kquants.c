@@ -5,6 +5,13 @@
 
 #include "kernels_cpu/dot_x86.h"
 
+/* What differs between the types in the arithmetic. */
+enum kind {
+    OWN_MIN, /* mins have a scale of their own, dmin */
+    OFFSET,  /* mins stand for an offset of q and share d: they are subtracted as integers */
+    SIGNED,  /* q is signed, there are no mins */
+};
+
 /* A super-block; q[j] holds weights 32j .. 32j + 31. */
 struct super {
     __m256i q[8];
@@ -28,27 +35,27 @@ ALWAYS_INLINE __m256i scale_of(__m256i even_odd, int j)
     return _mm256_shuffle_epi8(even_odd, _mm256_set1_epi16((short)(0x0100 + 0x0202 * j)));
 }
 
-ALWAYS_INLINE __m256i products(__m256i q, __m256i y, bool is_signed)
+ALWAYS_INLINE __m256i products(__m256i q, __m256i y, enum kind kind)
 {
-    if (is_signed)
+    if (kind == SIGNED)
         return _mm256_maddubs_epi16(_mm256_abs_epi8(q), _mm256_sign_epi8(y, q));
     return _mm256_maddubs_epi16(q, y);
 }
 
 /* One super-block times one column: sum of scale * q * y, spread over 8 lanes. */
 ALWAYS_INLINE __m256i scaled_products(const struct super *s, __m256i even_odd, const int8_t *y,
-                                      bool is_signed)
+                                      enum kind kind)
 {
     __m256i sum[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
     UNROLLED
     for (int j = 0; j < 8; j++) {
-        __m256i p = products(s->q[j], _mm256_loadu_si256((const void *)(y + 32 * j)), is_signed);
+        __m256i p = products(s->q[j], _mm256_loadu_si256((const void *)(y + 32 * j)), kind);
         sum[j & 1] = _mm256_add_epi32(sum[j & 1], _mm256_madd_epi16(p, scale_of(even_odd, j)));
     }
     return _mm256_add_epi32(sum[0], sum[1]);
 }
 
-ALWAYS_INLINE void dot_supers(const uint8_t *w, size_t block_bytes, unpack_fn *unpack, bool is_signed,
+ALWAYS_INLINE void dot_supers(const uint8_t *w, size_t block_bytes, unpack_fn *unpack, enum kind kind,
                               const struct dot_cols *a, size_t n, float *out)
 {
     size_t n_blocks = a->k / QUANT_SUPER;
@@ -65,13 +72,14 @@ ALWAYS_INLINE void dot_supers(const uint8_t *w, size_t block_bytes, unpack_fn *u
         for (size_t c = 0; c < n; c++) {
             size_t at = c * n_blocks + i;
             __m256 dy = _mm256_broadcast_ss(a->d + at);
-            __m256i sum = scaled_products(&s, even_odd, a->q + QUANT_SUPER * at, is_signed);
-            acc[c] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), _mm256_mul_ps(d, dy), acc[c]);
-            if (is_signed)
-                continue;
+            __m256i sum = scaled_products(&s, even_odd, a->q + QUANT_SUPER * at, kind);
             __m256i mins =
                 _mm256_madd_epi16(s.scales.min, _mm256_loadu_si256((const void *)(a->sums + 16 * at)));
-            acc[c] = _mm256_fnmadd_ps(_mm256_cvtepi32_ps(mins), _mm256_mul_ps(dmin, dy), acc[c]);
+            if (kind == OFFSET)
+                sum = _mm256_sub_epi32(sum, mins);
+            acc[c] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), _mm256_mul_ps(d, dy), acc[c]);
+            if (kind == OWN_MIN)
+                acc[c] = _mm256_fnmadd_ps(_mm256_cvtepi32_ps(mins), _mm256_mul_ps(dmin, dy), acc[c]);
         }
     }
     for (size_t c = 0; c < n; c++)
@@ -111,7 +119,8 @@ ALWAYS_INLINE void unpack_q3_k(const uint8_t *w, struct super *out)
         out->q[j] = _mm256_or_si256(low, high);
     }
     out->scales = scales_q3_k(b->scales);
-    out->d = out->dmin = b->d;
+    out->d = b->d;
+    out->dmin = 0;
 }
 
 ALWAYS_INLINE void unpack_q4_k(const uint8_t *w, struct super *out)
@@ -155,7 +164,8 @@ ALWAYS_INLINE void unpack_q6_k(const uint8_t *w, struct super *out)
         out->q[j] = _mm256_or_si256(low, _mm256_and_si256(high, _mm256_set1_epi8(0x30)));
     }
     out->scales = scales_q6_k(b->scales);
-    out->d = out->dmin = b->d;
+    out->d = b->d;
+    out->dmin = 0;
 }
 
 ALWAYS_INLINE void unpack_iq4_xs(const uint8_t *w, struct super *out)
@@ -169,22 +179,23 @@ ALWAYS_INLINE void unpack_iq4_xs(const uint8_t *w, struct super *out)
         out->q[j] = _mm256_shuffle_epi8(levels, _mm256_and_si256(index, _mm256_set1_epi8(15)));
     }
     out->scales = scales_iq4_xs(b);
-    out->d = out->dmin = b->d;
+    out->d = b->d;
+    out->dmin = 0;
 }
 
 /* A single column keeps its sum in a register; more columns share one copy of the code. */
-#define DOT_SUPERS(type, is_signed)                                                                          \
+#define DOT_SUPERS(type, kind)                                                                               \
     void dot_avx2_##type(const uint8_t *w, const struct dot_cols *a, float *out)                             \
     {                                                                                                        \
         if (a->n == 1)                                                                                       \
-            dot_supers(w, sizeof(struct block_##type), unpack_##type, is_signed, a, 1, out);                 \
+            dot_supers(w, sizeof(struct block_##type), unpack_##type, kind, a, 1, out);                      \
         else                                                                                                 \
-            dot_supers(w, sizeof(struct block_##type), unpack_##type, is_signed, a, a->n, out);              \
+            dot_supers(w, sizeof(struct block_##type), unpack_##type, kind, a, a->n, out);                   \
     }
 
-DOT_SUPERS(q2_k, false)
-DOT_SUPERS(q3_k, false)
-DOT_SUPERS(q4_k, false)
-DOT_SUPERS(q5_k, false)
-DOT_SUPERS(q6_k, false)
-DOT_SUPERS(iq4_xs, true)
+DOT_SUPERS(q2_k, OWN_MIN)
+DOT_SUPERS(q3_k, OFFSET)
+DOT_SUPERS(q4_k, OWN_MIN)
+DOT_SUPERS(q5_k, OWN_MIN)
+DOT_SUPERS(q6_k, OFFSET)
+DOT_SUPERS(iq4_xs, SIGNED)

@@ -5,6 +5,13 @@
 
 #include "kernels_cpu/dot_x86_512.h"
 
+/* What differs between the types in the arithmetic. */
+enum kind {
+    OWN_MIN, /* mins have a scale of their own, dmin */
+    OFFSET,  /* mins stand for an offset of q and share d: they are subtracted as integers */
+    WIDE,    /* OFFSET, and sums of four products exceed int16 */
+};
+
 /* A super-block; q[g] holds weights 64g .. 64g + 63, unsigned. */
 struct super {
     __m512i q[4];
@@ -51,13 +58,13 @@ ALWAYS_INLINE __m512i products(__m512i q, const int8_t *y)
 
 /* One super-block times one column: sum of scale * q * y, spread over 16 lanes. */
 ALWAYS_INLINE __m512i scaled_products(const struct super *s, const struct lane_scales *scales,
-                                      const int8_t *y, bool wide)
+                                      const int8_t *y, enum kind kind)
 {
     __m512i p[4];
     UNROLLED
     for (int g = 0; g < 4; g++)
         p[g] = products(s->q[g], y + 64 * g);
-    if (wide) {
+    if (kind == WIDE) {
         UNROLLED
         for (int g = 0; g < 4; g++)
             p[g] = _mm512_mullo_epi32(p[g], scales->v[g]);
@@ -67,7 +74,7 @@ ALWAYS_INLINE __m512i scaled_products(const struct super *s, const struct lane_s
     return _mm512_dpwssd_epi32(sum, _mm512_packs_epi32(p[2], p[3]), scales->v[1]);
 }
 
-ALWAYS_INLINE void dot_supers(const uint8_t *w, size_t block_bytes, unpack_fn *unpack, bool wide,
+ALWAYS_INLINE void dot_supers(const uint8_t *w, size_t block_bytes, unpack_fn *unpack, enum kind kind,
                               const struct dot_cols *a, size_t n, float *out)
 {
     size_t n_blocks = a->k / QUANT_SUPER;
@@ -82,18 +89,24 @@ ALWAYS_INLINE void dot_supers(const uint8_t *w, size_t block_bytes, unpack_fn *u
         unpack(w, &s);
         if (n == 1)
             prefetch_ahead(w, block_bytes);
-        struct lane_scales scales = wide ? wide_scales(s.scales.scale) : packed_scales(s.scales.scale);
+        struct lane_scales scales =
+            kind == WIDE ? wide_scales(s.scales.scale) : packed_scales(s.scales.scale);
+        __m512i minus_min = _mm512_zextsi256_si512(_mm256_sub_epi16(_mm256_setzero_si256(), s.scales.min));
         __m512 d = _mm512_cvtph_ps(_mm256_set1_epi16((short)s.d));
         __m256 dmin = f16_broadcast(s.dmin);
         for (size_t c = 0; c < n; c++) {
             size_t at = c * n_blocks + i;
-            __m512i sum = scaled_products(&s, &scales, a->q + QUANT_SUPER * at, wide);
+            __m512i sum = scaled_products(&s, &scales, a->q + QUANT_SUPER * at, kind);
+            __m256i y_sums = _mm256_loadu_si256((const void *)(a->sums + 16 * at));
+            if (kind == OWN_MIN) {
+                __m256 mins = _mm256_cvtepi32_ps(_mm256_madd_epi16(s.scales.min, y_sums));
+                __m256 min_scale = _mm256_mul_ps(dmin, _mm256_broadcast_ss(a->d + at));
+                acc_min[c] = _mm256_fnmadd_ps(mins, min_scale, acc_min[c]);
+            } else {
+                sum = _mm512_dpwssd_epi32(sum, minus_min, _mm512_zextsi256_si512(y_sums));
+            }
             __m512 scale = _mm512_mul_ps(d, _mm512_set1_ps(a->d[at]));
             acc[c] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), scale, acc[c]);
-            __m256i mins =
-                _mm256_madd_epi16(s.scales.min, _mm256_loadu_si256((const void *)(a->sums + 16 * at)));
-            __m256 min_scale = _mm256_mul_ps(dmin, _mm256_broadcast_ss(a->d + at));
-            acc_min[c] = _mm256_fnmadd_ps(_mm256_cvtepi32_ps(mins), min_scale, acc_min[c]);
         }
     }
     for (size_t c = 0; c < n; c++)
@@ -147,7 +160,8 @@ ALWAYS_INLINE void unpack_q3_k(const uint8_t *w, struct super *out)
         out->q[g] = merge_bits(low, mask, 2 * g, 2 * g + 1, 2, 4);
     }
     out->scales = scales_q3_k(b->scales);
-    out->d = out->dmin = b->d;
+    out->d = b->d;
+    out->dmin = 0;
 }
 
 ALWAYS_INLINE void unpack_q4_k(const uint8_t *w, struct super *out)
@@ -183,7 +197,8 @@ ALWAYS_INLINE void unpack_q6_k(const uint8_t *w, struct super *out)
         out->q[g] = merge_bits(low, load_twice(b->qh + 32 * half), 4 * upper, 4 * upper + 2, 4, 0x30);
     }
     out->scales = scales_q6_k(b->scales);
-    out->d = out->dmin = b->d;
+    out->d = b->d;
+    out->dmin = 0;
 }
 
 ALWAYS_INLINE void unpack_iq4_xs(const uint8_t *w, struct super *out)
@@ -196,22 +211,23 @@ ALWAYS_INLINE void unpack_iq4_xs(const uint8_t *w, struct super *out)
         out->q[g] =
             _mm512_shuffle_epi8(levels, nibbles_64(_mm256_loadu_si256((const void *)(b->qs + 32 * g))));
     out->scales = scales_iq4_xs(b);
-    out->d = out->dmin = b->d;
+    out->d = b->d;
+    out->dmin = 0;
 }
 
 /* A single column keeps its sums in registers; more columns share one copy of the code. */
-#define DOT_SUPERS(type, wide)                                                                               \
+#define DOT_SUPERS(type, kind)                                                                               \
     void dot_avx512_##type(const uint8_t *w, const struct dot_cols *a, float *out)                           \
     {                                                                                                        \
         if (a->n == 1)                                                                                       \
-            dot_supers(w, sizeof(struct block_##type), unpack_##type, wide, a, 1, out);                      \
+            dot_supers(w, sizeof(struct block_##type), unpack_##type, kind, a, 1, out);                      \
         else                                                                                                 \
-            dot_supers(w, sizeof(struct block_##type), unpack_##type, wide, a, a->n, out);                   \
+            dot_supers(w, sizeof(struct block_##type), unpack_##type, kind, a, a->n, out);                   \
     }
 
-DOT_SUPERS(q2_k, false)
-DOT_SUPERS(q3_k, false)
-DOT_SUPERS(q4_k, false)
-DOT_SUPERS(q5_k, false)
-DOT_SUPERS(q6_k, false)
-DOT_SUPERS(iq4_xs, true)
+DOT_SUPERS(q2_k, OWN_MIN)
+DOT_SUPERS(q3_k, OFFSET)
+DOT_SUPERS(q4_k, OWN_MIN)
+DOT_SUPERS(q5_k, OWN_MIN)
+DOT_SUPERS(q6_k, OFFSET)
+DOT_SUPERS(iq4_xs, WIDE)
