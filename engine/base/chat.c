@@ -108,15 +108,13 @@ void chat_siblings(const struct chat *chat, int msg, int *position, int *count)
 
 int chat_newest_leaf(const struct chat *chat, int msg)
 {
-    int leaf = msg;
-    for (int i = msg + 1; i < chat->n_msgs; i++)
-        if (chat->msgs[i].parent == leaf)
-            leaf = i;
-        else
-            for (int up = chat->msgs[i].parent; up >= msg; up = chat->msgs[up].parent)
-                if (up == msg) {
-                    leaf = i;
-                    break;
-                }
-    return leaf;
+    /* The newest descendant has no children: they would be newer. */
+    for (int leaf = chat->n_msgs - 1; leaf > msg; leaf--) {
+        int up = leaf;
+        while (up > msg)
+            up = chat->msgs[up].parent;
+        if (up == msg)
+            return leaf;
+    }
+    return msg;
 }

@@ -64,7 +64,7 @@ int chat_path(const struct chat *chat, int head, int *out, int max);
 /* Siblings (same parent, same role class) for "2/3": position of msg (1-based) and count. */
 void chat_siblings(const struct chat *chat, int msg, int *position, int *count);
 
-/* The deepest newest descendant of msg: where a branch switch lands. */
+/* The newest descendant of msg, msg itself when it has none: where a branch switch lands. */
 int chat_newest_leaf(const struct chat *chat, int msg);
 
 #endif

@@ -78,7 +78,8 @@ void queue_clear_wake(struct queue *q)
 {
     uint64_t count;
     (void)!read(q->wake_fd, &count, sizeof count);
-    atomic_store(&q->wake_pending, false);
+    /* An exchange, not a store: it reads the flag of a push that came before it, and so sees that push's item. */
+    atomic_exchange(&q->wake_pending, false);
 }
 
 void queue_wait(struct queue *q, int timeout_ms)
