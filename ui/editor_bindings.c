@@ -146,6 +146,7 @@ void editor_bindings_prepare(struct editor *e)
     rl_change_environment = 0;
     rl_attempted_completion_function = on_complete;
     rl_completion_display_matches_hook = on_matches;
+    rl_variable_bind("show-all-if-ambiguous", "on"); /* our default; the inputrc is read after this */
     add_commands();
 }
 

@@ -93,6 +93,10 @@ void editor_keys_reset(struct editor *e, const char *text, size_t n, size_t poin
     e->n_sequence = 0;
     e->awaits_raw = false;
     rl_callback_sigcleanup();
+    /* Back to the newest line by readline's own way: else the undo list of a history entry is freed twice. */
+    rl_maybe_replace_line();
+    rl_maybe_unsave_line();
+    using_history();
     rl_callback_handler_remove();
     rl_executing_macro = NULL;
     rl_readline_state = RL_STATE_INITIALIZED;
@@ -141,6 +145,13 @@ static bool run_own(struct editor *e, rl_command_func_t *f)
     return true;
 }
 
+/* Bytes of the first character. */
+static size_t first_character(const char *s, size_t n)
+{
+    uint32_t c;
+    return n > 0 ? utf8_decode(s, n, &c, NULL) : 0;
+}
+
 static bool is_mark(const char *bytes, size_t n)
 {
     uint32_t c;
@@ -174,7 +185,7 @@ static bool insert_mark(struct editor *e, const char *bytes, size_t n)
     struct buf composed = {0};
     editor_compose(&composed, joined.data, joined.len);
     bool joins = from < rl_point && composed.len != alone + n &&
-                 utf8_decode(composed.data, composed.len, NULL, NULL) == composed.len;
+                 first_character(composed.data, composed.len) == composed.len;
     if (joins) {
         rl_begin_undo_group();
         rl_delete_text(from, rl_point);
@@ -283,17 +294,12 @@ static void unbound(struct editor *e, bool whole, const struct input_token *toke
     editor_push(e, whole && token ? EDITOR_UNBOUND : EDITOR_FLASH, token);
 }
 
-static size_t character_bytes(const char *s, size_t n)
-{
-    return (unsigned char)*s < 0x80 ? 1 : utf8_decode(s, n, NULL, NULL);
-}
-
 /* Feeds keys one after another; token: whose bytes these are, NULL for a macro's. */
 static void feed_bytes(struct editor *e, const char *bytes, size_t n, const struct input_token *token)
 {
     bool fresh = e->n_sequence == 0;
     for (size_t i = 0; i < n;) {
-        size_t used = character_bytes(bytes + i, n - i);
+        size_t used = first_character(bytes + i, n - i);
         if (reads_raw(e)) {
             e->awaits_raw = false;
             run(e, bytes + i, used);

@@ -13,31 +13,29 @@
 #define CHIP_TEXT_BYTES 4096
 #define MAX_CHIPS_BYTES ((size_t)64 << 20)
 
-/* UTF-8 of U+FDD0 + i: EF B7 (90 + i). */
-#define CHIP_0 '\xEF'
-#define CHIP_1 '\xB7'
-#define CHIP_2 0x90
+/* UTF-8 of INPUT_FIRST_RESERVED + i: F4 8F BC (80 + i). */
+static const char chip_prefix[] = "\xF4\x8F\xBC";
+#define CHIP_LAST_BYTE 0x80
 
 bool editor_is_chip(const char *s, size_t n)
 {
-    return n >= EDITOR_CHIP_BYTES && s[0] == CHIP_0 && s[1] == CHIP_1 && (unsigned char)s[2] >= CHIP_2 &&
-           (unsigned char)s[2] < CHIP_2 + EDITOR_MAX_CHIPS;
+    return n >= EDITOR_CHIP_BYTES && memcmp(s, chip_prefix, 3) == 0 &&
+           (unsigned char)s[3] >= CHIP_LAST_BYTE && (unsigned char)s[3] < CHIP_LAST_BYTE + INPUT_N_RESERVED;
 }
 
 const struct editor_chip *editor_chip_at(const struct editor *e, const char *s, size_t n)
 {
     if (!editor_is_chip(s, n))
         return NULL;
-    const struct editor_chip *chip = &e->chips[(unsigned char)s[2] - CHIP_2];
+    const struct editor_chip *chip = &e->chips[(unsigned char)s[3] - CHIP_LAST_BYTE];
     return chip->text ? chip : NULL;
 }
 
 static void placeholder(int index, char out[EDITOR_CHIP_BYTES + 1])
 {
-    out[0] = CHIP_0;
-    out[1] = CHIP_1;
-    out[2] = (char)(CHIP_2 + index);
-    out[3] = '\0';
+    memcpy(out, chip_prefix, 3);
+    out[3] = (char)(CHIP_LAST_BYTE + index);
+    out[4] = '\0';
 }
 
 static void free_chip(struct editor_chip *chip)

@@ -7,9 +7,10 @@
 #include "ui/editor.h"
 
 #define EDITOR_MAX_SEQUENCE 64
-/* Noncharacters U+FDD0 to U+FDEF stand for pastes: no text can hold one, input drops them. */
-#define EDITOR_MAX_CHIPS 32
-#define EDITOR_CHIP_BYTES 3
+/* One reserved character (input.h) per paste: no other text can hold it, and readline takes it for a letter.
+ */
+#define EDITOR_MAX_CHIPS INPUT_N_RESERVED
+#define EDITOR_CHIP_BYTES 4
 /* Longer texts never stand in the line: pastes become chips, such history entries are not kept. */
 #define EDITOR_MAX_LINE_BYTES 65536
 

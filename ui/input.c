@@ -90,9 +90,14 @@ static bool is_noncharacter(uint32_t c)
     return (c >= 0xFDD0 && c <= 0xFDEF) || (c & 0xFFFE) == 0xFFFE;
 }
 
+static bool is_reserved(uint32_t c)
+{
+    return c >= INPUT_FIRST_RESERVED && c < INPUT_FIRST_RESERVED + INPUT_N_RESERVED;
+}
+
 static bool is_text(uint32_t c)
 {
-    return c >= 0x20 && !(c >= DEL && c < 0xA0) && !is_noncharacter(c);
+    return c >= 0x20 && !is_reserved(c) && !(c >= DEL && c < 0xA0) && !is_noncharacter(c);
 }
 
 void input_clean(struct buf *out, const char *text, size_t n)

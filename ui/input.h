@@ -18,6 +18,10 @@
 #define INPUT_MAX_SEQUENCE 48
 #define INPUT_MAX_PASTE ((size_t)16 << 20)
 
+/* Private-use characters U+10FF00 ... that no text leaves with: the editor's placeholders for pastes. */
+#define INPUT_FIRST_RESERVED 0x10FF00u
+#define INPUT_N_RESERVED 32
+
 struct input_options {
     int escape_ms;    /* how long a lone ESC waits for the rest of a sequence; 0: 50 (use 150 over ssh, or
                          ESCDELAY) */
