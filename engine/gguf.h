@@ -21,8 +21,19 @@ struct gguf;
 
 /* Value types, numbered as in the file. */
 enum gguf_type {
-    GGUF_U8, GGUF_I8, GGUF_U16, GGUF_I16, GGUF_U32, GGUF_I32, GGUF_F32, GGUF_BOOL, GGUF_STRING, GGUF_ARRAY,
-    GGUF_U64, GGUF_I64, GGUF_F64,
+    GGUF_U8,
+    GGUF_I8,
+    GGUF_U16,
+    GGUF_I16,
+    GGUF_U32,
+    GGUF_I32,
+    GGUF_F32,
+    GGUF_BOOL,
+    GGUF_STRING,
+    GGUF_ARRAY,
+    GGUF_U64,
+    GGUF_I64,
+    GGUF_F64,
 };
 
 /* A string of the file: not NUL-terminated, any bytes. */
@@ -42,11 +53,13 @@ struct gguf_kv {
 };
 
 /* path may name any part of a split model (NAME-0000i-of-0000N.gguf); all parts are opened.
- * want_tensors false: only the key/value part is read (vocabularies, `tokenize`): tensors may then be absent, and of
- * a split model only the first part, which has the keys, is opened. */
+ * want_tensors false: only the key/value part is read (vocabularies, `tokenize`): tensors may then be absent,
+ * and of a split model only the first part, which has the keys, is opened. */
 struct gguf *gguf_open(const char *path, bool want_tensors, struct err *err);
-/* The same from bytes of the caller, which must outlive it; name is for messages. No split models. For the tests. */
-struct gguf *gguf_open_memory(const void *bytes, size_t n, const char *name, bool want_tensors, struct err *err);
+/* The same from bytes of the caller, which must outlive it; name is for messages. No split models. For the
+ * tests. */
+struct gguf *gguf_open_memory(const void *bytes, size_t n, const char *name, bool want_tensors,
+                              struct err *err);
 void gguf_close(struct gguf *g);
 
 const char *gguf_path(const struct gguf *g); /* of the first part; as named at open, not made printable */
@@ -58,14 +71,15 @@ size_t gguf_n_kv(const struct gguf *g);
 const struct gguf_kv *gguf_kv_at(const struct gguf *g, size_t i);
 const struct gguf_kv *gguf_find(const struct gguf *g, const char *key); /* NULL if absent */
 
-/* Typed look-ups. get: absent or of another type -> false with a sentence naming the key; integers of any width
- * and sign are accepted where they fit. or: absent -> the fallback; of another type -> false. */
+/* Typed look-ups. get: absent or of another type -> false with a sentence naming the key; integers of any
+ * width and sign are accepted where they fit. or: absent -> the fallback; of another type -> false. */
 bool gguf_get_u32(const struct gguf *g, const char *key, uint32_t *out, struct err *err);
 bool gguf_u32_or(const struct gguf *g, const char *key, uint32_t fallback, uint32_t *out, struct err *err);
 bool gguf_f32_or(const struct gguf *g, const char *key, float fallback, float *out, struct err *err);
 bool gguf_bool_or(const struct gguf *g, const char *key, bool fallback, bool *out, struct err *err);
 bool gguf_get_string(const struct gguf *g, const char *key, struct gguf_string *out, struct err *err);
-/* Array items; the index is checked, the item type must fit. Strings of an array are indexed at open: O(1). */
+/* Array items; the index is checked, the item type must fit. Strings of an array are indexed at open: O(1).
+ */
 bool gguf_array_string(const struct gguf_kv *kv, uint64_t i, struct gguf_string *out);
 bool gguf_array_i32(const struct gguf_kv *kv, uint64_t i, int32_t *out);
 bool gguf_array_f32(const struct gguf_kv *kv, uint64_t i, float *out);

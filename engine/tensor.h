@@ -42,7 +42,8 @@ struct dtype_info {
 const struct dtype_info *dtype_info(enum dtype type);
 /* The type of a GGUF number; false when we have no row for it. */
 bool dtype_from_ggml(uint32_t ggml_id, enum dtype *out);
-/* The field's name of any ggml type number ("iq2_xxs"), also of those we have no kernels for; "type 99" else. */
+/* The field's name of any ggml type number ("iq2_xxs"), also of those we have no kernels for; "type 99" else.
+ */
 const char *dtype_ggml_name(uint32_t ggml_id, char scratch[24]);
 /* Bytes of a row of n weights; false when n is no multiple of the block or the product overflows. */
 bool dtype_row_bytes(enum dtype type, size_t n_weights, size_t *bytes);
@@ -55,7 +56,8 @@ struct tensor {
     char name[TENSOR_NAME_BYTES];
     enum dtype type;
     int n_dims;
-    size_t dims[TENSOR_MAX_DIMS]; /* innermost first, as in GGUF: a weight [n, k] has dims {k, n}; unused are 1 */
+    size_t dims[TENSOR_MAX_DIMS]; /* innermost first, as in GGUF: a weight [n, k] has dims {k, n}; unused are
+                                     1 */
     const void *data;             /* inside the file map, alignment 1 */
     size_t n_bytes;
 };

@@ -78,7 +78,8 @@ void queue_clear_wake(struct queue *q)
 {
     uint64_t count;
     (void)!read(q->wake_fd, &count, sizeof count);
-    /* An exchange, not a store: it reads the flag of a push that came before it, and so sees that push's item. */
+    /* An exchange, not a store: it reads the flag of a push that came before it, and so sees that push's
+     * item. */
     atomic_exchange(&q->wake_pending, false);
 }
 
