@@ -70,8 +70,7 @@ ALWAYS_INLINE void dot_floats(const uint8_t *w, struct reader read, const float 
     for (size_t c = 0; c < n; c++)
         acc[c][0] = acc[c][1] = acc[c][2] = acc[c][3] = _mm256_setzero_ps();
     for (; i + STEP <= k; i += STEP) {
-        if (n == 1)
-            prefetch_ahead(w + i * read.bytes, STEP * read.bytes);
+        prefetch_ahead(w + i * read.bytes, STEP * read.bytes);
         UNROLLED
         for (size_t j = 0; j < N_CHAINS; j++) {
             __m256 weights = read.eight(w, i + LANES * j);

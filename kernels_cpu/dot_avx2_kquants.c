@@ -65,8 +65,7 @@ ALWAYS_INLINE void dot_supers(const uint8_t *w, size_t block_bytes, unpack_fn *u
     for (size_t i = 0; i < n_blocks; i++, w += block_bytes) {
         struct super s;
         unpack(w, &s);
-        if (n == 1)
-            prefetch_ahead(w, block_bytes);
+        prefetch_ahead(w, block_bytes);
         __m256i even_odd = split_even_odd(s.scales.scale);
         __m256 d = f16_broadcast(s.d), dmin = f16_broadcast(s.dmin);
         for (size_t c = 0; c < n; c++) {

@@ -50,8 +50,7 @@ ALWAYS_INLINE void dot_blocks(const uint8_t *w, size_t block_bytes, unpack_fn *u
     for (size_t c = 0; c < n; c++)
         even[c] = odd[c] = _mm256_setzero_ps();
     for (; i + 2 <= n_blocks; i += 2, w += 2 * block_bytes) {
-        if (n == 1)
-            prefetch_ahead(w, 2 * block_bytes);
+        prefetch_ahead(w, 2 * block_bytes);
         add_block(w, unpack, has_min, a, n, i, even);
         add_block(w + block_bytes, unpack, has_min, a, n, i + 1, odd);
     }

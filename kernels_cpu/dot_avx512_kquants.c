@@ -87,8 +87,7 @@ ALWAYS_INLINE void dot_supers(const uint8_t *w, size_t block_bytes, unpack_fn *u
     for (size_t i = 0; i < n_blocks; i++, w += block_bytes) {
         struct super s;
         unpack(w, &s);
-        if (n == 1)
-            prefetch_ahead(w, block_bytes);
+        prefetch_ahead(w, block_bytes);
         struct lane_scales scales =
             kind == WIDE ? wide_scales(s.scales.scale) : packed_scales(s.scales.scale);
         __m512i minus_min = _mm512_zextsi256_si512(_mm256_sub_epi16(_mm256_setzero_si256(), s.scales.min));

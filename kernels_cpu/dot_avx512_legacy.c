@@ -56,8 +56,7 @@ ALWAYS_INLINE void dot_blocks(const uint8_t *w, size_t block_bytes, unpack_fn *u
     for (size_t c = 0; c < n; c++)
         sums[c] = (struct sums){_mm512_setzero_ps(), _mm_setzero_ps()};
     for (; i + 2 <= n_blocks; i += 2, w += 2 * block_bytes) {
-        if (n == 1)
-            prefetch_ahead(w, 2 * block_bytes);
+        prefetch_ahead(w, 2 * block_bytes);
         add_pair(w, block_bytes, unpack, is_signed, false, a, n, i, sums);
     }
     if (i < n_blocks)

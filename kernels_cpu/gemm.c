@@ -201,6 +201,8 @@ static void choose_sizes(struct gemm_pass *p, size_t n_threads)
 {
     size_t col_bytes = p->wants[ACT_F32] ? p->w->k * sizeof(float) : p->w->k;
     p->tile_cols = clamp(TILE_BYTES / col_bytes, TILE_MIN_COLS, DOT_MAX_COLS);
+    if (p->wants[ACT_F32]) /* those kernels take three at a time */
+        p->tile_cols -= p->tile_cols % 3;
     size_t row_bytes = p->w->n_bytes / p->w->n + 1;
     p->task_rows = clamp(p->w->n / (n_threads * TASKS_PER_THREAD), 1, TASK_BYTES / row_bytes + 1);
 }
