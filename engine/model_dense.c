@@ -41,38 +41,50 @@ static uint64_t kv_bytes(const struct model *m, const struct step *s)
 static bool embed(const struct model *m, struct run_state *r, const struct step *s, struct err *err)
 {
     struct timer t = timer_start(s);
-    bool ok = backend_embed(
-        m->backend,
-        &(struct op_embed){.table = m->embed, .ids = s->ids, .out = r->x, .n_tokens = s->n_tokens}, err);
+    struct op_embed op = {
+        .table = m->embed,
+        .ids = s->ids,
+        .out = r->x,
+        .n_tokens = s->n_tokens,
+    };
+    bool ok = backend_embed(m->backend, &op, err);
     timer_add(&t, PROF_EMBED, weight_bytes(m, m->embed) / m->config.n_vocab * s->n_tokens);
     return ok;
 }
 
-/* h = norm(x) */
-static bool norm(const struct model *m, struct run_state *r, const struct step *s, const struct bbuf *w,
-                 struct err *err)
+/* h = norm(x), from row `first` of x on */
+static bool norm(const struct model *m, struct run_state *r, const struct step *s, size_t first,
+                 const struct bbuf *w, struct err *err)
 {
     struct timer t = timer_start(s);
-    bool ok = backend_rms_norm(m->backend,
-                               &(struct op_rms_norm){.x = r->x,
-                                                     .w = w,
-                                                     .out = r->h,
-                                                     .n_tokens = s->n_tokens,
-                                                     .n = m->config.n_embd,
-                                                     .eps = m->config.rms_eps},
-                               err);
+    struct op_rms_norm op = {
+        .x = r->x,
+        .x_row = first,
+        .w = w,
+        .out = r->h,
+        .n_tokens = s->n_tokens,
+        .n = m->config.n_embd,
+        .eps = m->config.rms_eps,
+    };
+    bool ok = backend_rms_norm(m->backend, &op, err);
     timer_add(&t, PROF_NORM, 0);
     return ok;
 }
 
 /* out = (+=) a * w^T */
-static bool multiply(const struct model *m, const struct step *s, enum prof_op op, const struct bweight *w,
+static bool multiply(const struct model *m, const struct step *s, enum prof_op kind, const struct bweight *w,
                      const struct bbuf *a, struct bbuf *out, bool add, struct err *err)
 {
     struct timer t = timer_start(s);
-    bool ok = backend_gemm(
-        m->backend, &(struct op_gemm){.w = w, .a = a, .out = out, .n_tokens = s->n_tokens, .add = add}, err);
-    timer_add(&t, op, weight_bytes(m, w));
+    struct op_gemm op = {
+        .w = w,
+        .a = a,
+        .out = out,
+        .n_tokens = s->n_tokens,
+        .add = add,
+    };
+    bool ok = backend_gemm(m->backend, &op, err);
+    timer_add(&t, kind, weight_bytes(m, w));
     return ok;
 }
 
@@ -82,23 +94,24 @@ static bool rotate_and_store(const struct model *m, struct run_state *r, const s
 {
     const struct model_config *c = &m->config;
     struct timer t = timer_start(s);
-    bool ok = backend_qkv_rope_cache(m->backend,
-                                     &(struct op_qkv_rope_cache){.qkv = r->qkv,
-                                                                 .q = r->q,
-                                                                 .q_norm = l->q_norm,
-                                                                 .k_norm = l->k_norm,
-                                                                 .eps = c->rms_eps,
-                                                                 .cos = r->cos,
-                                                                 .sin = r->sin,
-                                                                 .mode = c->rope_mode,
-                                                                 .n_tokens = s->n_tokens,
-                                                                 .n_head = c->n_head,
-                                                                 .n_kv_head = c->n_kv_head,
-                                                                 .head_dim = c->head_dim,
-                                                                 .n_rot = c->n_rot,
-                                                                 .pos = s->pos,
-                                                                 .kv = *kv},
-                                     err);
+    struct op_qkv_rope_cache op = {
+        .qkv = r->qkv,
+        .q = r->q,
+        .q_norm = l->q_norm,
+        .k_norm = l->k_norm,
+        .eps = c->rms_eps,
+        .cos = r->cos,
+        .sin = r->sin,
+        .mode = c->rope_mode,
+        .n_tokens = s->n_tokens,
+        .n_head = c->n_head,
+        .n_kv_head = c->n_kv_head,
+        .head_dim = c->head_dim,
+        .n_rot = c->n_rot,
+        .pos = s->pos,
+        .kv = *kv,
+    };
+    bool ok = backend_qkv_rope_cache(m->backend, &op, err);
     timer_add(&t, PROF_ROPE, 0);
     return ok;
 }
@@ -108,18 +121,19 @@ static bool attend(const struct model *m, struct run_state *r, const struct step
 {
     const struct model_config *c = &m->config;
     struct timer t = timer_start(s);
-    bool ok = backend_attention(m->backend,
-                                &(struct op_attention){.q = r->q,
-                                                       .out = r->attn,
-                                                       .scale = 1.0f / sqrtf((float)c->head_dim),
-                                                       .n_tokens = s->n_tokens,
-                                                       .n_head = c->n_head,
-                                                       .n_kv_head = c->n_kv_head,
-                                                       .head_dim = c->head_dim,
-                                                       .pos = s->pos,
-                                                       .window = c->window,
-                                                       .kv = *kv},
-                                err);
+    struct op_attention op = {
+        .q = r->q,
+        .out = r->attn,
+        .scale = 1.0f / sqrtf((float)c->head_dim),
+        .n_tokens = s->n_tokens,
+        .n_head = c->n_head,
+        .n_kv_head = c->n_kv_head,
+        .head_dim = c->head_dim,
+        .pos = s->pos,
+        .window = c->window,
+        .kv = *kv,
+    };
+    bool ok = backend_attention(m->backend, &op, err);
     timer_add(&t, PROF_ATTENTION, kv_bytes(m, s));
     return ok;
 }
@@ -127,11 +141,13 @@ static bool attend(const struct model *m, struct run_state *r, const struct step
 static bool gate(const struct model *m, struct run_state *r, const struct step *s, struct err *err)
 {
     struct timer t = timer_start(s);
-    bool ok = backend_silu_mul(
-        m->backend,
-        &(struct op_silu_mul){
-            .gate_up = r->gate_up, .out = r->ff, .n_tokens = s->n_tokens, .n_ff = m->config.n_ff},
-        err);
+    struct op_silu_mul op = {
+        .gate_up = r->gate_up,
+        .out = r->ff,
+        .n_tokens = s->n_tokens,
+        .n_ff = m->config.n_ff,
+    };
+    bool ok = backend_silu_mul(m->backend, &op, err);
     timer_add(&t, PROF_FFN, 0);
     return ok;
 }
@@ -141,21 +157,21 @@ static bool attention_block(const struct model *m, struct run_state *r, const st
 {
     const struct dense_layer *l = &m->layers[index];
     struct kv_layer kv = kv_pages_layer(s->pages, index);
-    return norm(m, r, s, l->attn_norm, err) &&                           /**/
-           multiply(m, s, PROF_QKV, l->qkv, r->h, r->qkv, false, err) && /**/
-           rotate_and_store(m, r, s, l, &kv, err) &&                     /**/
-           attend(m, r, s, &kv, err) &&                                  /**/
-           multiply(m, s, PROF_O_PROJ, l->attn_out, r->attn, r->x, true, err);
+    bool ok = norm(m, r, s, 0, l->attn_norm, err);
+    ok = ok && multiply(m, s, PROF_QKV, l->qkv, r->h, r->qkv, false, err);
+    ok = ok && rotate_and_store(m, r, s, l, &kv, err);
+    ok = ok && attend(m, r, s, &kv, err);
+    return ok && multiply(m, s, PROF_O_PROJ, l->attn_out, r->attn, r->x, true, err);
 }
 
 static bool feed_forward_block(const struct model *m, struct run_state *r, const struct step *s,
                                uint32_t index, struct err *err)
 {
     const struct dense_layer *l = &m->layers[index];
-    return norm(m, r, s, l->ffn_norm, err) &&                                    /**/
-           multiply(m, s, PROF_FFN, l->gate_up, r->h, r->gate_up, false, err) && /**/
-           gate(m, r, s, err) &&                                                 /**/
-           multiply(m, s, PROF_FFN, l->down, r->ff, r->x, true, err);
+    bool ok = norm(m, r, s, 0, l->ffn_norm, err);
+    ok = ok && multiply(m, s, PROF_FFN, l->gate_up, r->h, r->gate_up, false, err);
+    ok = ok && gate(m, r, s, err);
+    return ok && multiply(m, s, PROF_FFN, l->down, r->ff, r->x, true, err);
 }
 
 bool dense_forward(const struct model *m, struct run_state *r, const struct step *step, struct err *err)
@@ -174,20 +190,8 @@ bool dense_forward(const struct model *m, struct run_state *r, const struct step
 bool model_head(const struct model *m, struct run_state *r, const struct step *step, size_t first, size_t n,
                 struct err *err)
 {
-    struct timer t = timer_start(step);
-    bool ok = backend_rms_norm(m->backend,
-                               &(struct op_rms_norm){.x = r->x,
-                                                     .x_row = first,
-                                                     .w = m->out_norm,
-                                                     .out = r->h,
-                                                     .n_tokens = n,
-                                                     .n = m->config.n_embd,
-                                                     .eps = m->config.rms_eps},
-                               err);
-    timer_add(&t, PROF_NORM, 0);
-    t = timer_start(step);
-    ok = ok && backend_gemm(m->backend,
-                            &(struct op_gemm){.w = m->head, .a = r->h, .out = r->logits, .n_tokens = n}, err);
-    timer_add(&t, PROF_LM_HEAD, weight_bytes(m, m->head));
-    return ok;
+    struct step rows = *step;
+    rows.n_tokens = n;
+    return norm(m, r, &rows, first, m->out_norm, err) &&
+           multiply(m, &rows, PROF_LM_HEAD, m->head, r->h, r->logits, false, err);
 }
