@@ -12,9 +12,11 @@
 /* Room for the quantised columns of one pass. More columns take several passes over the weights, which at
  * this size (thousands of columns) costs nothing that shows. */
 #define SCRATCH_BYTES ((size_t)16 << 20)
-/* Columns walked together stay in the first-level cache ... */
-#define TILE_BYTES ((size_t)32 << 10)
+/* Columns walked together stay close to the first-level cache ... */
+#define TILE_BYTES ((size_t)64 << 10)
 #define TILE_MIN_COLS ((size_t)4)
+#define TILE_FLOAT_COLS                                                                                      \
+    ((size_t)3) /* what float kernels keep in registers: wider columns, so no more of them */
 /* ... and the rows of a task in the second level, so that main memory is read once. */
 #define TASK_BYTES ((size_t)64 << 10)
 /* Tasks per thread at least: the last ones to finish then differ by little. */
@@ -199,10 +201,8 @@ static size_t clamp(size_t x, size_t low, size_t high)
 
 static void choose_sizes(struct gemm_pass *p, size_t n_threads)
 {
-    size_t col_bytes = p->wants[ACT_F32] ? p->w->k * sizeof(float) : p->w->k;
-    p->tile_cols = clamp(TILE_BYTES / col_bytes, TILE_MIN_COLS, DOT_MAX_COLS);
-    if (p->wants[ACT_F32]) /* those kernels take three at a time */
-        p->tile_cols -= p->tile_cols % 3;
+    p->tile_cols =
+        p->wants[ACT_F32] ? TILE_FLOAT_COLS : clamp(TILE_BYTES / p->w->k, TILE_MIN_COLS, DOT_MAX_COLS);
     size_t row_bytes = p->w->n_bytes / p->w->n + 1;
     p->task_rows = clamp(p->w->n / (n_threads * TASKS_PER_THREAD), 1, TASK_BYTES / row_bytes + 1);
 }
