@@ -1,0 +1,178 @@
+"""The full screen through a real terminal (tmux): type, paste, stream, stop, resize, quit, continue."""
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+
+from harness import LONG, PROGRAM, SMALL, ProgramTest, main
+
+
+@unittest.skipUnless(shutil.which('tmux'), 'SKIP: tmux is not installed')
+class Screen(ProgramTest):
+    def setUp(self):
+        super().setUp()
+        self.socket = os.path.join(self.home, 'tmux')
+        self.env.pop('TMUX', None)
+        self.addCleanup(self.tmux, 'kill-server', check=False)
+
+    def tmux(self, *args, check=True, stdin=None):
+        r = subprocess.run(['tmux', '-S', self.socket, '-f', '/dev/null', *args], input=stdin, capture_output=True,
+                           env=self.env, timeout=30)
+        if check:
+            self.assertEqual(r.returncode, 0, r.stderr)
+        return r.stdout.decode()
+
+    def start(self, *args, term=''):
+        """Runs ferrum-chat in a new terminal; its exit code is printed behind it."""
+        self.tmux('kill-server', check=False)
+        self.socket = os.path.join(tempfile.mkdtemp(dir=self.home), 'tmux') # a server that ends may still hold the old
+        words = ' '.join("'%s'" % a for a in (PROGRAM, *args))
+        self.tmux('new-session', '-d', '-x', '80', '-y', '24', "%s %s; echo exit=$?; exec sleep 1000" % (term, words))
+
+    def screen(self):
+        return self.tmux('capture-pane', '-p')
+
+    def wait_for(self, pattern):
+        """Until the screen matches; a generous limit, so that a slow machine is no failure."""
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            text = self.screen()
+            if re.search(pattern, text):
+                return text
+            time.sleep(0.05)
+        self.fail('%r never came; the screen:\n%s' % (pattern, self.screen()))
+
+    def scroll_back_to(self, words):
+        for _ in range(1000):
+            if words in self.screen():
+                return
+            self.keys('PPage')
+        self.fail('%r is not in the transcript:\n%s' % (words, self.screen()))
+
+    def keys(self, *keys):
+        self.tmux('send-keys', *keys)
+
+    def type(self, text):
+        self.tmux('send-keys', '-l', text)
+
+    def pid(self):
+        pane = self.tmux('display-message', '-p', '#{pane_pid}').strip()
+        return int(subprocess.run(['pgrep', '-P', pane], capture_output=True, check=True).stdout.split()[0])
+
+    def wait_exit(self, code):
+        self.assertIn('exit=%d' % code, self.wait_for(r'exit=\d+'))
+
+    def wait_saved(self, n_messages):
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            chats = self.sessions()
+            if chats and chats[0]['messages'] >= n_messages:
+                return
+            time.sleep(0.1)
+        self.fail('not saved: %r' % self.sessions())
+
+    def test_a_whole_visit(self):
+        self.start(LONG, '--temp', '0')
+        self.wait_for('ready')
+        self.type('hi 🙂 ')
+        self.tmux('set-buffer', 'pasted one\npasted two')
+        self.tmux('paste-buffer', '-p')
+        self.wait_for('hi 🙂')
+        self.keys('Enter')
+        self.wait_for(r'tok/s')
+        self.keys('Escape')
+        self.wait_for(r'(?i)interrupted|stopped')
+        self.tmux('resize-window', '-x', '60', '-y', '15')
+        self.type('after the resize')
+        self.wait_for('after the resize')
+        self.keys('C-u')
+        self.type('/quit')
+        self.keys('Enter')
+        self.wait_exit(0)
+        messages = self.export(1)['messages']
+        self.assertEqual([m['role'] for m in messages], ['user', 'assistant'])
+        self.assertEqual(messages[0]['text'], 'hi 🙂 pasted one\npasted two')
+        self.assertEqual(messages[1]['status'], 'interrupted')
+        self.start('--continue')
+        self.wait_for('hi 🙂 pasted') # the title, at once
+        self.scroll_back_to('pasted two')
+        self.keys('C-d')
+        self.wait_exit(0)
+
+    def test_a_draft_comes_back(self):
+        self.start(LONG, '--temp', '0', '-n', '5')
+        self.wait_for('ready')
+        self.type('not sent yet')
+        self.wait_for('not sent yet')
+        os.kill(self.pid(), signal.SIGTERM)
+        self.wait_exit(143)
+        self.start(LONG)
+        self.wait_for('not sent yet')
+
+    def test_a_prompt_that_does_not_fit_comes_back_to_the_editor(self):
+        self.start(SMALL, '--temp', '0', '-n', '5')
+        self.wait_for('ready')
+        self.type('long ' * 30)
+        self.keys('Enter')
+        self.wait_for('(?i)context')
+        self.assertIn('long long', self.screen())
+        self.keys('C-a', 'C-k')
+        self.type('short')
+        self.keys('Enter')
+        self.wait_for(r'tok/s')
+
+    def test_regenerate_keeps_the_old_answer(self):
+        self.start(LONG, '--temp', '0', '-n', '6')
+        self.wait_for('ready')
+        self.type('hi')
+        self.keys('Enter')
+        self.wait_saved(2)
+        self.wait_for(r'tok/s')
+        self.type('/regen')
+        self.keys('Enter')
+        self.wait_saved(3)
+        self.keys('C-d')
+        self.wait_exit(0)
+        messages = self.export(1)['messages']
+        self.assertEqual([m['role'] for m in messages], ['user', 'assistant', 'assistant'])
+        self.assertEqual(messages[1]['parent'], messages[2]['parent'])
+
+    def test_signals_give_the_terminal_back_and_save(self):
+        for number, code in [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)]:
+            with self.subTest(code=code):
+                self.start(LONG, '--temp', '0')
+                self.wait_for('ready')
+                self.type('hi')
+                self.keys('Enter')
+                self.wait_for(r'tok/s')
+                os.kill(self.pid(), number)
+                self.wait_exit(code)
+                self.assertEqual(self.export(self.sessions()[0]['id'])['messages'][1]['status'], 'interrupted')
+
+    def test_a_dumb_terminal_gets_lines_without_escapes(self):
+        self.start(LONG, '--temp', '0', '-n', '4', term='TERM=dumb')
+        self.wait_for('(?m)^>$')
+        self.type('hi')
+        self.keys('Enter')
+        self.wait_for('(?ms)^> hi\n.*^>$')
+        self.keys('C-d')
+        self.wait_exit(0)
+
+    def test_a_tiny_terminal_survives(self):
+        self.start(LONG, '--temp', '0', '-n', '4')
+        self.wait_for('ready')
+        self.tmux('resize-window', '-x', '20', '-y', '5')
+        self.type('hi')
+        self.keys('Enter')
+        self.wait_saved(2)
+        self.keys('C-d')
+        self.wait_for(r'exit=0')
+
+
+if __name__ == '__main__':
+    main()
