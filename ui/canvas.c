@@ -77,7 +77,7 @@ void canvas_box(int y, int x, int height, int width, const char *heading, const 
 {
     int n = (int)text_width(hint, strlen(hint));
     for (int i = 0; i < height; i++) {
-        canvas_repeat(y + i, x, width, LOOK_TEXT, " ");
+        canvas_repeat(y + i, 0, COLS, LOOK_TEXT, " ");
         canvas_repeat(y + i, x, 1, LOOK_RULE, "│");
         canvas_repeat(y + i, x + width - 1, 1, LOOK_RULE, "│");
     }

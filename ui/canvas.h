@@ -20,7 +20,8 @@ void canvas_repeat(int y, int x, int n, enum theme_element look, const char *cha
 /* A bar of `columns` cells, filled in eighths of a cell. */
 void canvas_bar(int y, int x, int columns, enum theme_element look, double fraction);
 
-/* An empty box with its heading in the upper and its hint in the lower edge. */
+/* An empty box with its heading in the upper and its hint in the lower edge; its rows are cleared from edge
+ * to edge. */
 void canvas_box(int y, int x, int height, int width, const char *heading, const char *hint);
 
 #endif

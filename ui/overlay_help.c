@@ -5,6 +5,7 @@
 #include "ui/canvas.h"
 #include "ui/sanitize.h"
 #include "ui/view.h"
+#include "ui/wrap.h"
 
 #define MAX_WIDTH 84
 #define MAX_KEYS 32
@@ -22,47 +23,71 @@ static const struct {
 };
 enum { N_MORE = (int)(sizeof more / sizeof *more) };
 
-static int n_lines(void)
+enum { N_ENTRIES = ACTION_N + 1 + N_MORE }; /* a gap between the two lists */
+
+/* Entry i: what to press or type, and what it does; both empty for the gap. */
+static const char *entry_at(int i, struct buf *keys)
 {
-    return ACTION_N + 1 + N_MORE;
+    if (i == ACTION_N)
+        return " ";
+    if (i > ACTION_N) {
+        buf_puts(keys, more[i - ACTION_N - 1].keys);
+        return more[i - ACTION_N - 1].help;
+    }
+    const struct ui_action_info *info = ui_action_info((enum ui_action)i);
+    buf_puts(keys, info->keys);
+    if (info->command[0])
+        buf_printf(keys, "%s/%s%s%s", keys->len ? ", " : "", info->command, info->hint[0] ? " " : "",
+                   info->hint);
+    return info->help;
 }
 
-/* Line i: what to press or type, and what it does; both empty for the gap. */
-static void line_at(int i, struct buf *keys, const char **help)
+struct page {
+    int y, x; /* of the first row */
+    int n_keys, n_help;
+    int top, rows; /* the window; rows 0: only count */
+};
+
+/* Draws what falls into the window; returns how many rows there are in all. */
+static int walk(const struct page *page)
 {
-    *help = "";
-    if (i < ACTION_N) {
-        const struct ui_action_info *info = ui_action_info((enum ui_action)i);
-        buf_puts(keys, info->keys);
-        if (info->command[0])
-            buf_printf(keys, "%s/%s%s%s", keys->len ? ", " : "", info->command, info->hint[0] ? " " : "",
-                       info->hint);
-        *help = info->help;
-    } else if (i > ACTION_N) {
-        buf_puts(keys, more[i - ACTION_N - 1].keys);
-        *help = more[i - ACTION_N - 1].help;
+    int row = 0;
+    for (int i = 0; i < N_ENTRIES; i++) {
+        struct buf keys = {0};
+        struct wrap wrap = {0};
+        const char *help = entry_at(i, &keys);
+        wrap_append(&wrap, help, 0, strlen(help), (size_t)page->n_help);
+        for (size_t k = 0; k < wrap.n_rows; k++, row++) {
+            if (row < page->top || row >= page->top + page->rows)
+                continue;
+            int y = page->y + row - page->top;
+            if (k == 0)
+                canvas_label(y, page->x, page->n_keys, LOOK_ACCENT, buf_text(&keys));
+            canvas_text(y, page->x + page->n_keys + 1, page->n_help, LOOK_TEXT, help + wrap.rows[k].start,
+                        wrap.rows[k].n_bytes);
+        }
+        wrap_fini(&wrap);
+        buf_fini(&keys);
     }
+    return row;
 }
 
 void overlay_help_draw(struct ui *ui)
 {
     int width = ui->columns - 4 > MAX_WIDTH ? MAX_WIDTH : ui->columns - 4;
-    int most = ui->rows - 4, height = n_lines() + 2 > most ? most : n_lines() + 2;
-    int y = ui->rows < UI_COMPACT_ROWS ? 0 : 2, x = (ui->columns - width) / 2;
-    int n_keys = width / 2 - 3 > MAX_KEYS ? MAX_KEYS : width / 2 - 3;
-    ui->help_page = height - 2;
-    int last = n_lines() - ui->help_page;
-    if (ui->help_top > last)
-        ui->help_top = last;
+    bool compact = ui->rows < UI_COMPACT_ROWS;
+    int top = compact ? 0 : 2, most = compact ? ui->rows - 1 : ui->rows - top - 4;
+    struct page page = {.y = top + 1, .x = (ui->columns - width) / 2 + 3};
+    page.n_keys = width / 2 - 3 > MAX_KEYS ? MAX_KEYS : width / 2 - 3;
+    page.n_help = width - page.n_keys - 7;
+    int n_rows = walk(&page), height = n_rows + 2 > most ? most : n_rows + 2;
+    page.rows = ui->help_page = height - 2;
+    if (ui->help_top > n_rows - page.rows)
+        ui->help_top = n_rows - page.rows;
     if (ui->help_top < 0)
         ui->help_top = 0;
-    canvas_box(y, x, height, width, "Help", last > 0 ? "PgUp PgDn scroll · Esc closes" : "Esc closes");
-    for (int i = 0; i < ui->help_page && ui->help_top + i < n_lines(); i++) {
-        struct buf keys = {0};
-        const char *help;
-        line_at(ui->help_top + i, &keys, &help);
-        canvas_label(y + 1 + i, x + 3, n_keys, LOOK_ACCENT, buf_text(&keys));
-        canvas_label(y + 1 + i, x + 3 + n_keys + 1, width - n_keys - 7, LOOK_TEXT, help);
-        buf_fini(&keys);
-    }
+    page.top = ui->help_top;
+    canvas_box(top, page.x - 3, height, width, "Help",
+               n_rows > page.rows ? "PgUp PgDn scroll · Esc closes" : "Esc closes");
+    walk(&page);
 }

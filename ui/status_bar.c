@@ -99,11 +99,14 @@ static void put_speed(struct buf *out, const struct ui *ui)
         buf_puts(out, s->phase == UI_GENERATING ? "answering" : "ready");
 }
 
-static const char *hint(const struct ui *ui)
+#define NARROW 100 /* below, everything is said in fewer words */
+
+static const char *hint(const struct ui *ui, int columns)
 {
+    bool narrow = columns < NARROW;
     if (ui_is_busy(ui))
-        return "Esc stop · F1 help";
-    return ui->status.phase == UI_LOADING ? "Ctrl-C twice quits · F1 help" : "F1 help";
+        return narrow ? "Esc stop" : "Esc stop · F1 help";
+    return ui->status.phase == UI_LOADING && !narrow ? "Ctrl-C twice quits · F1 help" : "F1 help";
 }
 
 /* " · " and the text, if both fit up to end; returns the column behind. Once something did not fit, nothing
@@ -122,7 +125,14 @@ static int put_piece(int y, int x, int *end, enum theme_element look, const char
     return x + gap + canvas_text(y, x + gap, n, look, text, strlen(text));
 }
 
-/* "ctx ███▋      7.5k of 32k": the number always comes with the bar. */
+static void put_context(struct buf *out, const struct ui_status *s, int columns)
+{
+    put_tokens(out, s->ctx_used);
+    buf_puts(out, columns < NARROW ? "/" : " of ");
+    put_tokens(out, s->ctx_max);
+}
+
+/* "ctx ███▋······ 7.5k of 32k": the number always comes with the bar. */
 static int put_meter(const struct ui *ui, int y, int x, int *end, int columns)
 {
     const struct ui_status *s = &ui->status;
@@ -133,22 +143,34 @@ static int put_meter(const struct ui *ui, int y, int x, int *end, int columns)
                               : fraction >= METER_WARN ? LOOK_WARN
                                                        : LOOK_ACCENT;
     struct buf numbers = {0};
-    put_tokens(&numbers, s->ctx_used);
-    buf_puts(&numbers, " of ");
-    put_tokens(&numbers, s->ctx_max);
-    int n_bar = columns >= 100 ? 16 : 8, n = (int)numbers.len;
-    int room = *end - x - 3 - 4 - n - 1;
+    put_context(&numbers, s, columns);
+    int n_bar = columns >= NARROW ? 16 : 8, n = (int)numbers.len;
+    int room = *end - x - 3 - 4 - n - 1,
+        n_hint = (int)text_width(hint(ui, columns), strlen(hint(ui, columns)));
     x = put_piece(y, x, end, LOOK_DIM, room >= 0 ? "ctx" : buf_text(&numbers));
-    if (room >= n_bar) {
+    if (room >= n_bar + 2 + n_hint) {
         canvas_repeat(y, x + 1, n_bar, LOOK_RULE, "·");
         canvas_bar(y, x + 1, n_bar, look, fraction);
         x += n_bar + 1;
     }
     if (room >= 0)
-        x += 1 +
-             canvas_text(y, x + 1, n, look == LOOK_ACCENT ? LOOK_DIM : look, buf_text(&numbers), numbers.len);
+        x += 1 + canvas_text(y, x + 1, n, look == LOOK_ACCENT ? LOOK_DIM : look, numbers.data, numbers.len);
     buf_fini(&numbers);
     return x;
+}
+
+/* The backend gives way first: it never changes, and the hint is worth more. */
+static bool has_room_for_backend(const struct ui *ui, const struct buf *speed, int columns)
+{
+    struct buf numbers = {0};
+    if (ui->status.ctx_max > 0)
+        put_context(&numbers, &ui->status, columns);
+    size_t meter = ui->status.ctx_max > 0 ? 3 + 4 + (columns >= NARROW ? 17 : 9) + numbers.len : 0;
+    size_t n = 1 + text_width(ui->status.model, strlen(ui->status.model)) + 3 +
+               text_width(ui->status.backend, strlen(ui->status.backend)) + 3 + speed->len + meter + 2 +
+               text_width(hint(ui, columns), strlen(hint(ui, columns))) + 1;
+    buf_fini(&numbers);
+    return n <= (size_t)columns;
 }
 
 void status_bar_draw(const struct ui *ui, int y, int columns)
@@ -157,14 +179,16 @@ void status_bar_draw(const struct ui *ui, int y, int columns)
     int end = columns - 1;
     put_speed(&speed, ui);
     int x = put_piece(y, 1, &end, LOOK_TEXT, ui->status.model);
-    x = put_piece(y, x, &end, LOOK_DIM, ui->status.backend);
+    if (has_room_for_backend(ui, &speed, columns))
+        x = put_piece(y, x, &end, LOOK_DIM, ui->status.backend);
     x = put_piece(y, x, &end, ui->status.phase == UI_FAILED ? LOOK_ERROR : LOOK_TEXT, buf_text(&speed));
     x = put_meter(ui, y, x, &end, columns);
     if (ui->status.queued)
         x = put_piece(y, x, &end, LOOK_WARN, "1 message waits");
-    int n = (int)text_width(hint(ui), strlen(hint(ui)));
+    const char *text = hint(ui, columns);
+    int n = (int)text_width(text, strlen(text));
     if (end == columns - 1 && x + 2 + n <= end)
-        canvas_label(y, end - n, n, LOOK_DIM, hint(ui));
+        canvas_label(y, end - n, n, LOOK_DIM, text);
     buf_fini(&speed);
 }
 
@@ -176,7 +200,7 @@ static void put_candidates(struct buf *out, const struct editor_view *view)
         buf_printf(out, "%s%s", i ? "  " : "", view->candidates[i]);
 }
 
-/* What the left of the line says: the editor's own matters, a notice, or the progress. */
+/* What the left of the line says: the editor's own matters, or a notice. */
 static enum theme_element rule_text(const struct ui *ui, const struct editor_view *view, struct buf *out)
 {
     if (view->prompt[0] || view->searching) {
@@ -187,15 +211,9 @@ static enum theme_element rule_text(const struct ui *ui, const struct editor_vie
         put_candidates(out, view);
         return LOOK_ACCENT;
     }
-    if (ui->notice) {
+    if (ui->notice)
         buf_printf(out, "%s%s", ui->notice_is_error ? "! " : "", ui->notice);
-        return ui->notice_is_error ? LOOK_ERROR : LOOK_ACCENT;
-    }
-    if (ui->status.phase == UI_PREFILL && ui->status.total > 0)
-        put_prefill(out, &ui->progress);
-    else if (ui->status.phase == UI_LOADING && ui->chat && ui->chat->head >= 0)
-        put_loading(out, &ui->progress);
-    return LOOK_DIM;
+    return ui->notice_is_error ? LOOK_ERROR : LOOK_ACCENT;
 }
 
 static void put_inset(int y, int x, int max, enum theme_element look, const char *text)
@@ -223,16 +241,31 @@ static int put_new_rows(struct ui *ui, int y, int columns)
     return x > 4 ? x : columns;
 }
 
+/* The line itself, filled as far as the work is done; the numbers stand at its right end. */
+static void put_bar(const struct ui *ui, int y, int columns)
+{
+    struct buf text = {0};
+    bool loading = ui->status.phase == UI_LOADING && ui->chat && ui->chat->head >= 0;
+    if (loading)
+        put_loading(&text, &ui->progress);
+    else if (ui->status.phase == UI_PREFILL && ui->status.total > 0)
+        put_prefill(&text, &ui->progress);
+    if (text.len > 0) {
+        int n = (int)text_width(text.data, text.len), room = columns - n - 4;
+        int x = room > 4 ? room : 4;
+        canvas_repeat(y, 0, (int)(progress_fraction(&ui->progress) * x), LOOK_ACCENT, "━");
+        put_inset(y, x, columns - x - 1, LOOK_DIM, text.data);
+    }
+    buf_fini(&text);
+}
+
 void rule_draw(struct ui *ui, const struct editor_view *view, int y, int columns)
 {
-    bool is_moving =
-        ui->status.phase == UI_PREFILL || (ui->status.phase == UI_LOADING && ui->chat && ui->chat->head >= 0);
     struct buf text = {0};
     canvas_repeat(y, 0, columns, LOOK_RULE, "─");
-    if (is_moving)
-        canvas_repeat(y, 0, (int)(progress_fraction(&ui->progress) * columns), LOOK_ACCENT, "━");
-    enum theme_element look = rule_text(ui, view, &text);
     int end = put_new_rows(ui, y, columns);
+    put_bar(ui, y, end);
+    enum theme_element look = rule_text(ui, view, &text);
     if (text.len > 0)
         put_inset(y, 2, end - 4, look, text.data);
     buf_fini(&text);

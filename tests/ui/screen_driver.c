@@ -1,0 +1,208 @@
+#include "tests/ui/screen_driver.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/base/mem.h"
+
+struct driver {
+    struct ui *ui;
+    struct chat *chat;
+    int report_fd;
+    struct buf pending; /* control bytes up to the next line end */
+    char *last_words;
+    bool quit;
+};
+
+static void report(const struct driver *d, const struct buf *line)
+{
+    if (write(d->report_fd, line->data, line->len) < 0)
+        _exit(3);
+}
+
+static void report_event(const struct driver *d, const struct ui_event *event)
+{
+    struct buf line = {0};
+    int n = (int)event->n_text;
+    switch (event->type) {
+    case UI_SEND:
+        buf_printf(&line, "send %.*s\n", n, event->text);
+        break;
+    case UI_ACTION:
+        buf_printf(&line, "action %s %.*s\n", ui_action_info(event->action)->help, n, event->text);
+        break;
+    case UI_PICKED:
+        buf_printf(&line, "picked %d\n", event->index);
+        break;
+    case UI_DELETE:
+        buf_printf(&line, "delete %d\n", event->index);
+        break;
+    case UI_DRAFT:
+        buf_printf(&line, "draft %zu %.*s\n", event->cursor, n, event->text);
+        break;
+    case UI_HANGUP:
+        buf_puts(&line, "hangup\n");
+        break;
+    }
+    report(d, &line);
+    buf_fini(&line);
+}
+
+static void unescape(char *text)
+{
+    char *out = text;
+    for (; *text; text++)
+        if (text[0] == '\\' && text[1] == 'n') {
+            *out++ = '\n';
+            text++;
+        } else {
+            *out++ = *text;
+        }
+    *out = '\0';
+}
+
+static void set_status(struct driver *d, const char *text)
+{
+    struct ui_status status = {.model = "qwen3-0.6b q4_k_m", .backend = "cpu x2 avx2"};
+    unsigned phase, queued;
+    unsigned long done, total;
+    if (sscanf(text, "%u %lu %lu %u %u %lf %u", &phase, &done, &total, &status.ctx_used, &status.ctx_max,
+               &status.tokens_per_s, &queued) != 7)
+        _exit(4);
+    status.phase = (enum ui_phase)phase;
+    status.done = done;
+    status.total = total;
+    status.queued = queued != 0;
+    ui_set_status(d->ui, &status);
+}
+
+static void stream(struct driver *d, const char *text)
+{
+    struct chat *chat = d->chat;
+    bool open = chat->head >= 0 && chat->msgs[chat->head].status == CHAT_STREAMING;
+    int msg = open ? chat->head : chat_add(chat, chat->head, CHAT_ASSISTANT, "", 0);
+    chat->msgs[msg].status = CHAT_STREAMING;
+    buf_puts(&chat->msgs[msg].text, text);
+    ui_chat_changed(d->ui, open ? msg : -1);
+}
+
+static void show_list(struct driver *d, int n)
+{
+    static const struct ui_list_row rows[] = {
+        {"How MoE routing works", "2 turns · qwen3-30b-a3b · now"},
+        {"Packing list", "3 turns · qwen3-0.6b · 1 d ago"},
+        {"Trip plan, Lofoten", "1 turn · qwen3-0.6b · 7 d ago"},
+        {"漢字の練習 😀", "9 turns · 9 d ago"},
+        {"First chat\033[31m", "1 turn · 13 d ago"},
+    };
+    ui_show_list(d->ui, "Chats", rows, n > 5 ? 5 : n);
+}
+
+static void add_message(struct driver *d, enum chat_role role, const char *text)
+{
+    chat_add(d->chat, d->chat->head, role, text, strlen(text));
+    ui_chat_changed(d->ui, -1);
+}
+
+static void obey(struct driver *d, char *line)
+{
+    char *text = strchr(line, ' ');
+    if (text)
+        *text++ = '\0';
+    else
+        text = line + strlen(line);
+    unescape(text);
+    if (strcmp(line, "status") == 0) {
+        set_status(d, text);
+    } else if (strcmp(line, "title") == 0) {
+        mem_free(d->chat->title);
+        d->chat->title = mem_strdup(text);
+        ui_chat_changed(d->ui, -1);
+    } else if (strcmp(line, "user") == 0) {
+        add_message(d, CHAT_USER, text);
+    } else if (strcmp(line, "answer") == 0) {
+        add_message(d, CHAT_ASSISTANT, text);
+    } else if (strcmp(line, "stream") == 0) {
+        stream(d, text);
+    } else if (strcmp(line, "end") == 0) {
+        d->chat->msgs[d->chat->head].status = (enum chat_status)atoi(text);
+        ui_chat_changed(d->ui, d->chat->head);
+    } else if (strcmp(line, "note") == 0) {
+        ui_note(d->ui, text);
+    } else if (strcmp(line, "notice") == 0 || strcmp(line, "error") == 0) {
+        ui_notice(d->ui, line[0] == 'e', text);
+    } else if (strcmp(line, "list") == 0) {
+        show_list(d, atoi(text));
+    } else if (strcmp(line, "help") == 0) {
+        ui_show_help(d->ui);
+    } else if (strcmp(line, "timeout") == 0) {
+        struct buf answer = {0};
+        buf_printf(&answer, "timeout %d\n", ui_timeout_ms(d->ui));
+        report(d, &answer);
+        buf_fini(&answer);
+    } else if (strcmp(line, "quit") == 0) {
+        d->quit = true;
+        d->last_words = mem_strdup(text);
+    } else {
+        _exit(5);
+    }
+}
+
+static void read_control(struct driver *d, int fd)
+{
+    char bytes[4096], *lf;
+    ssize_t n = read(fd, bytes, sizeof bytes);
+    if (n <= 0) {
+        d->quit = true;
+        return;
+    }
+    buf_append(&d->pending, bytes, (size_t)n);
+    while ((lf = memchr(d->pending.data, '\n', d->pending.len))) {
+        size_t used = (size_t)(lf - d->pending.data) + 1;
+        *lf = '\0';
+        obey(d, d->pending.data);
+        memmove(d->pending.data, d->pending.data + used, d->pending.len - used);
+        buf_truncate(&d->pending, d->pending.len - used);
+    }
+}
+
+static void run(struct driver *d, int control_fd)
+{
+    while (!d->quit) {
+        struct pollfd fds[5];
+        struct ui_event event;
+        int n = ui_poll_fds(d->ui, fds);
+        fds[n] = (struct pollfd){.fd = control_fd, .events = POLLIN};
+        poll(fds, (nfds_t)n + 1, ui_timeout_ms(d->ui));
+        ui_read_input(d->ui);
+        while (ui_next_event(d->ui, &event)) {
+            report_event(d, &event);
+            d->quit = d->quit || event.type == UI_HANGUP;
+        }
+        if (fds[n].revents)
+            read_control(d, control_fd);
+        ui_draw(d->ui);
+    }
+}
+
+int screen_driver_run(const struct ui_options *options, int control_fd, int report_fd)
+{
+    struct driver d = {.report_fd = report_fd, .chat = chat_new()};
+    struct err err = {0};
+    signal(SIGHUP, SIG_IGN); /* app takes it through a descriptor */
+    d.ui = ui_open(options, &err);
+    if (!d.ui) {
+        fprintf(stderr, "%s\n", err.text);
+        return 2;
+    }
+    ui_set_chat(d.ui, d.chat);
+    run(&d, control_fd);
+    ui_close(d.ui, d.last_words);
+    chat_free(d.chat);
+    mem_free(d.last_words);
+    buf_fini(&d.pending);
+    return 0;
+}

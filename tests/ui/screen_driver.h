@@ -1,0 +1,17 @@
+/* screen_driver.h: a small program behind a terminal that does what it is told: the counterpart of app in
+ * screen tests.
+ *
+ * It runs in the child of a forkpty. Lines on the control descriptor tell it what to show ("\n" inside a line
+ * is written as backslash and n): status PHASE DONE TOTAL USED MAX RATE QUEUED   title T   user T   answer T
+ * stream T (opens a message, then appends) end STATUS   note T   notice T   error T   list N   help   timeout
+ * (reports it)   quit T (last words) and each event is reported as a line: "send T", "action COMMAND T",
+ * "picked N", "delete N", "draft CURSOR T", "hangup". */
+#ifndef FERRUM_SCREEN_DRIVER_H
+#define FERRUM_SCREEN_DRIVER_H
+
+#include "ui/ui.h"
+
+/* Returns the exit code of the child. */
+int screen_driver_run(const struct ui_options *options, int control_fd, int report_fd);
+
+#endif

@@ -1,0 +1,426 @@
+/* Screens as a user sees them, through a pseudo-terminal and an emulator: the pictures of tests/ui/screens
+ * (written anew by `test_screen --update`), keys and commands, storms, and the terminal given back. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine/base/buf.h"
+#include "engine/base/mem.h"
+#include "tests/ui/screen.h"
+
+static bool update;
+
+static char *read_golden(const char *path)
+{
+    struct buf all = {0};
+    char bytes[4096];
+    size_t n;
+    FILE *file = fopen(path, "r");
+    if (!file)
+        return mem_strdup("");
+    while ((n = fread(bytes, 1, sizeof bytes, file)) > 0)
+        buf_append(&all, bytes, n);
+    fclose(file);
+    return buf_take(&all);
+}
+
+/* The screen (and with looks its attributes) is what the file holds. */
+static void assert_golden(struct screen *s, const char *name, bool looks)
+{
+    char path[512];
+    struct buf got = {0};
+    screen_text(s, &got);
+    if (looks) {
+        buf_puts(&got, "=== looks\n");
+        screen_looks(s, &got);
+    }
+    snprintf(path, sizeof path, "%s/%s.txt", SCREENS_DIR, name);
+    if (update) {
+        FILE *file = fopen(path, "w");
+        assert_non_null(file);
+        fwrite(got.data, 1, got.len, file);
+        fclose(file);
+    }
+    char *want = read_golden(path);
+    if (strcmp(want, buf_text(&got)) != 0)
+        fail_msg("%s differs: wanted\n%s\ngot\n%s", name, want, buf_text(&got));
+    mem_free(want);
+    buf_fini(&got);
+}
+
+#define IDLE "status 1 0 0 7700 32768 11.8 0"
+#define BUSY "status 3 0 0 7700 32768 11.8 0"
+
+static struct screen *start_chat(int columns, int rows, bool no_color)
+{
+    struct screen *s = screen_start(columns, rows, no_color);
+    screen_tell(s, "title How MoE routing works");
+    screen_tell(s, "user How does the router choose experts? Show a tiny C example.");
+    screen_tell(
+        s, "answer The router multiplies the hidden state by a small matrix, which gives one score for each "
+           "of the 128 experts. Then:\\n\\n1. softmax over the 128 scores\\n2. keep the 8 largest\\n3. scale "
+           "them so that they sum to 1\\n\\n    for (int i = 0; i < k; i++)\\n        acc += weight[i];\\n");
+    screen_tell(s, IDLE);
+    return s;
+}
+
+static void screen__chat__at_80x24(void **state)
+{
+    (void)state;
+    struct screen *s = start_chat(80, 24, false);
+    screen_wait(s, "11.8 tok/s");
+    assert_golden(s, "chat-80x24", true);
+    screen_stop(s);
+}
+
+static void screen__chat__at_120x40_without_color(void **state)
+{
+    (void)state;
+    struct screen *s = start_chat(120, 40, true);
+    screen_wait(s, "11.8 tok/s");
+    assert_golden(s, "chat-120x40-mono", true);
+    screen_stop(s);
+}
+
+static void screen__chat__at_60x10_and_40x8(void **state)
+{
+    (void)state;
+    struct screen *s = start_chat(60, 10, false);
+    screen_wait(s, "11.8 tok/s");
+    assert_golden(s, "chat-60x10", false);
+    screen_resize(s, 40, 8);
+    screen_wait_gone(s, "ferrum");
+    screen_wait(s, "acc += weight[i];");
+    assert_golden(s, "chat-40x8", false);
+    screen_stop(s);
+}
+
+static void screen__chat__too_small_and_back(void **state)
+{
+    (void)state;
+    struct screen *s = start_chat(20, 5, false);
+    screen_wait(s, "need 40x8, have 20x5");
+    screen_type(s, "typed blind");
+    screen_tell(s, BUSY);
+    screen_tell(s, "stream goes on meanwhile");
+    screen_resize(s, 80, 24);
+    screen_wait(s, "› typed blind");
+    screen_wait(s, "goes on meanwhile▌");
+    screen_resize(s, 3, 1);
+    screen_wait(s, "nee");
+    screen_resize(s, 80, 24);
+    screen_wait(s, "› typed blind");
+    screen_stop(s);
+}
+
+static void screen__chat__wide_characters(void **state)
+{
+    (void)state;
+    struct screen *s = screen_start(60, 16, false);
+    screen_tell(s, "title 日本語の題名");
+    screen_tell(s, "user 漢字とemoji 😀👩\u200D💻 in one line");
+    screen_tell(s, "stream 東京は日本の首都であり、世界最大の都市の一つです。人口は約千四百万人です。😀😀😀😀😀😀 "
+                   "e\u0301te\u0301");
+    screen_tell(s, BUSY);
+    screen_type(s, "打つ 😀");
+    screen_wait(s, "打つ 😀");
+    screen_wait(s, "Esc stop");
+    assert_golden(s, "wide-60x16", false);
+    screen_wait_cursor(s, 10, 13);
+    screen_stop(s);
+}
+
+static void screen__chat__hostile_text_stays_text(void **state)
+{
+    (void)state;
+    struct screen *s = screen_start(80, 24, false);
+    screen_tell(s, "title \033]0;owned\007 title");
+    screen_tell(s, "user \033[2J\033[?1049l\033[31mred \u202Egnp.exe");
+    screen_tell(s, "answer \033]52;c;AAAA\007 \033P$q\033\\ \302\233?25l\rback\b\b");
+    screen_tell(s, "note \033[5n");
+    screen_tell(s, "notice \033[6n");
+    screen_tell(s, IDLE);
+    screen_wait(s, "11.8 tok/s");
+    assert_golden(s, "hostile-80x24", false);
+    screen_stop(s);
+}
+
+static void screen__loading__page(void **state)
+{
+    (void)state;
+    struct screen *s = screen_start(80, 24, false);
+    screen_tell(s, "status 0 11600000000 18600000000 0 0 0 0");
+    screen_wait(s, "62%");
+    assert_golden(s, "loading-80x24", false);
+    screen_tell(s, "status 0 11600000000 18600000000 0 0 0 1");
+    screen_wait(s, "Your message is sent when the model is ready.");
+    screen_tell(s, "status 4 0 0 0 0 0 0");
+    screen_wait(s, "no model");
+    screen_stop(s);
+}
+
+static void screen__prefill__fills_the_hairline(void **state)
+{
+    (void)state;
+    struct screen *s = start_chat(80, 24, false);
+    screen_tell(s, "status 2 512 2048 7700 32768 0 0");
+    screen_wait(s, "reading 512 of 2,048 tokens");
+    screen_wait(s, "━━━─");
+    screen_tell(s, "status 2 1024 2048 26500 32768 0 0");
+    screen_wait(s, "reading 1,024 of 2,048 tokens");
+    screen_wait(s, "26k/32k");
+    screen_stop(s);
+}
+
+static void screen__list__filter_pick_delete(void **state)
+{
+    (void)state;
+    struct screen *s = start_chat(80, 24, false);
+    screen_tell(s, "list 5");
+    screen_wait(s, "First chat␛[31m");
+    assert_golden(s, "list-80x24", false);
+    screen_type(s, "pACK");
+    screen_wait(s, "1 of 5");
+    screen_type(s, "\033[19~");
+    screen_wait(s, "Delete \"Packing list\"?");
+    screen_type(s, "n");
+    screen_wait_gone(s, "Delete");
+    screen_type(s, "\033[3~");
+    screen_wait(s, "Delete \"Packing list\"?");
+    screen_type(s, "y");
+    screen_wait_report(s, "delete 1\n");
+    screen_type(s, "\177\177\177\177");
+    screen_wait(s, "5 of 5");
+    screen_type(s, "\033[B\033[B\r");
+    screen_wait_report(s, "picked 2\n");
+    screen_wait_gone(s, "search");
+    screen_tell(s, "list 5");
+    screen_wait(s, "search");
+    screen_type(s, "\033");
+    screen_wait_gone(s, "search");
+    screen_stop(s);
+}
+
+static void screen__list__in_a_small_window(void **state)
+{
+    (void)state;
+    struct screen *s = start_chat(40, 8, false);
+    screen_tell(s, "list 5");
+    screen_wait(s, "How MoE");
+    screen_type(s, "\033[6~\033[6~\033[6~\033[6~\033[6~");
+    screen_wait(s, "First chat");
+    screen_tell(s, "list 0");
+    screen_wait(s, "nothing here yet");
+    screen_type(s, "\r\033[3~x");
+    screen_wait(s, "nothing");
+    screen_stop(s);
+}
+
+static void screen__help__shows_every_command(void **state)
+{
+    (void)state;
+    struct screen *s = start_chat(80, 30, false);
+    screen_type(s, "\033OP");
+    screen_wait(s, "Esc closes");
+    assert_golden(s, "help-80x30", false);
+    screen_type(s, "\033");
+    screen_wait_gone(s, "Esc closes");
+    screen_type(s, "/help\r");
+    screen_wait(s, "Esc closes");
+    screen_stop(s);
+}
+
+static void screen__command__is_never_sent(void **state)
+{
+    (void)state;
+    struct screen *s = start_chat(80, 24, false);
+    screen_type(s, "/nonsense x\r");
+    screen_wait(s, "! /nonsense is no command");
+    screen_wait(s, "› /nonsense x");
+    screen_type(s, "\025//usr/bin\r");
+    screen_wait_report(s, "send /usr/bin\n");
+    screen_type(s, "/reg\r");
+    screen_wait_report(s, "action answer the last message again (the old answer is kept) \n");
+    screen_type(s, "/sess one two\r");
+    screen_wait_report(s, "action list chats and open one one two\n");
+    screen_type(s, "\033o");
+    screen_wait_report(s, "action list chats and open one \n");
+    screen_type(s, "/qu\t");
+    screen_wait(s, "› /quit");
+    screen_type(s, "\r");
+    screen_wait_report(s, "action leave; everything is saved \n");
+    screen_stop(s);
+}
+
+static void screen__keys__ctrl_c_in_three_steps(void **state)
+{
+    (void)state;
+    struct screen *s = start_chat(80, 24, false);
+    screen_tell(s, BUSY);
+    screen_wait(s, "Esc stop");
+    screen_type(s, "kept\003");
+    screen_wait_report(s, "action stop the answer \n");
+    screen_wait(s, "› kept");
+    screen_tell(s, IDLE);
+    screen_wait_gone(s, "Esc stop");
+    screen_type(s, "\003");
+    screen_wait(s, "› Write a message");
+    screen_type(s, "\003");
+    screen_wait(s, "press Ctrl-C again to quit");
+    screen_type(s, "x");
+    screen_wait_gone(s, "press Ctrl-C");
+    screen_type(s, "\177\003");
+    screen_wait(s, "press Ctrl-C again to quit");
+    screen_type(s, "\003");
+    screen_wait_report(s, "action leave; everything is saved \n");
+    screen_stop(s);
+}
+
+static void screen__keys__multi_line_message_and_draft(void **state)
+{
+    (void)state;
+    struct screen *s = start_chat(80, 24, false);
+    screen_type(s, "one\ntwo 😀");
+    screen_wait(s, "two 😀");
+    screen_wait_report(s, "draft 12 one\ntwo 😀\n");
+    screen_type(s, "\033[200~pasted\r\nlines\033[201~");
+    screen_wait(s, "pasted");
+    screen_type(s, "\r");
+    screen_wait_report(s, "send one\ntwo 😀pasted\nlines\n");
+    screen_wait(s, "› Write a message");
+    screen_stop(s);
+}
+
+static void screen__editor__grows_to_two_fifths(void **state)
+{
+    (void)state;
+    struct screen *s = start_chat(80, 20, false);
+    for (int i = 0; i < 30; i++)
+        screen_type(s, "row\n");
+    screen_type(s, "last");
+    screen_wait(s, "last");
+    struct buf text = {0};
+    int n = 0;
+    screen_text(s, &text);
+    for (const char *p = buf_text(&text); (p = strstr(p, "   row\n")); p++)
+        n++;
+    assert_in_range(n, 6, 8);
+    assert_non_null(strstr(buf_text(&text), "11.8 tok/s"));
+    buf_fini(&text);
+    screen_stop(s);
+}
+
+static void screen__scroll__new_lines_and_back(void **state)
+{
+    (void)state;
+    struct screen *s = start_chat(80, 24, false);
+    for (int i = 0; i < 60; i++)
+        screen_tell(s, "stream line %d\\n", i);
+    screen_wait(s, "line 59");
+    screen_type(s, "\033[5~");
+    screen_wait(s, "↓ more · Ctrl-End");
+    screen_tell(s, "stream three\\nmore\\nlines");
+    screen_wait(s, "↓ 3 new lines · Ctrl-End");
+    screen_type(s, "\033[1;5F");
+    screen_wait(s, "lines▌");
+    screen_wait_gone(s, "Ctrl-End");
+    screen_type(s, "\033[<64;10;10M");
+    screen_wait(s, "↓ more");
+    screen_type(s, "\033[<65;10;10M");
+    screen_wait_gone(s, "↓ more");
+    screen_stop(s);
+}
+
+static void screen__resize__storm_while_streaming(void **state)
+{
+    (void)state;
+    struct screen *s = start_chat(80, 24, false);
+    screen_tell(s, BUSY);
+    for (int i = 0; i < 150; i++) {
+        screen_resize(s, 1 + i * 37 % 150, 1 + i * 23 % 50);
+        screen_tell(s, "stream word%d 漢字 ", i);
+        if (i % 10 == 0)
+            screen_type(s, i % 20 ? "\033[5~" : "\033[6~x");
+        if (i == 70)
+            screen_tell(s, "list 5");
+        if (i == 120)
+            screen_tell(s, "help");
+    }
+    screen_resize(s, 80, 24);
+    screen_tell(s, "help");
+    screen_wait(s, "Esc closes");
+    screen_type(s, "\033");
+    screen_wait_gone(s, "Esc closes");
+    screen_type(s, "\033[1;5F");
+    screen_wait(s, "word149");
+    screen_wait(s, "Esc stop");
+    screen_stop(s);
+}
+
+static void screen__idle__asks_for_no_wake_up(void **state)
+{
+    (void)state;
+    struct screen *s = start_chat(80, 24, false);
+    screen_wait(s, "11.8 tok/s");
+    screen_tell(s, "timeout");
+    screen_wait_report(s, "timeout -1\n");
+    screen_stop(s);
+}
+
+static void screen__end__last_words_on_the_normal_screen(void **state)
+{
+    (void)state;
+    struct screen *s = start_chat(80, 24, false);
+    screen_wait(s, "11.8 tok/s");
+    assert_false(screen_is_given_back(s));
+    screen_tell(s, "quit The answer.\\nIn two lines \033[31mnot red");
+    const char *text = screen_wait_end(s);
+    assert_non_null(strstr(text, "The answer.\nIn two lines ␛[31mnot red\n"));
+    assert_null(strstr(text, "tok/s"));
+    assert_true(screen_is_given_back(s));
+    screen_stop(s);
+}
+
+static void screen__end__the_terminal_goes_away(void **state)
+{
+    (void)state;
+    struct screen *s = start_chat(80, 24, false);
+    screen_wait(s, "11.8 tok/s");
+    screen_hang_up(s);
+    screen_wait_report(s, "hangup\n");
+    screen_stop(s);
+}
+
+int main(int argc, char **argv)
+{
+    update = argc > 1 && strcmp(argv[1], "--update") == 0;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(screen__chat__at_80x24),
+        cmocka_unit_test(screen__chat__at_120x40_without_color),
+        cmocka_unit_test(screen__chat__at_60x10_and_40x8),
+        cmocka_unit_test(screen__chat__too_small_and_back),
+        cmocka_unit_test(screen__chat__wide_characters),
+        cmocka_unit_test(screen__chat__hostile_text_stays_text),
+        cmocka_unit_test(screen__loading__page),
+        cmocka_unit_test(screen__prefill__fills_the_hairline),
+        cmocka_unit_test(screen__list__filter_pick_delete),
+        cmocka_unit_test(screen__list__in_a_small_window),
+        cmocka_unit_test(screen__help__shows_every_command),
+        cmocka_unit_test(screen__command__is_never_sent),
+        cmocka_unit_test(screen__keys__ctrl_c_in_three_steps),
+        cmocka_unit_test(screen__keys__multi_line_message_and_draft),
+        cmocka_unit_test(screen__editor__grows_to_two_fifths),
+        cmocka_unit_test(screen__scroll__new_lines_and_back),
+        cmocka_unit_test(screen__resize__storm_while_streaming),
+        cmocka_unit_test(screen__idle__asks_for_no_wake_up),
+        cmocka_unit_test(screen__end__last_words_on_the_normal_screen),
+        cmocka_unit_test(screen__end__the_terminal_goes_away),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
