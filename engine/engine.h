@@ -3,11 +3,13 @@
  * Invariants
  *  1. At most one request is in work; engine_submit refuses another (the caller keeps its text).
  *  2. Every accepted request ends with exactly one ENGINE_DONE, after which no event of it follows.
- *  3. The engine never waits for the consumer of events: text that finds the queue full is kept back and merged.
- *  4. Cancel is seen within one layer, in prefill too; ENGINE_DONE then says FINISH_CANCELLED and what was generated
- *     stays valid.
- *  5. A prompt that does not fit is refused (ENGINE_DONE with FINISH_ERROR, ERR_PROMPT) before the timeline changes.
- * Thread rule: engine_submit, engine_cancel, engine_next_event and engine_close are for one thread (app's). */
+ *  3. The engine never waits for the consumer of events: text that finds the queue full is kept back and
+ * merged.
+ *  4. Cancel is seen within one layer, in prefill too; ENGINE_DONE then says FINISH_CANCELLED and what was
+ * generated stays valid.
+ *  5. A prompt that does not fit is refused (ENGINE_DONE with FINISH_ERROR, ERR_PROMPT) before the timeline
+ * changes. Thread rule: engine_submit, engine_cancel, engine_next_event and engine_close are for one thread
+ * (app's). */
 #ifndef FERRUM_ENGINE_H
 #define FERRUM_ENGINE_H
 
@@ -73,13 +75,13 @@ struct engine_event {
     enum engine_event_type type;
     uint64_t request; /* number given by engine_submit */
     uint64_t done, total;
-    int32_t token;    /* -1: text only (held back before, or the rest of a long token) */
-    bool end;         /* the end-of-turn token itself (no text): belongs to the message's ids, is not counted. Sent only
-                         when the prompt style closes turns with it (ChatML), not for raw and plain text */
+    int32_t token; /* -1: text only (held back before, or the rest of a long token) */
+    bool end; /* the end-of-turn token itself (no text): belongs to the message's ids, is not counted. Sent
+                 only when the prompt style closes turns with it (ChatML), not for raw and plain text */
     uint32_t n_text;
     char text[256]; /* valid UTF-8, whole characters, not NUL-terminated */
-    /* ENGINE_PROMPT: ids of rendered messages one after the other; n_ids_of[i] for the i-th message of the request (0 for
-     * those with stored ids). One allocation each. */
+    /* ENGINE_PROMPT: ids of rendered messages one after the other; n_ids_of[i] for the i-th message of the
+     * request (0 for those with stored ids). One allocation each. */
     int32_t *ids;
     size_t *n_ids_of;
     size_t n_msgs;

@@ -1,9 +1,9 @@
 /* model.h: a loaded model: configuration, bound weights, vocabulary; immutable after load.
  *
- * Four kinds of state are kept apart: struct model_config (numbers of the file), the weights (inside struct model),
- * the run state and KV pages (timeline.h), and the owner (engine.h).
- * Ownership: the model keeps the gguf open (weights are used in place) and owns the vocabulary; the backend is
- * the caller's and must outlive the model. Thread rule: load and free on one thread; reads from any. */
+ * Four kinds of state are kept apart: struct model_config (numbers of the file), the weights (inside struct
+ * model), the run state and KV pages (timeline.h), and the owner (engine.h). Ownership: the model keeps the
+ * gguf open (weights are used in place) and owns the vocabulary; the backend is the caller's and must outlive
+ * the model. Thread rule: load and free on one thread; reads from any. */
 #ifndef FERRUM_MODEL_H
 #define FERRUM_MODEL_H
 
@@ -18,15 +18,15 @@
 struct model;
 
 struct model_config {
-    char arch[32];          /* "llama", "qwen2", "qwen3" */
-    char name[128];         /* general.name, valid UTF-8, "" if absent */
-    char quant[16];         /* "Q4_K_M" from general.file_type, else the most frequent weight type */
+    char arch[32];  /* "llama", "qwen2", "qwen3" */
+    char name[128]; /* general.name, valid UTF-8, "" if absent */
+    char quant[16]; /* "Q4_K_M" from general.file_type, else the most frequent weight type */
     uint32_t n_layer, n_embd, n_head, n_kv_head, head_dim, n_rot, n_ff, n_vocab;
     uint32_t n_ctx_train;
     float rms_eps;
     float rope_base, rope_scale; /* scale: linear scaling divides positions by it, 1 = off */
     enum rope_mode rope_mode;
-    uint32_t window; /* sliding-window attention, 0 = off */
+    uint32_t window;             /* sliding-window attention, 0 = off */
     uint64_t weight_bytes;       /* all tensors */
     uint64_t token_weight_bytes; /* read per decoded token: head once, one embedding row */
 };

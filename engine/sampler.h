@@ -1,11 +1,12 @@
 /* sampler.h: picks the next token from logits.
  *
- * Order, the field's usual: penalties (repeat, frequency, presence over the last n tokens), top-k, typical, top-p, min-p,
- * temperature, then a draw. Temperature 0 (or below) is greedy: penalties, then the largest logit, ties to the lower
- * id. Sources: repeat penalty Keskar et al. 2019 (CTRL) in the sign-aware form; typical Meister et al. 2022; top-p Holtzman
- * et al. 2019; min-p Nguyen et al. 2024; frequency and presence penalties as in the OpenAI API.
- * Thread rule: belongs to one thread. sampler_pick allocates nothing. The same seed, settings and logits give the same
- * tokens on every machine (own generator: xoshiro256**, Blackman and Vigna). */
+ * Order, the field's usual: penalties (repeat, frequency, presence over the last n tokens), top-k, typical,
+ * top-p, min-p, temperature, then a draw. Temperature 0 (or below) is greedy: penalties, then the largest
+ * logit, ties to the lower id. Sources: repeat penalty Keskar et al. 2019 (CTRL) in the sign-aware form;
+ * typical Meister et al. 2022; top-p Holtzman et al. 2019; min-p Nguyen et al. 2024; frequency and presence
+ * penalties as in the OpenAI API. Thread rule: belongs to one thread. sampler_pick allocates nothing. The
+ * same seed, settings and logits give the same tokens on every machine (own generator: xoshiro256**, Blackman
+ * and Vigna). */
 #ifndef FERRUM_SAMPLER_H
 #define FERRUM_SAMPLER_H
 
@@ -31,15 +32,17 @@ struct sampler_params {
 
 /* 0.8 / 40 / 0.95 / 0.05, no penalties (last_n 64). */
 struct sampler_params sampler_defaults(void);
-/* Overwrites the fields the file names in general.sampling.*; a value of the wrong type or range is ignored and
- * counted in *n_ignored. */
+/* Overwrites the fields the file names in general.sampling.*; a value of the wrong type or range is ignored
+ * and counted in *n_ignored. */
 void sampler_from_gguf(const struct gguf *g, struct sampler_params *params, int *n_ignored);
 /* A sentence naming the first value out of range, ERR_USAGE. */
 bool sampler_check(const struct sampler_params *params, struct err *err);
 
 struct sampler;
-/* A seed of 0 is replaced by a random one; sampler_seed tells which. max_last_n bounds the penalty window (n_ctx). */
-struct sampler *sampler_new(const struct sampler_params *params, int32_t n_vocab, size_t max_last_n, struct err *err);
+/* A seed of 0 is replaced by a random one; sampler_seed tells which. max_last_n bounds the penalty window
+ * (n_ctx). */
+struct sampler *sampler_new(const struct sampler_params *params, int32_t n_vocab, size_t max_last_n,
+                            struct err *err);
 void sampler_free(struct sampler *s);
 uint64_t sampler_seed(const struct sampler *s);
 

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #define HEADER_BYTES 24 /* magic, version, number of tensors, number of keys */
+#define N_TENSORS_AT 8
 #define N_KEYS_AT 16
 
 /* A name as the file spells it: length in front. */
@@ -62,28 +63,62 @@ void edit_dim(struct buf *file, const char *tensor, int dim, uint64_t value)
     memcpy(dims + (size_t)dim * sizeof value, &value, sizeof value);
 }
 
-void edit_insert_keys(struct buf *file, struct gguf_writer *keys)
+static void insert(struct buf *file, size_t at, const void *bytes, size_t n)
 {
-    /* The tensor data must stay aligned: a string key fills up. */
+    struct buf longer = {0};
+    buf_append(&longer, file->data, at);
+    buf_append(&longer, bytes, n);
+    buf_append(&longer, file->data + at, file->len - at);
+    buf_fini(file);
+    *file = longer;
+}
+
+static void add_to_count(struct buf *file, size_t at, uint64_t n)
+{
+    uint64_t count;
+    memcpy(&count, file->data + at, sizeof count);
+    count += n;
+    memcpy(file->data + at, &count, sizeof count);
+}
+
+/* The tensor data must stay aligned: a string key fills up what the keys and n_other bytes leave over. */
+static void insert_padded(struct buf *file, struct gguf_writer *keys, size_t n_other)
+{
     static const char key[] = "test.padding";
     size_t fixed = 8 + sizeof key - 1 + 4 + 8;
-    size_t n_pad = 32 - (keys->kvs.len + fixed) % 32;
+    size_t n_pad = 32 - (keys->kvs.len + fixed + n_other) % 32;
     char pad[33] = "                                ";
     pad[n_pad] = 0;
     gguf_write_string(keys, key, pad);
-    assert_int_equal(keys->kvs.len % 32, 0);
-    uint64_t n_keys;
-    memcpy(&n_keys, file->data + N_KEYS_AT, sizeof n_keys);
-    n_keys += keys->n_kv;
-    memcpy(file->data + N_KEYS_AT, &n_keys, sizeof n_keys);
-    struct buf longer = {0};
-    buf_append(&longer, file->data, HEADER_BYTES);
-    buf_append(&longer, keys->kvs.data, keys->kvs.len);
-    buf_append(&longer, file->data + HEADER_BYTES, file->len - HEADER_BYTES);
-    buf_fini(file);
+    add_to_count(file, N_KEYS_AT, keys->n_kv);
+    insert(file, HEADER_BYTES, keys->kvs.data, keys->kvs.len);
     buf_fini(&keys->kvs);
-    *file = longer;
     *keys = (struct gguf_writer){0};
+}
+
+void edit_insert_keys(struct buf *file, struct gguf_writer *keys)
+{
+    insert_padded(file, keys, 0);
+}
+
+void edit_add_vector(struct buf *file, const char *name, const float *values, size_t n, uint64_t data_bytes)
+{
+    struct buf info = {0};
+    uint64_t n_name = strlen(name), dim = n;
+    uint32_t n_dims = 1, type = 0;
+    buf_append(&info, &n_name, sizeof n_name);
+    buf_append(&info, name, n_name);
+    buf_append(&info, &n_dims, sizeof n_dims);
+    buf_append(&info, &dim, sizeof dim);
+    buf_append(&info, &type, sizeof type);
+    buf_append(&info, &data_bytes, sizeof data_bytes);
+    size_t at = (size_t)(find_name(file, "token_embd.weight") - file->data) - sizeof n_name;
+    insert(file, at, info.data, info.len);
+    add_to_count(file, N_TENSORS_AT, 1);
+    struct gguf_writer keys = {0};
+    insert_padded(file, &keys, info.len);
+    buf_append(file, values, n * sizeof *values);
+    buf_fini(&info);
 }
 
 struct model *edit_load(const struct buf *file, struct backend *backend, const struct load_progress *progress,

@@ -19,6 +19,9 @@ void edit_dim(struct buf *file, const char *tensor, int dim, uint64_t value);
 /* Puts the writer's keys in front of the others and empties it. */
 void edit_insert_keys(struct buf *file, struct gguf_writer *keys);
 
+/* Adds an f32 vector behind all tensors, whose bytes (each a multiple of 32) sum to data_bytes. */
+void edit_add_vector(struct buf *file, const char *name, const float *values, size_t n, uint64_t data_bytes);
+
 /* Loads bytes as a model through a temporary file. */
 struct model *edit_load(const struct buf *file, struct backend *backend, const struct load_progress *progress,
                         struct err *err);

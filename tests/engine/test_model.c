@@ -296,6 +296,58 @@ static void model__load__rope_scaling(void **state)
     assert_refused(&file, "rope.scaling.factor", "nan");
 }
 
+/* The logits after a few tokens far enough apart for the rotation to matter. */
+static void eval_some(struct buf *file, float *out)
+{
+    int32_t ids[40];
+    for (int i = 0; i < 40; i++)
+        ids[i] = 5 + i;
+    struct model *m = load(file);
+    struct timeline_options options = {.n_ctx = 64, .kv_type = DTYPE_F32};
+    struct timeline *t = timeline_new(m, &options, NULL);
+    assert_non_null(t);
+    assert_true(timeline_eval(t, ids, 40, NULL, NULL, NULL));
+    memcpy(out, timeline_logits(t), TINY_N_VOCAB * sizeof *out);
+    timeline_free(t);
+    model_free(m);
+}
+
+static uint64_t data_bytes_of(const char *arch)
+{
+    struct buf file = make_file(arch);
+    struct model *m = load(&file);
+    uint64_t n = model_config(m)->weight_bytes;
+    model_free(m);
+    return n;
+}
+
+/* Llama 3's tensor of factors: eight everywhere is linear scaling by eight. */
+static void model__load__rope_factors(void **state)
+{
+    (void)state;
+    float eights[8] = {8, 8, 8, 8, 8, 8, 8, 8}, wrong[8] = {8, 8, 0, 8, 8, 8, 8, 8};
+    float plain[TINY_N_VOCAB], linear[TINY_N_VOCAB], factors[TINY_N_VOCAB];
+    uint64_t n = data_bytes_of("llama");
+    struct gguf_writer keys = {0};
+    struct buf file = make_file("llama");
+    eval_some(&file, plain);
+    file = make_file("llama");
+    gguf_write_f32(&keys, "llama.rope.scaling.factor", 8.0f);
+    edit_insert_keys(&file, &keys);
+    eval_some(&file, linear);
+    file = make_file("llama");
+    edit_add_vector(&file, "rope_freqs.weight", eights, 8, n);
+    eval_some(&file, factors);
+    assert_memory_equal(factors, linear, sizeof linear);
+    assert_memory_not_equal(factors, plain, sizeof plain);
+    file = make_file("llama");
+    edit_add_vector(&file, "rope_freqs.weight", wrong, 8, n);
+    assert_refused(&file, "rope_freqs.weight", "positive");
+    file = make_file("llama");
+    edit_add_vector(&file, "rope_freqs.weight", eights, 7, n);
+    assert_refused(&file, "rope_freqs.weight", "7, expected 8");
+}
+
 static bool count_down(void *arg, uint64_t done, uint64_t total)
 {
     int *left = arg;
@@ -374,6 +426,7 @@ int main(void)
         cmocka_unit_test(model__load__a_tensor_too_many),
         cmocka_unit_test(model__load__unknown_architectures),
         cmocka_unit_test(model__load__rope_scaling),
+        cmocka_unit_test(model__load__rope_factors),
         cmocka_unit_test(model__load__reports_and_can_be_cancelled),
         cmocka_unit_test(model__load__every_allocation_may_fail),
     };
