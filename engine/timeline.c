@@ -64,6 +64,22 @@ uint32_t timeline_default_ctx(const struct model *m, enum dtype kv_type, bool *l
     return *limited ? (uint32_t)fits : trained;
 }
 
+/* Pages are taken from the system one by one as a chat grows: a context that cannot be kept is refused here,
+ * not by the system's killer in the middle of an answer. */
+static bool check_memory(const struct model *m, enum dtype kv_type, uint32_t n_ctx, struct err *err)
+{
+    const double gib = 1024.0 * 1024.0 * 1024.0;
+    double per_token = (double)timeline_kv_bytes(m, kv_type);
+    per_token += (double)(model_config(m)->n_rot * sizeof(float) + sizeof(int32_t));
+    double need = per_token * n_ctx, memory = (double)free_memory();
+    if (memory == 0 || need <= memory)
+        return true;
+    return err_set(
+        err, ERR_MEMORY,
+        "a context of %u tokens needs %.1f GiB of memory and %.1f GiB are free; use a --ctx of %.0f or less",
+        n_ctx, need / gib, memory / gib, memory / per_token);
+}
+
 struct timeline *timeline_new(struct model *m, const struct timeline_options *options, struct err *err)
 {
     bool limited;
@@ -75,7 +91,7 @@ struct timeline *timeline_new(struct model *m, const struct timeline_options *op
                 backend->ops->name, dtype_info(options->kv_type)->name);
         return NULL;
     }
-    struct timeline *t = mem_alloc(sizeof *t, err);
+    struct timeline *t = check_memory(m, options->kv_type, n_ctx, err) ? mem_alloc(sizeof *t, err) : NULL;
     if (!t)
         return NULL;
     t->model = m;

@@ -345,6 +345,10 @@ static void timeline__new__refuses_what_cannot_be(void **state)
     struct timeline_options options = {.n_ctx = 128, .kv_type = DTYPE_Q4_0};
     assert_null(timeline_new(m, &options, &err));
     assert_int_equal(err.code, ERR_USAGE);
+    options = (struct timeline_options){.n_ctx = UINT32_MAX, .kv_type = DTYPE_F32};
+    assert_null(timeline_new(m, &options, &err)); /* 4 TiB */
+    assert_int_equal(err.code, ERR_MEMORY);
+    assert_non_null(strstr(err.text, "--ctx"));
     model_free(m);
 }
 
