@@ -245,7 +245,7 @@ static int put_new_rows(struct ui *ui, int y, int columns)
 static void put_bar(const struct ui *ui, int y, int columns)
 {
     struct buf text = {0};
-    bool loading = ui->status.phase == UI_LOADING && ui->chat && ui->chat->head >= 0;
+    bool loading = ui->status.phase == UI_LOADING && !transcript_is_empty(ui->transcript);
     if (loading)
         put_loading(&text, &ui->progress);
     else if (ui->status.phase == UI_PREFILL && ui->status.total > 0)

@@ -20,6 +20,7 @@ struct item {
     size_t stable;       /* up to the last LF: bytes of the source, */
     size_t stable_clean; /* of clean, */
     size_t stable_rows;  /* and rows that later text cannot change */
+    bool was_open;       /* streaming when last looked at */
     char think[64];
 };
 
@@ -255,6 +256,25 @@ static void clamp_top(struct transcript *t)
         t->top.row = 0;
 }
 
+/* A text only grows while it streams, and stays afterwards; at the end, and after anything else, its cache
+ * starts anew. */
+static void refresh(struct transcript *t, struct item *item)
+{
+    const struct chat_msg *msg = item_msg(t, item);
+    if (!msg)
+        return;
+    bool open = msg->status == CHAT_STREAMING;
+    bool grown = open && msg->text.len >= item->n_source;
+    bool same = !open && !item->was_open && msg->text.len == item->n_source;
+    if (!grown && !same) {
+        item->stable = item->stable_clean = item->stable_rows = 0;
+        cut_to_stable(item);
+    }
+    item->was_open = open;
+    if (msg->think.len > 0)
+        describe_think(msg, item->think, sizeof item->think);
+}
+
 void transcript_set_chat(struct transcript *t, const struct chat *chat)
 {
     if (t->chat && t->chat != chat)
@@ -262,20 +282,9 @@ void transcript_set_chat(struct transcript *t, const struct chat *chat)
     t->chat = chat;
     drop_items(t);
     rebuild(t);
+    for (int i = 0; i < t->n_items; i++)
+        refresh(t, &t->items[i]);
     transcript_follow(t);
-}
-
-/* A text can only grow while it streams; anything else starts its cache anew. */
-static void refresh(struct transcript *t, struct item *item)
-{
-    const struct chat_msg *msg = item_msg(t, item);
-    if (!msg)
-        return;
-    if (msg->status != CHAT_STREAMING || msg->text.len < item->n_source) {
-        item->stable = item->stable_clean = item->stable_rows = 0;
-        cut_to_stable(item);
-    }
-    describe_think(msg, item->think, sizeof item->think);
 }
 
 void transcript_changed(struct transcript *t, int msg)
@@ -435,6 +444,11 @@ size_t transcript_n_new(struct transcript *t)
     for (int i = t->seen_item < 0 ? 0 : t->seen_item; i < t->n_items; i++)
         rows += item_height(t, i);
     return rows > t->n_seen ? rows - t->n_seen : 0;
+}
+
+bool transcript_is_empty(const struct transcript *t)
+{
+    return t->n_items == 0;
 }
 
 bool transcript_has_more(struct transcript *t)

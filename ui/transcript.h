@@ -54,6 +54,8 @@ void transcript_set_model(struct transcript *t, const char *name);
 /* The size of the window, columns being the measure of the text. */
 void transcript_resize(struct transcript *t, size_t columns, size_t height);
 
+bool transcript_is_empty(const struct transcript *t);
+
 /* Rows towards the end (positive) or the beginning. Reaching the end makes it follow again. */
 void transcript_scroll(struct transcript *t, long rows);
 void transcript_follow(struct transcript *t);

@@ -157,8 +157,12 @@ static void hang_up(struct ui *ui)
 
 void ui_take_terminal_changes(struct ui *ui, unsigned changes)
 {
-    if (changes)
-        ui_mark_dirty(ui);
+    if (changes == 0)
+        return;
+    /* A terminal that shrank and grew again before we looked has the old size and other cells than ncurses
+     * thinks. */
+    terminal_redraw_all();
+    ui_mark_dirty(ui);
 }
 
 static void read_terminal(struct ui *ui, uint64_t now)

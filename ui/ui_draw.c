@@ -90,12 +90,6 @@ static void draw_transcript(struct ui *ui, const struct ui_layout *l)
     }
 }
 
-static bool is_empty(const struct ui *ui)
-{
-    struct transcript_row row;
-    return !transcript_row_at(ui->transcript, transcript_top(ui->transcript), &row);
-}
-
 /* Draws the rows of the editor that the cursor is in; returns the cursor's row on the screen. */
 static int draw_editor(const struct ui_layout *l, const struct editor_view *view, int x, bool is_blank)
 {
@@ -121,7 +115,7 @@ static void draw_chat(struct ui *ui, int *cursor_y, int *cursor_x)
     transcript_resize(ui->transcript, (size_t)l.measure, (size_t)l.text_rows);
     if (l.title_y >= 0)
         draw_title(ui, &l);
-    if (ui->status.phase == UI_LOADING && is_empty(ui))
+    if (ui->status.phase == UI_LOADING && transcript_is_empty(ui->transcript))
         loading_draw(ui, &l);
     else
         draw_transcript(ui, &l);

@@ -160,6 +160,8 @@ static void screen__loading__page(void **state)
     assert_golden(s, "loading-80x24", false);
     screen_tell(s, "status 0 11600000000 18600000000 0 0 0 1");
     screen_wait(s, "Your message is sent when the model is ready.");
+    screen_tell(s, "note another model wrote this chat");
+    screen_wait(s, "─ 11.6 of 18.6 GB ─");
     screen_tell(s, "status 4 0 0 0 0 0 0");
     screen_wait(s, "no model");
     screen_stop(s);

@@ -155,6 +155,7 @@ static void transcript__rows__labels_and_marks(void **state)
     struct transcript *t = transcript_new();
     transcript_set_model(t, "qwen3-0.6b q4_k_m");
     transcript_set_chat(t, chat);
+    assert_false(transcript_is_empty(t));
     assert_shows(t, 20, "You\nHello there\n\nqwen3-0.6b\nOne.\nTwo.\nThree.\n");
     chat->msgs[1].status = CHAT_INTERRUPTED;
     buf_puts(&chat->msgs[1].think, "hm well then");
@@ -323,6 +324,7 @@ static void transcript__view__no_chat(void **state)
     (void)state;
     struct transcript *t = transcript_new();
     transcript_set_chat(t, NULL);
+    assert_true(transcript_is_empty(t));
     assert_shows(t, 5, "");
     transcript_scroll(t, -3);
     transcript_scroll(t, 3);
