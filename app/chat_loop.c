@@ -19,7 +19,7 @@
 #include "engine/base/mem.h"
 #include "ui/ui.h"
 
-#define SAVE_LIMIT_MS 15000
+#define SAVE_LIMIT_MS 6000
 
 /* Tokens per second over the last second. */
 struct rate {

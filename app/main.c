@@ -44,7 +44,6 @@ static int run_chat(const struct options *o, struct paths *paths, const struct e
     int signal_fd = signals_open(&err);
     if (signal_fd < 0 || !paths_init(paths, o, env, true, &err))
         return fail(&err);
-    signal(SIGPIPE, SIG_IGN);
     if (paths->log && !log_open(paths->log, &err))
         report_line("%s", err.text);
     if (!one_turn && opt_flag(o, OPT_JSON)) {
@@ -79,7 +78,6 @@ static int run_command(const struct options *o, struct paths *paths, const struc
 {
     struct err err = {0};
     bool ok = false;
-    signal(SIGPIPE, SIG_IGN);
     switch (o->command) {
     case CMD_BENCH:
         ok = cmd_bench(o, &err);
@@ -109,7 +107,9 @@ int main(int argc, char **argv)
     struct paths paths;
     struct err err = {0};
     fill_standard_descriptors();
-    setlocale(LC_CTYPE, ""); /* only this category: numbers are written with a point everywhere */
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file size limit is an error of write(2), not the end */
+    setlocale(LC_CTYPE, "");  /* only this category: numbers are written with a point everywhere */
     json_set_alloc_funcs(mem_need, mem_free);
     mem_set_oom_handler(ui_restore_terminal);
     config_environment(&env);

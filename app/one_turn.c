@@ -15,7 +15,7 @@
 #include "app/signals.h"
 #include "engine/base/utf8.h"
 
-#define SAVE_LIMIT_MS 15000
+#define SAVE_LIMIT_MS 6000
 #define STDIN_MAX_BYTES ((size_t)256 << 20)
 
 struct one_turn {

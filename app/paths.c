@@ -33,15 +33,16 @@ static bool make_directories(const char *path, struct err *err)
         *at = '\0';
         if (mkdir(copy, 0700) && errno != EEXIST)
             ok = err_set(
-                err, ERR_RUNTIME,
+                err, ERR_DATABASE,
                 "%s: the directory cannot be made: %s; give another with --data-dir DIR, or use --private",
                 copy, strerror(errno));
         *at = slash;
     }
     struct stat st;
     if (ok && !stat(path, &st) && !S_ISDIR(st.st_mode))
-        ok = err_set(err, ERR_RUNTIME,
-                     "%s: found a file, expected a directory; give another with --data-dir DIR", path);
+        ok = err_set(err, ERR_DATABASE,
+                     "%s: found a file, expected a directory for chat.db; give another with --data-dir DIR",
+                     path);
     mem_free(copy);
     return ok;
 }
@@ -66,7 +67,7 @@ bool paths_init(struct paths *p, const struct options *o, const struct environme
     char *data = given ? mem_strdup(given) : xdg_directory(env->data_home, env->home, "/.local/share");
     char *state = given ? mem_strdup(given) : xdg_directory(env->state_home, env->home, "/.local/state");
     if (!data || !state)
-        ok = err_set(err, ERR_RUNTIME,
+        ok = err_set(err, ERR_DATABASE,
                      "no home directory is known (HOME is unset); give --data-dir DIR, or use --private");
     else if (make)
         ok = make_directories(data, err) && make_directories(state, err);

@@ -1,21 +1,25 @@
 /* plain_loop.c: a chat by lines for terminals that know no escapes (TERM=dumb, --plain). The terminal itself
  * edits the line; what is typed during an answer waits there. */
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "app/chat_rows.h"
 #include "app/faces.h"
 #include "app/loader.h"
 #include "app/output.h"
 #include "app/session.h"
 #include "app/signals.h"
+#include "engine/base/mem.h"
 #include "engine/base/utf8.h"
 #include "ui/action.h"
 
-#define SAVE_LIMIT_MS 15000
+#define SAVE_LIMIT_MS 6000
 
 struct plain_loop {
     struct session session;
@@ -66,7 +70,7 @@ static void show_help(struct plain_loop *p)
     char line[160];
     for (int i = 0; i < ACTION_N; i++) {
         const struct ui_action_info *info = ui_action_info(i);
-        if (!*info->command || !strcmp(info->command, "sessions"))
+        if (!*info->command)
             continue;
         snprintf(line, sizeof line, "/%-10s %s", info->command, info->help);
         say_line(p, line);
@@ -86,6 +90,13 @@ static void run_command(struct plain_loop *p, const char *line)
         session_switch(&p->session, NULL, NULL);
         say_line(p, "A new chat.");
         break;
+    case ACTION_SESSIONS:
+        if (p->session.db) {
+            chat_db_list(p->session.db); /* the prompt comes behind the list */
+            return;
+        }
+        say_line(p, "This chat is private: there are no saved chats here.");
+        break;
     case ACTION_REGEN:
         ok = session_regenerate(&p->session, &err);
         break;
@@ -93,9 +104,7 @@ static void run_command(struct plain_loop *p, const char *line)
         show_help(p);
         break;
     default:
-        ok =
-            err_set(&err, ERR_USAGE,
-                    "unknown command %.40s; /help lists them, `ferrum-chat sessions list` shows chats", line);
+        ok = err_set(&err, ERR_USAGE, "unknown command %.40s; /help lists them", line);
     }
     if (!ok)
         say_line(p, err.text);
@@ -195,11 +204,28 @@ static void on_signal(struct plain_loop *p)
     p->quit = true;
 }
 
+static void show_list(struct plain_loop *p, const struct chat_list *list)
+{
+    struct buf line = {0};
+    for (size_t i = 0; i < list->n; i++) {
+        char *detail = chat_row_detail(&list->items[i], (int64_t)time(NULL) * 1000);
+        buf_printf(&line, "%6" PRId64 "  %s  (%s)", list->items[i].id, list->items[i].title, detail);
+        say_line(p, line.data);
+        buf_truncate(&line, 0);
+        mem_free(detail);
+    }
+    say_line(p, list->n ? "`ferrum-chat --resume ID` opens one." : "There are no saved chats yet.");
+    buf_fini(&line);
+    prompt(p);
+}
+
 static void drain_db(struct plain_loop *p)
 {
     struct chat_db_event event;
     while (session_next_db_event(&p->session, &event)) {
-        if (event.type == CHAT_DB_TROUBLE)
+        if (event.type == CHAT_DB_LIST)
+            show_list(p, &event.list);
+        if (event.type == CHAT_DB_TROUBLE || event.type == CHAT_DB_FAILED)
             say_line(p, event.error.text);
         if (event.type == CHAT_DB_RECOVERED)
             say_line(p, "The database takes writes again; everything is saved.");

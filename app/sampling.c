@@ -85,12 +85,18 @@ static const char *last_params(const struct chat *chat)
     return NULL;
 }
 
-bool sampling_resolve(struct sampler_params *out, const struct options *o, const struct gguf *g,
-                      const struct chat *chat, struct err *err)
+struct sampler_params sampling_of_model(const struct gguf *g)
 {
-    int n_ignored = 0;
-    *out = sampler_defaults();
-    sampler_from_gguf(g, out, &n_ignored);
+    int n_ignored = 0; /* a file's wrong values are not the user's business */
+    struct sampler_params params = sampler_defaults();
+    sampler_from_gguf(g, &params, &n_ignored);
+    return params;
+}
+
+bool sampling_resolve(struct sampler_params *out, const struct sampler_params *of_model,
+                      const struct options *o, const struct chat *chat, struct err *err)
+{
+    *out = *of_model;
     from_options(out, o, OPT_FROM_CONFIG);
     const char *params = last_params(chat);
     if (params)

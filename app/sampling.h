@@ -9,8 +9,10 @@
 #include "engine/base/chat.h"
 #include "engine/sampler.h"
 
-bool sampling_resolve(struct sampler_params *out, const struct options *o, const struct gguf *g,
-                      const struct chat *chat, struct err *err);
+/* Built-in defaults and what the model file says: the base of the rest. */
+struct sampler_params sampling_of_model(const struct gguf *g);
+bool sampling_resolve(struct sampler_params *out, const struct sampler_params *of_model,
+                      const struct options *o, const struct chat *chat, struct err *err);
 /* A random seed that every JSON reader keeps exactly (1 .. 2^53-1). */
 uint64_t sampling_random_seed(void);
 /* mem_free'd by the caller. */

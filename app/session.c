@@ -171,7 +171,8 @@ static bool check_model(struct session *s, const struct chat_info *info, bool fr
                      "model to use: "
                      "ferrum-chat MODEL.gguf --resume %" PRId64,
                      s->model_path, info->model_name ? info->model_name : "unknown", info->id);
-    ok = ok && sampling_resolve(&s->sampler, s->options, g, s->chat, err);
+    s->of_model = sampling_of_model(g);
+    ok = ok && sampling_resolve(&s->sampler, &s->of_model, s->options, s->chat, err);
     gguf_close(g);
     return ok;
 }
@@ -236,12 +237,16 @@ void session_switch(struct session *s, struct chat *chat, const struct chat_info
         if (s->other_model)
             forget_ids(chat);
         reopen_unanswered(s);
-        return;
+    } else {
+        chat_free(s->chat);
+        s->chat = chat_new();
+        s->stored = s->other_model = false;
+        s->answer = s->asked = s->refused = -1;
     }
-    chat_free(s->chat);
-    s->chat = chat_new();
-    s->stored = s->other_model = false;
-    s->answer = s->asked = s->refused = -1;
+    /* Settings were in range when they were stored; should they not be, the former ones stay. */
+    struct sampler_params params;
+    if (sampling_resolve(&params, &s->of_model, s->options, s->chat, NULL))
+        s->sampler = params;
 }
 
 void session_put_draft(struct session *s, const char *text, size_t cursor)

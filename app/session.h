@@ -28,7 +28,8 @@ struct session {
     char model_name[128];
     struct model_config config;
     unsigned char fingerprint[FINGERPRINT_BYTES];
-    struct sampler_params sampler; /* of the next turn; seed 0: a new random one */
+    struct sampler_params of_model; /* defaults and what the model file says */
+    struct sampler_params sampler;  /* of the next turn; seed 0: a new random one */
     enum dtype kv_type;
 
     struct chat_db *db; /* NULL: --private */

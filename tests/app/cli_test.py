@@ -2,6 +2,7 @@
 import errno
 import json
 import os
+import resource
 import signal
 import sqlite3
 import stat
@@ -103,7 +104,7 @@ class BadFiles(ProgramTest):
             self.assertTrue(f.read().startswith(b'this is no database'))
 
     def test_a_data_directory_that_cannot_be_made_is_an_error(self):
-        self.check(1, LONG, '-p', 'x', '--data-dir', '/dev/null/x', words=['/dev/null', '--data-dir'])
+        self.check(6, LONG, '-p', 'x', '--data-dir', '/dev/null/x', words=['/dev/null', '--data-dir'])
 
     def test_opencl_is_a_sentence(self):
         self.check(1, LONG, '-p', 'x', '--backend', 'opencl', words=['OpenCL'])
@@ -370,6 +371,20 @@ class Locked(ProgramTest):
         self.check(6, LONG, *TURN, '-p', 'again', words=['chat.db'])
         lock.execute('ROLLBACK')
         lock.close()
+
+
+class FullDisk(ProgramTest):
+    def test_an_answer_that_cannot_be_saved_is_given_and_exits_6(self):
+        self.check(0, LONG, *TURN, '-p', 'hi')
+        limit = os.path.getsize(self.database()) + 8192
+
+        def small_files_only():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        r = self.run_program(LONG, *TURN, '--ctx', '16384', stdin=b'word ' * 1500, preexec_fn=small_files_only)
+        self.assertEqual(r.returncode, 6, r.stderr)
+        self.assertGreater(len(r.stdout), 1)
+        self.assertIn(b'chat.db', r.stderr)
+        self.check(0, LONG, *TURN, '-p', 'hi')
 
 
 if __name__ == '__main__':
