@@ -1,31 +1,40 @@
-/* f32, f16 and bf16 weights with AVX-512: products in f32. Four running vectors per column hide the latency
- * of the fused multiply-add; up to three columns share a widened wsixteen, as many as fit the registers. */
+/* f32, f16 and bf16 weights with AVX-512: the vectors of dot_float_body.h, 16 floats wide. */
 #include "kernels_cpu/dot_avx512.h"
 
-#include <math.h>
-
-#include "engine/half.h"
 #include "kernels_cpu/dot_x86_512.h"
 
-#define N_CHAINS 4
 #define LANES 16
-#define STEP (N_CHAINS * LANES)
 
-/* How a type reads sixteen weights, or one, at an element index. */
-struct reader {
-    __m512 (*sixteen)(const uint8_t *w, size_t i);
-    float (*one)(const uint8_t *w, size_t i);
-    size_t bytes;
-};
+typedef __m512 vec;
 
-ALWAYS_INLINE __m512 sixteen_f32(const uint8_t *w, size_t i)
+ALWAYS_INLINE vec vec_zero(void)
 {
-    return _mm512_loadu_ps((const float *)(const void *)(w + 4 * i));
+    return _mm512_setzero_ps();
 }
 
-ALWAYS_INLINE float one_f32(const uint8_t *w, size_t i)
+ALWAYS_INLINE vec vec_load(const float *x)
 {
-    return f32_from_bits(load_u32(w + 4 * i));
+    return _mm512_loadu_ps(x);
+}
+
+ALWAYS_INLINE vec vec_fma(vec a, vec b, vec c)
+{
+    return _mm512_fmadd_ps(a, b, c);
+}
+
+ALWAYS_INLINE vec vec_add(vec a, vec b)
+{
+    return _mm512_add_ps(a, b);
+}
+
+ALWAYS_INLINE float vec_sum(vec a)
+{
+    return add_all(a, _mm256_setzero_ps());
+}
+
+ALWAYS_INLINE vec vec_weights_f32(const uint8_t *w, size_t i)
+{
+    return _mm512_loadu_ps((const float *)(const void *)(w + 4 * i));
 }
 
 ALWAYS_INLINE __m256i load_halves(const uint8_t *w, size_t i)
@@ -33,89 +42,29 @@ ALWAYS_INLINE __m256i load_halves(const uint8_t *w, size_t i)
     return _mm256_loadu_si256((const void *)(w + 2 * i));
 }
 
-ALWAYS_INLINE uint16_t load_half(const uint8_t *w, size_t i)
-{
-    uint16_t h;
-    memcpy(&h, w + 2 * i, sizeof h);
-    return h;
-}
-
-ALWAYS_INLINE __m512 sixteen_f16(const uint8_t *w, size_t i)
+ALWAYS_INLINE vec vec_weights_f16(const uint8_t *w, size_t i)
 {
     return _mm512_cvtph_ps(load_halves(w, i));
 }
 
-ALWAYS_INLINE float one_f16(const uint8_t *w, size_t i)
-{
-    return f16_to_f32(load_half(w, i));
-}
-
-ALWAYS_INLINE __m512 sixteen_bf16(const uint8_t *w, size_t i)
+ALWAYS_INLINE vec vec_weights_bf16(const uint8_t *w, size_t i)
 {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(load_halves(w, i)), 16));
 }
 
-ALWAYS_INLINE float one_bf16(const uint8_t *w, size_t i)
-{
-    return bf16_to_f32(load_half(w, i));
-}
-
-/* n columns at x, each k long. The last k % STEP weights follow in sixteens, then one by one. */
-ALWAYS_INLINE void dot_floats(const uint8_t *w, struct reader read, const float *x, size_t k, size_t n,
-                              float *out)
-{
-    __m512 acc[3][N_CHAINS];
-    size_t i = 0;
-    UNROLLED
-    for (size_t c = 0; c < n; c++)
-        acc[c][0] = acc[c][1] = acc[c][2] = acc[c][3] = _mm512_setzero_ps();
-    for (; i + STEP <= k; i += STEP) {
-        prefetch_ahead(w + i * read.bytes, STEP * read.bytes);
-        UNROLLED
-        for (size_t j = 0; j < N_CHAINS; j++) {
-            __m512 weights = read.sixteen(w, i + LANES * j);
-            UNROLLED
-            for (size_t c = 0; c < n; c++)
-                acc[c][j] = _mm512_fmadd_ps(weights, _mm512_loadu_ps(x + c * k + i + LANES * j), acc[c][j]);
-        }
-    }
-    for (; i + LANES <= k; i += LANES) {
-        __m512 weights = read.sixteen(w, i);
-        UNROLLED
-        for (size_t c = 0; c < n; c++)
-            acc[c][0] = _mm512_fmadd_ps(weights, _mm512_loadu_ps(x + c * k + i), acc[c][0]);
-    }
-    UNROLLED
-    for (size_t c = 0; c < n; c++) {
-        __m512 sum = _mm512_add_ps(_mm512_add_ps(acc[c][0], acc[c][1]), _mm512_add_ps(acc[c][2], acc[c][3]));
-        out[c] = add_all(sum, _mm256_setzero_ps());
-        for (size_t j = i; j < k; j++)
-            out[c] = fmaf(read.one(w, j), x[c * k + j], out[c]);
-    }
-}
-
-ALWAYS_INLINE void dot_columns(const uint8_t *w, struct reader read, const struct dot_cols *a, float *out)
-{
-    size_t c = 0;
-    for (; c + 3 <= a->n; c += 3)
-        dot_floats(w, read, a->x + c * a->k, a->k, 3, out + c);
-    if (a->n - c == 2)
-        dot_floats(w, read, a->x + c * a->k, a->k, 2, out + c);
-    else if (a->n - c == 1)
-        dot_floats(w, read, a->x + c * a->k, a->k, 1, out + c);
-}
+#include "kernels_cpu/dot_float_body.h"
 
 void dot_avx512_f32(const uint8_t *w, const struct dot_cols *a, float *out)
 {
-    dot_columns(w, (struct reader){sixteen_f32, one_f32, 4}, a, out);
+    dot_columns(w, read_f32, a, out);
 }
 
 void dot_avx512_f16(const uint8_t *w, const struct dot_cols *a, float *out)
 {
-    dot_columns(w, (struct reader){sixteen_f16, one_f16, 2}, a, out);
+    dot_columns(w, read_f16, a, out);
 }
 
 void dot_avx512_bf16(const uint8_t *w, const struct dot_cols *a, float *out)
 {
-    dot_columns(w, (struct reader){sixteen_bf16, one_bf16, 2}, a, out);
+    dot_columns(w, read_bf16, a, out);
 }
