@@ -1,5 +1,4 @@
 """The full screen through a real terminal (tmux): type, paste, stream, stop, resize, quit, continue."""
-import json
 import os
 import re
 import shutil
@@ -62,7 +61,8 @@ class Screen(ProgramTest):
 
     def pid(self):
         pane = self.tmux('display-message', '-p', '#{pane_pid}').strip()
-        return int(subprocess.run(['pgrep', '-P', pane], capture_output=True, check=True).stdout.split()[0])
+        with open('/proc/%s/task/%s/children' % (pane, pane)) as f:
+            return int(f.read().split()[0])
 
     def wait_exit(self, code):
         self.assertIn('exit=%d' % code, self.wait_for(r'exit=\d+'))
