@@ -22,16 +22,28 @@ static void hash_tensor(XXH3_state_t *state, const struct tensor *t, bool sample
     XXH3_128bits_update(state, middle, n);
 }
 
-/* A vocabulary of the same length with other words is another model: the first bytes of every value count. */
+static size_t item_width(enum gguf_type type)
+{
+    static const size_t width[] = {
+        [GGUF_U8] = 1,  [GGUF_I8] = 1,   [GGUF_U16] = 2, [GGUF_I16] = 2, [GGUF_U32] = 4, [GGUF_I32] = 4,
+        [GGUF_F32] = 4, [GGUF_BOOL] = 1, [GGUF_U64] = 8, [GGUF_I64] = 8, [GGUF_F64] = 8};
+    return (size_t)type < sizeof width / sizeof *width ? width[type] : 0; /* 0: strings and arrays */
+}
+
+/* A vocabulary of the same length with other words, or another rope base, is another model: numbers count in
+ * full, of long lists of strings some. */
 static void hash_metadata(XXH3_state_t *state, const struct gguf *g)
 {
     for (size_t i = 0; i < gguf_n_kv(g); i++) {
         const struct gguf_kv *kv = gguf_kv_at(g, i);
         XXH3_128bits_update(state, kv->key.data, kv->key.n);
         XXH3_128bits_update(state, &kv->n_items, sizeof kv->n_items);
+        bool is_array = kv->type == GGUF_ARRAY;
+        XXH3_128bits_update(state, kv->data,
+                            item_width(is_array ? kv->item_type : kv->type) * (is_array ? kv->n_items : 1));
         uint64_t step = kv->item_type == GGUF_STRING && kv->n_items > 256 ? kv->n_items / 256 : 1;
         struct gguf_string s;
-        if (kv->type == GGUF_ARRAY && kv->item_type == GGUF_STRING)
+        if (is_array && kv->item_type == GGUF_STRING)
             for (uint64_t k = 0; k < kv->n_items && gguf_array_string(kv, k, &s); k += step)
                 XXH3_128bits_update(state, s.data, s.n);
     }
