@@ -58,13 +58,12 @@ static void store_asked(struct session *s, int first)
 {
     if (!s->db)
         return;
-    const struct store_model model = {.name = s->model_name, .path = s->model_path};
-    struct store_model with_fingerprint = model;
-    memcpy(with_fingerprint.fingerprint, s->fingerprint, sizeof s->fingerprint);
+    struct store_model model = {.name = s->model_name, .path = s->model_path};
+    memcpy(model.fingerprint, s->fingerprint, sizeof s->fingerprint);
     if (!s->stored)
-        chat_db_create(s->db, s->chat, &with_fingerprint);
+        chat_db_create(s->db, s->chat, &model);
     else if (s->other_model)
-        chat_db_set_model(s->db, s->chat, &with_fingerprint);
+        chat_db_set_model(s->db, s->chat, &model);
     s->stored = true;
     s->other_model = false;
     if (first >= 0)
@@ -139,10 +138,9 @@ static bool may_ask(const struct session *s, struct err *err)
     if (s->phase == SESSION_FAILED)
         return err_set(err, s->failure.code, "%s", s->failure.text);
     if (session_is_busy(s) && !s->submitted)
-        return err_set(err, ERR_RUNTIME,
-                       "one message waits for the model already; this one stays with you until then");
+        return err_set(err, ERR_RUNTIME, "A message waits for the model already; this one stays here.");
     if (session_is_busy(s))
-        return err_set(err, ERR_RUNTIME, "the answer is still being written; wait for its end or stop it");
+        return err_set(err, ERR_RUNTIME, "The answer is still being written; wait for it, or stop it (Esc).");
     return true;
 }
 
