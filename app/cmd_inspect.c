@@ -13,6 +13,7 @@
 #include "ui/sanitize.h"
 
 #define ARRAY_SHOWN 4
+#define KEY_WIDTH 40 /* columns of the text form before the values */
 
 static json_t *clean_string(const char *text, size_t n)
 {
@@ -156,27 +157,58 @@ static json_t *report_json(const struct gguf *g)
     return report;
 }
 
-/* "key: value" lines, one level deep; lists of objects one per line. */
-static void append_text(struct buf *out, const json_t *value, int depth)
+/* A value as people write it: text of one line without quotes, the rest as JSON. */
+static void append_value(struct buf *out, const json_t *value)
+{
+    if (json_is_string(value) && !strchr(json_string_value(value), '\n')) {
+        buf_append(out, json_string_value(value), json_string_length(value));
+        return;
+    }
+    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(7) | JSON_COMPACT);
+    buf_puts(out, text ? text : "");
+    mem_free(text);
+}
+
+/* A row of a list: its values side by side, the first in a column of its own. */
+static void append_row(struct buf *out, const json_t *row)
 {
     const char *key;
     json_t *item;
+    bool first = true;
+    json_object_foreach((json_t *)row, key, item)
+    {
+        size_t start = out->len;
+        buf_puts(out, "  ");
+        append_value(out, item);
+        for (size_t width = first ? KEY_WIDTH : 12; out->len - start < width;)
+            buf_putc(out, ' ');
+        first = false;
+    }
+    while (out->len && out->data[out->len - 1] == ' ')
+        buf_truncate(out, out->len - 1);
+    buf_putc(out, '\n');
+}
+
+/* "key  value" lines, objects and lists one level deep; what is absent is left out. */
+static void append_text(struct buf *out, const json_t *value, int depth)
+{
+    const char *key;
+    json_t *item, *row;
     size_t i;
     json_object_foreach((json_t *)value, key, item)
     {
-        bool nested = json_is_object(item) && depth == 0;
-        bool rows = json_is_array(item) && depth == 0;
-        char *text = nested || rows ? NULL : json_dumps(item, JSON_ENCODE_ANY | JSON_REAL_PRECISION(7));
-        buf_printf(out, "%*s%s: %s\n", depth * 2, "", key, text ? text : "");
-        mem_free(text);
-        if (nested)
+        if (json_is_null(item))
+            continue;
+        if (depth == 0 && json_is_object(item)) {
+            buf_printf(out, "\n%s\n", key);
             append_text(out, item, depth + 1);
-        json_t *row;
-        json_array_foreach(rows ? item : NULL, i, row)
-        {
-            text = json_dumps(row, JSON_COMPACT);
-            buf_printf(out, "  %s\n", text);
-            mem_free(text);
+        } else if (depth == 0 && json_is_array(item)) {
+            buf_printf(out, "\n%s\n", key);
+            json_array_foreach(item, i, row) append_row(out, row);
+        } else {
+            buf_printf(out, "%*s%-*s ", depth * 2, "", KEY_WIDTH - depth * 2, key);
+            append_value(out, item);
+            buf_putc(out, '\n');
         }
     }
 }

@@ -211,11 +211,11 @@ static void say_statistics(const struct one_turn *t)
     if (t->json || t->session.answer < 0)
         return;
     double seconds = n->decode_ms / 1000;
-    report_line("%" PRIu32 " tokens at %.1f tokens/s (%s); prompt %" PRIu32 " tokens, %" PRIu32
+    report_line("%" PRIu32 " token%s at %.1f tokens/s (%s); prompt %" PRIu32 " tokens, %" PRIu32
                 " reused, first token after %.0f ms; seed %" PRIu64,
-                n->completion_tokens, seconds > 0 ? n->completion_tokens / seconds : 0.0,
-                finish_reason_name(t->session.reason), n->prompt_tokens, n->reused_tokens, n->ttft_ms,
-                t->session.seed);
+                n->completion_tokens, n->completion_tokens == 1 ? "" : "s",
+                seconds > 0 ? n->completion_tokens / seconds : 0.0, finish_reason_name(t->session.reason),
+                n->prompt_tokens, n->reused_tokens, n->ttft_ms, t->session.seed);
 }
 
 /* The reason that decides the exit code, most outward first. */
