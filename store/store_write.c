@@ -96,7 +96,14 @@ static bool put_msg(struct store *s, int64_t conv, const struct msg_row *row, st
     bind_string(stmt, 8, row->params);
     bind_string(stmt, 9, row->stats);
     sqlite3_bind_int64(stmt, 10, row->created_ms);
-    return store_run(s, stmt, "saving a message", err);
+    if (!store_run(s, stmt, "saving a message", err))
+        return false;
+    /* Without a change the id belongs to a message of another chat: text that is not stored must not pass as
+     * stored. */
+    return sqlite3_changes(s->db) == 1 ||
+           err_set(err, ERR_DATABASE,
+                   "%s: message %lld is there already, in another chat; please report this", s->path,
+                   (long long)row->id);
 }
 
 static bool put_tokens(struct store *s, const struct msg_row *row, struct err *err)

@@ -13,12 +13,13 @@ static int64_t now_ns(void)
     return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
-/* Positive, ordered by time at microsecond grain; 11 random bits keep two processes apart. */
+/* Positive, ordered by time at millisecond grain, below 2^53 (JSON readers keep it exactly); 11 random bits
+ * keep two processes apart. */
 static int64_t new_id(void)
 {
     uint16_t salt = 0;
     (void)!getrandom(&salt, sizeof salt, 0);
-    return (now_ns() / 1000) << 11 | (salt & 0x7FF);
+    return (now_ns() / 1000000) << 11 | (salt & 0x7FF);
 }
 
 struct chat *chat_new(void)

@@ -171,6 +171,22 @@ static void store__put__updates_a_streaming_message(void **state)
     store_close(s);
 }
 
+static void store__put__never_takes_an_id_of_another_chat(void **state)
+{
+    struct store *s = open_ok(temp_path(state, "chat.db"));
+    struct chat *one = sample_chat(), *two = sample_chat();
+    save(s, one);
+    save(s, two);
+    struct msg_row row = row_of(two, 0);
+    row.id = one->msgs[0].id;
+    struct err err = {0};
+    assert_false(store_put_msgs(s, two->uid, &row, 1, 0, &err));
+    assert_int_equal(err.code, ERR_DATABASE);
+    chat_free(one);
+    chat_free(two);
+    store_close(s);
+}
+
 static bool file_contains(const char *path, const char *needle)
 {
     FILE *f = fopen(path, "rb");
@@ -461,6 +477,7 @@ int main(void)
         CASE(store__load__returns_what_was_put),
         CASE(store__load__finds_by_name_uid_and_latest),
         CASE(store__put__updates_a_streaming_message),
+        CASE(store__put__never_takes_an_id_of_another_chat),
         CASE(store__delete__leaves_no_text_in_the_file),
         CASE(store__draft__survives_with_and_without_a_chat),
         CASE(store__open__names_what_is_wrong_with_the_file),
