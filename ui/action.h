@@ -1,5 +1,6 @@
 /* action.h: everything a user can ask for, once: id, key, slash command, help text.
- * The key map, F1 help, /help, completion of commands and the man page come from this one list. Plain data. */
+ * The key map, F1 help, /help, completion of commands and the man page come from this one list. Plain data.
+ */
 #ifndef FERRUM_ACTION_H
 #define FERRUM_ACTION_H
 
@@ -7,19 +8,19 @@
 #include <stddef.h>
 
 /* X(id, keys for people or "", command or "", argument hint or "", help) */
-#define UI_ACTIONS(X)                                                                                                  \
-    X(SEND, "Enter", "", "", "send the message")                                                                       \
-    X(NEWLINE, "Ctrl-J, Alt-Enter", "", "", "new line in the message")                                                 \
-    X(STOP, "Esc", "", "", "stop the answer")                                                                          \
-    X(INTERRUPT, "Ctrl-C", "", "", "stop the answer, else clear the line, else press twice to quit")                   \
-    X(QUIT, "Ctrl-D on an empty line", "quit", "", "leave; everything is saved")                                       \
-    X(HELP, "F1", "help", "", "this page")                                                                             \
-    X(NEW, "", "new", "", "start a new chat")                                                                          \
-    X(SESSIONS, "Alt-O", "sessions", "", "list chats and open one")                                                    \
-    X(REGEN, "", "regen", "", "answer the last message again (the old answer is kept)")                                \
-    X(PAGE_UP, "PgUp", "", "", "scroll back")                                                                          \
-    X(PAGE_DOWN, "PgDn", "", "", "scroll forward")                                                                     \
-    X(SCROLL_END, "Ctrl-End", "", "", "go to the end and follow the answer")                                           \
+#define UI_ACTIONS(X)                                                                                        \
+    X(SEND, "Enter", "", "", "send the message")                                                             \
+    X(NEWLINE, "Ctrl-J, Alt-Enter", "", "", "new line in the message")                                       \
+    X(STOP, "Esc", "", "", "stop the answer")                                                                \
+    X(INTERRUPT, "Ctrl-C", "", "", "stop the answer; else clear the line; when it is empty, twice quits")    \
+    X(QUIT, "Ctrl-D on empty line", "quit", "", "leave; everything is saved")                                \
+    X(HELP, "F1", "help", "", "this page")                                                                   \
+    X(NEW, "", "new", "", "start a new chat")                                                                \
+    X(SESSIONS, "Alt-O", "sessions", "", "list chats and open one")                                          \
+    X(REGEN, "", "regen", "", "answer the last message again (the old answer is kept)")                      \
+    X(PAGE_UP, "PgUp", "", "", "scroll back")                                                                \
+    X(PAGE_DOWN, "PgDn", "", "", "scroll forward")                                                           \
+    X(SCROLL_END, "Ctrl-End", "", "", "go to the end and follow the answer")                                 \
     X(REDRAW, "Ctrl-L", "", "", "draw the screen anew")
 
 enum ui_action {
@@ -35,7 +36,8 @@ struct ui_action_info {
 };
 const struct ui_action_info *ui_action_info(enum ui_action action);
 
-/* Looks a slash command up: "/reg" (unique prefix) or full name, without arguments. ACTION_NONE: unknown or ambiguous. */
+/* Looks a slash command up: "/reg" (unique prefix) or full name, without arguments. ACTION_NONE: unknown or
+ * ambiguous. */
 enum ui_action ui_action_of_command(const char *name, size_t n);
 
 /* The index-th (from 0) command that word[0..n) begins, complete with its slash; NULL after the last. */

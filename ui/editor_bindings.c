@@ -43,12 +43,27 @@ static int chat_newline(int count, int key)
     return 0;
 }
 
+static int line_start(void)
+{
+    int at = rl_point;
+    while (at > 0 && rl_line_buffer[at - 1] != '\n')
+        at--;
+    return at;
+}
+
+static int line_end(void)
+{
+    int at = rl_point;
+    while (at < rl_end && rl_line_buffer[at] != '\n')
+        at++;
+    return at;
+}
+
 static int chat_line_start(int count, int key)
 {
     (void)count;
     (void)key;
-    while (rl_point > 0 && rl_line_buffer[rl_point - 1] != '\n')
-        rl_point--;
+    rl_point = line_start();
     return 0;
 }
 
@@ -56,8 +71,35 @@ static int chat_line_end(int count, int key)
 {
     (void)count;
     (void)key;
-    while (rl_point < rl_end && rl_line_buffer[rl_point] != '\n')
-        rl_point++;
+    rl_point = line_end();
+    return 0;
+}
+
+static int chat_discard_line(int count, int key);
+
+/* At the end of a line its line break goes, so that the key can be repeated. */
+static int chat_kill_line(int count, int key)
+{
+    if (count < 0)
+        return chat_discard_line(-count, key);
+    int from = rl_point, to = line_end();
+    if (to == from && to < rl_end)
+        to++;
+    if (to > from)
+        rl_kill_text(from, to);
+    return 0;
+}
+
+static int chat_discard_line(int count, int key)
+{
+    if (count < 0)
+        return chat_kill_line(-count, key);
+    int from = rl_point, to = line_start();
+    if (to == from && to > 0)
+        to--;
+    if (to < from)
+        rl_kill_text(from, to); /* backwards: readline then puts it before what was killed last */
+    rl_point = to;
     return 0;
 }
 
@@ -121,6 +163,8 @@ static void add_commands(void)
     rl_add_defun("chat-newline", chat_newline, -1);
     rl_add_defun("chat-line-start", chat_line_start, -1);
     rl_add_defun("chat-line-end", chat_line_end, -1);
+    rl_add_defun("chat-kill-line", chat_kill_line, -1);
+    rl_add_defun("chat-discard-line", chat_discard_line, -1);
     rl_add_defun("chat-up", chat_up, -1);
     rl_add_defun("chat-down", chat_down, -1);
 }
@@ -177,6 +221,10 @@ static const struct binding typing_keys[] = {
     {"\\C-a", rl_beg_of_line, NULL, chat_line_start},
     {"\\C-e", rl_end_of_line, NULL, chat_line_end},
 };
+static const struct binding killing_keys[] = {
+    {"\\C-k", rl_kill_line, NULL, chat_kill_line},
+    {"\\C-u", rl_unix_line_discard, NULL, chat_discard_line},
+};
 static const struct binding moving_keys[] = {
     {"\\e[A", rl_get_previous_history, NULL, chat_up},
     {"\\eOA", rl_get_previous_history, NULL, chat_up},
@@ -222,6 +270,9 @@ void editor_bindings_apply(void)
     rl_variable_bind("horizontal-scroll-mode", "off");
     BIND_ALL(typing_keys, emacs_standard_keymap);
     BIND_ALL(typing_keys, vi_insertion_keymap);
+    BIND_ALL(killing_keys, emacs_standard_keymap);
+    BIND_ALL(killing_keys, vi_insertion_keymap);
+    BIND_ALL(killing_keys, vi_movement_keymap);
     BIND_ALL(moving_keys, emacs_standard_keymap);
     BIND_ALL(moving_keys, vi_insertion_keymap);
     BIND_ALL(moving_keys, vi_movement_keymap);

@@ -9,6 +9,7 @@
 #include "ui/sanitize.h"
 
 #define WHEEL_ROWS 3
+#define MAX_FILTER_BYTES 200 /* about: the last key may go beyond */
 
 static bool begins_with_folded(const char *text, const char *pattern, size_t n_pattern)
 {
@@ -100,10 +101,21 @@ static enum list_answer feed_confirm(struct list *list, const struct input_token
     return LIST_DELETED;
 }
 
+/* The first line of a paste is typed. */
+static void paste_filter(struct list *list, const struct input_token *token)
+{
+    const char *lf = memchr(token->paste, '\n', token->n_paste);
+    size_t n = lf ? (size_t)(lf - token->paste) : token->n_paste;
+    if (list->filter.len < MAX_FILTER_BYTES)
+        sanitize_append(&list->filter, token->paste, text_fit(token->paste, n, MAX_FILTER_BYTES));
+}
+
 static void edit_filter(struct list *list, const struct input_token *token)
 {
     bool erase = token->key == INPUT_KEY_CONTROL && (token->bytes[0] == 0x7F || token->bytes[0] == 0x08);
-    if (erase && list->filter.len > 0) {
+    if (token->type == INPUT_PASTE) {
+        paste_filter(list, token);
+    } else if (erase && list->filter.len > 0) {
         size_t n = list->filter.len - 1;
         while (n > 0 && ((unsigned char)list->filter.data[n] & 0xC0) == 0x80)
             n--;
@@ -111,7 +123,7 @@ static void edit_filter(struct list *list, const struct input_token *token)
     } else if (token->key == INPUT_KEY_CONTROL && token->bytes[0] == 0x15 && list->filter.len > 0) {
         buf_truncate(&list->filter, 0);
     } else if (token->key == INPUT_KEY_CHARACTER && !(token->modifiers & INPUT_ALT) &&
-               list->filter.len < 200) {
+               list->filter.len < MAX_FILTER_BYTES) {
         sanitize_append(&list->filter, token->bytes, token->n_bytes);
     } else {
         return;
@@ -151,10 +163,14 @@ static int movement(const struct list *list, const struct input_token *token)
 
 enum list_answer list_feed(struct list *list, const struct input_token *token, int *index)
 {
-    if (token->type != INPUT_KEY && token->type != INPUT_WHEEL)
+    if (token->type != INPUT_KEY && token->type != INPUT_WHEEL && token->type != INPUT_PASTE)
         return LIST_STAYS;
     if (list->confirming)
         return feed_confirm(list, token, index);
+    if (token->type == INPUT_PASTE) {
+        edit_filter(list, token);
+        return LIST_STAYS;
+    }
     int move = movement(list, token);
     if (move != 0) {
         select_row(list, list->selected + move);

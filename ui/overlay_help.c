@@ -13,11 +13,14 @@
 static const struct {
     const char *keys, *help;
 } more[] = {
+    {"Shift-Enter", "new line too, where the terminal reports it"},
     {"Wheel", "scroll three lines"},
     {"Up, Down", "earlier messages, or lines of this one"},
     {"Ctrl-R", "search earlier messages"},
+    {"Ctrl-K, Ctrl-U", "delete to the end, to the beginning of the line"},
+    {"Ctrl-Y, Ctrl-_", "bring back what was deleted, undo"},
     {"Tab", "complete a command"},
-    {"//text", "send a message that begins with a slash"},
+    {"//text", "send /text: a message that begins with a slash"},
     {"Ctrl-Z", "suspend; fg comes back"},
     {"Shift + mouse", "select text with the terminal's own means"},
 };
@@ -48,25 +51,32 @@ struct page {
     int top, rows; /* the window; rows 0: only count */
 };
 
+/* One column of an entry from its first row on, wrapped; returns its number of rows. */
+static int put_column(const struct page *page, int row, int x, int columns, enum theme_element look,
+                      const char *text)
+{
+    struct wrap wrap = {0};
+    wrap_append(&wrap, text, 0, strlen(text), (size_t)columns);
+    int n = (int)wrap.n_rows;
+    for (int k = 0; k < n; k++) {
+        int at = row + k - page->top;
+        if (at >= 0 && at < page->rows)
+            canvas_text(page->y + at, x, columns, look, text + wrap.rows[k].start, wrap.rows[k].n_bytes);
+    }
+    wrap_fini(&wrap);
+    return n;
+}
+
 /* Draws what falls into the window; returns how many rows there are in all. */
 static int walk(const struct page *page)
 {
     int row = 0;
     for (int i = 0; i < N_ENTRIES; i++) {
         struct buf keys = {0};
-        struct wrap wrap = {0};
         const char *help = entry_at(i, &keys);
-        wrap_append(&wrap, help, 0, strlen(help), (size_t)page->n_help);
-        for (size_t k = 0; k < wrap.n_rows; k++, row++) {
-            if (row < page->top || row >= page->top + page->rows)
-                continue;
-            int y = page->y + row - page->top;
-            if (k == 0)
-                canvas_label(y, page->x, page->n_keys, LOOK_ACCENT, buf_text(&keys));
-            canvas_text(y, page->x + page->n_keys + 1, page->n_help, LOOK_TEXT, help + wrap.rows[k].start,
-                        wrap.rows[k].n_bytes);
-        }
-        wrap_fini(&wrap);
+        int n_keys = put_column(page, row, page->x, page->n_keys, LOOK_ACCENT, buf_text(&keys));
+        int n_help = put_column(page, row, page->x + page->n_keys + 1, page->n_help, LOOK_TEXT, help);
+        row += n_help > n_keys ? n_help : n_keys;
         buf_fini(&keys);
     }
     return row;
@@ -75,8 +85,7 @@ static int walk(const struct page *page)
 void overlay_help_draw(struct ui *ui)
 {
     int width = ui->columns - 4 > MAX_WIDTH ? MAX_WIDTH : ui->columns - 4;
-    bool compact = ui->rows < UI_COMPACT_ROWS;
-    int top = compact ? 0 : 2, most = compact ? ui->rows - 1 : ui->rows - top - 4;
+    int top = ui->overlay_top, most = ui->overlay_end - top;
     struct page page = {.y = top + 1, .x = (ui->columns - width) / 2 + 3};
     page.n_keys = width / 2 - 3 > MAX_KEYS ? MAX_KEYS : width / 2 - 3;
     page.n_help = width - page.n_keys - 7;

@@ -18,8 +18,8 @@ struct frame {
 static struct frame make_frame(const struct ui *ui)
 {
     struct frame f = {.width = ui->columns - 4 > MAX_WIDTH ? MAX_WIDTH : ui->columns - 4};
-    f.y = ui->rows < UI_COMPACT_ROWS ? 0 : 2;
-    int most = ui->rows < UI_COMPACT_ROWS ? ui->rows - 1 : ui->rows - f.y - 4;
+    f.y = ui->overlay_top;
+    int most = ui->overlay_end - f.y;
     f.entry_rows = most >= 12 ? 2 : 1;
     f.height = ui->list.n_rows * f.entry_rows + HEAD_ROWS + 2;
     if (f.height > most)

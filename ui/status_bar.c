@@ -211,7 +211,7 @@ static enum theme_element rule_text(const struct ui *ui, const struct editor_vie
         put_candidates(out, view);
         return LOOK_ACCENT;
     }
-    if (ui->notice)
+    if (ui->notice && ui->notice_window.rows == 0)
         buf_printf(out, "%s%s", ui->notice_is_error ? "! " : "", ui->notice);
     return ui->notice_is_error ? LOOK_ERROR : LOOK_ACCENT;
 }
@@ -223,33 +223,44 @@ static void put_inset(int y, int x, int max, enum theme_element look, const char
     canvas_repeat(y, x + 1 + used, 1, LOOK_TEXT, " ");
 }
 
-/* How far the reader is from the end, quietly on the right; returns the column where it begins. */
+/* How far the reader is from the end, quietly on the right. */
+static void new_rows_text(struct ui *ui, struct buf *out)
+{
+    size_t n_new = transcript_n_new(ui->transcript);
+    if (notice_hint(ui)[0])
+        buf_puts(out, notice_hint(ui));
+    else if (transcript_has_more(ui->transcript) && n_new > 0)
+        buf_printf(out, "↓ %zu new line%s · Ctrl-End", n_new, n_new == 1 ? "" : "s");
+    else if (transcript_has_more(ui->transcript))
+        buf_puts(out, "↓ more · Ctrl-End");
+}
+
+/* Returns the column where it begins. */
 static int put_new_rows(struct ui *ui, int y, int columns)
 {
     struct buf text = {0};
-    size_t n_new = transcript_n_new(ui->transcript);
-    if (!transcript_has_more(ui->transcript))
-        return columns;
-    if (n_new > 0)
-        buf_printf(&text, "↓ %zu new line%s · Ctrl-End", n_new, n_new == 1 ? "" : "s");
-    else
-        buf_puts(&text, "↓ more · Ctrl-End");
-    int n = (int)text_width(text.data, text.len), x = columns - n - 4;
+    new_rows_text(ui, &text);
+    int n = (int)text_width(buf_text(&text), text.len), x = n > 0 ? columns - n - 4 : 0;
     if (x > 4)
         put_inset(y, x, n + 2, LOOK_ACCENT, text.data);
     buf_fini(&text);
     return x > 4 ? x : columns;
 }
 
+static void bar_text(const struct ui *ui, struct buf *out)
+{
+    bool loading = ui->status.phase == UI_LOADING && !transcript_is_empty(ui->transcript);
+    if (loading)
+        put_loading(out, &ui->progress);
+    else if (ui->status.phase == UI_PREFILL && ui->status.total > 0)
+        put_prefill(out, &ui->progress);
+}
+
 /* The line itself, filled as far as the work is done; the numbers stand at its right end. */
 static void put_bar(const struct ui *ui, int y, int columns)
 {
     struct buf text = {0};
-    bool loading = ui->status.phase == UI_LOADING && !transcript_is_empty(ui->transcript);
-    if (loading)
-        put_loading(&text, &ui->progress);
-    else if (ui->status.phase == UI_PREFILL && ui->status.total > 0)
-        put_prefill(&text, &ui->progress);
+    bar_text(ui, &text);
     if (text.len > 0) {
         int n = (int)text_width(text.data, text.len), room = columns - n - 4;
         int x = room > 4 ? room : 4;
@@ -257,6 +268,21 @@ static void put_bar(const struct ui *ui, int y, int columns)
         put_inset(y, x, columns - x - 1, LOOK_DIM, text.data);
     }
     buf_fini(&text);
+}
+
+int rule_room(struct ui *ui, int columns)
+{
+    struct buf text = {0};
+    int room = columns - 8;
+    bar_text(ui, &text);
+    if (text.len > 0)
+        room -= (int)text_width(text.data, text.len) + 4;
+    buf_truncate(&text, 0);
+    new_rows_text(ui, &text);
+    if (text.len > 0)
+        room -= (int)text_width(text.data, text.len) + 4;
+    buf_fini(&text);
+    return room;
 }
 
 void rule_draw(struct ui *ui, const struct editor_view *view, int y, int columns)

@@ -291,6 +291,7 @@ void ui_clear_notice(struct ui *ui)
         return;
     mem_free(ui->notice);
     ui->notice = NULL;
+    ui->notice_window = (struct notice_window){0};
     ui_mark_dirty(ui);
 }
 
@@ -298,6 +299,7 @@ void ui_notice(struct ui *ui, bool is_error, const char *text)
 {
     mem_free(ui->notice);
     ui->notice = sanitize_line(text);
+    ui->notice_window = (struct notice_window){0};
     ui->notice_is_error = is_error;
     ui_mark_dirty(ui);
 }

@@ -10,7 +10,8 @@
 #include "ui/terminal.h"
 #include "ui/view.h"
 
-#define PROMPT_COLUMNS 3 /* " › " */
+#define PROMPT_COLUMNS 3    /* " › " */
+#define OVERLAY_LEAST_END 7 /* a box with a row or two in it, from the third row on */
 
 /* Below 60x10: no title, no margins, no air. */
 static struct ui_layout make_layout(int columns, int rows)
@@ -104,6 +105,20 @@ static int draw_editor(const struct ui_layout *l, const struct editor_view *view
     return l->editor_y + view->cursor_row - top;
 }
 
+/* A long notice takes its rows from the transcript; an overlay ends above it, unless it would be too low. */
+static void place_notice(struct ui *ui, struct ui_layout *l)
+{
+    transcript_resize(ui->transcript, (size_t)l->measure, (size_t)l->text_rows);
+    int n = notice_place(ui, rule_room(ui, l->columns), l->text_rows);
+    bool low = l->rows < UI_LOW_ROWS;
+    l->notice_y = l->rule_y - n;
+    l->text_rows -= n;
+    ui->overlay_top = low ? 0 : 2;
+    ui->overlay_end = low ? l->rows - 1 : l->rows - 4;
+    if (ui->notice && ui->overlay_end > l->notice_y)
+        ui->overlay_end = l->notice_y < OVERLAY_LEAST_END ? OVERLAY_LEAST_END : l->notice_y;
+}
+
 static void draw_chat(struct ui *ui, int *cursor_y, int *cursor_x)
 {
     struct ui_layout l = make_layout(ui->columns, ui->rows);
@@ -111,6 +126,7 @@ static void draw_chat(struct ui *ui, int *cursor_y, int *cursor_x)
     int x = l.left - 2 + PROMPT_COLUMNS;
     editor_layout(ui->editor, l.columns - x - 1, &view);
     place_editor(&l, view.n_rows);
+    place_notice(ui, &l);
     ui->transcript_rows = l.text_rows;
     transcript_resize(ui->transcript, (size_t)l.measure, (size_t)l.text_rows);
     if (l.title_y >= 0)
@@ -119,7 +135,9 @@ static void draw_chat(struct ui *ui, int *cursor_y, int *cursor_x)
         loading_draw(ui, &l);
     else
         draw_transcript(ui, &l);
+    notice_draw(ui, l.notice_y);
     rule_draw(ui, &view, l.rule_y, l.columns);
+    ui->rule_y = l.rule_y;
     bool is_blank = editor_is_empty(ui->editor) && !view.searching && !view.prompt[0];
     *cursor_y = draw_editor(&l, &view, x, is_blank);
     *cursor_x = x + view.cursor_column;
@@ -141,6 +159,8 @@ void ui_draw_frame(struct ui *ui)
             has_cursor = overlay_list_draw(ui, &y, &x);
         else if (ui->overlay == OVERLAY_HELP)
             overlay_help_draw(ui);
+        if (ui->overlay != OVERLAY_NONE)
+            notice_draw(ui, ui->rule_y - ui->notice_window.rows);
         move(y, x);
     }
     wnoutrefresh(stdscr);

@@ -144,13 +144,17 @@ static void take_editor_event(struct ui *ui, const struct editor_event *event, b
     }
 }
 
+static bool is_typed(const struct input_token *token)
+{
+    bool reply = token->type == INPUT_KEY && token->key == INPUT_KEY_OTHER;
+    return token->type == INPUT_PASTE || (token->type == INPUT_KEY && !reply);
+}
+
 static void feed_editor(struct ui *ui, const struct input_token *token)
 {
     bool was_armed = ui->quit_armed;
-    if (token->type == INPUT_KEY || token->type == INPUT_PASTE) {
+    if (is_typed(token))
         ui->quit_armed = false;
-        ui_clear_notice(ui);
-    }
     editor_feed(ui->editor, token);
     struct editor_event event;
     while (editor_next_event(ui->editor, &event))
@@ -176,11 +180,24 @@ static void feed_list(struct ui *ui, const struct input_token *token)
     }
 }
 
+/* What writes a message closes the page and is not lost; the other keys that are none of its own only close
+ * it. */
+static bool is_text(const struct input_token *token)
+{
+    bool character = token->type == INPUT_KEY && token->key == INPUT_KEY_CHARACTER;
+    return token->type == INPUT_PASTE || (character && !(token->modifiers & (INPUT_ALT | INPUT_CTRL)));
+}
+
 static void feed_help(struct ui *ui, const struct input_token *token)
 {
     int page = ui->help_page > 1 ? ui->help_page - 1 : 1;
     if (token->type == INPUT_WHEEL)
         ui->help_top += token->lines * WHEEL_ROWS;
+    if (is_text(token)) {
+        ui->overlay = OVERLAY_NONE;
+        feed_editor(ui, token);
+        return;
+    }
     if (token->type != INPUT_KEY)
         return;
     if (token->key == INPUT_KEY_DOWN)
@@ -200,10 +217,23 @@ static bool is_control(const struct input_token *token, char byte)
     return token->type == INPUT_KEY && token->key == INPUT_KEY_CONTROL && token->bytes[0] == byte;
 }
 
+/* PgUp and PgDn read a notice that is longer than its rows; any other key takes it away. */
+static bool feed_notice(struct ui *ui, const struct input_token *token)
+{
+    int direction = token->key == INPUT_KEY_PAGE_DOWN ? 1 : token->key == INPUT_KEY_PAGE_UP ? -1 : 0;
+    if (token->type == INPUT_KEY && direction != 0 && notice_page(ui, direction))
+        return true;
+    if (is_typed(token))
+        ui_clear_notice(ui);
+    return false;
+}
+
 void ui_feed_token(struct ui *ui, const struct input_token *token)
 {
     ui_mark_dirty(ui);
     ui->urgent = ui->urgent || token->type == INPUT_KEY;
+    if (feed_notice(ui, token))
+        return;
     if (is_control(token, 0x1A) && ui->overlay != OVERLAY_NONE)
         ui_take_terminal_changes(ui, terminal_suspend());
     else if (is_control(token, 0x0C) && ui->overlay != OVERLAY_NONE)

@@ -17,9 +17,16 @@
 #define UI_MIN_ROWS 8
 #define UI_COMPACT_COLUMNS 60
 #define UI_COMPACT_ROWS 10
-#define UI_MEASURE 96 /* columns of text a reader follows easily */
+#define UI_LOW_ROWS 16 /* below, overlays take all but the status line */
+#define UI_MEASURE 96  /* columns of text a reader follows easily */
 
 enum overlay { OVERLAY_NONE, OVERLAY_LIST, OVERLAY_HELP };
+
+/* The rows of a notice that is too long for the hairline. */
+struct notice_window {
+    int top, rows; /* seen, of n_rows; rows 0: it stands in the hairline, or there is none */
+    int n_rows;
+};
 
 struct pending_event {
     struct ui_event event;
@@ -36,6 +43,7 @@ struct ui {
     struct progress progress;
     char *notice; /* clean, NULL: none */
     bool notice_is_error;
+    struct notice_window notice_window;
     enum overlay overlay;
     struct list list;
     int help_top, help_page;
@@ -52,8 +60,10 @@ struct ui {
     bool dirty;
     bool urgent; /* a key wants to be seen at once */
     uint64_t drawn_ns;
-    int columns, rows;   /* of the screen */
-    int transcript_rows; /* height of its window in the last frame */
+    int columns, rows;            /* of the screen */
+    int transcript_rows;          /* height of its window in the last frame */
+    int rule_y;                   /* where the hairline was drawn */
+    int overlay_top, overlay_end; /* the rows overlays may take, the second exclusive */
 };
 
 /* ---- ui.c ---- */
@@ -77,6 +87,7 @@ struct ui_layout {
     int measure; /* columns of text */
     int title_y; /* -1: no title line */
     int text_y, text_rows;
+    int notice_y; /* == rule_y: it needs no rows of its own */
     int rule_y;
     int editor_y, editor_rows;
     int status_y;
@@ -85,6 +96,15 @@ void ui_draw_frame(struct ui *ui);
 void status_bar_draw(const struct ui *ui, int y, int columns);
 /* The hairline, which is the progress bar and the place of notices as well. */
 void rule_draw(struct ui *ui, const struct editor_view *view, int y, int columns);
+/* Columns the hairline has for a notice, beside what stands at its right end. */
+int rule_room(struct ui *ui, int columns);
+/* Sets ui->notice_window; returns the rows a notice wants above the hairline, at most text_rows. */
+int notice_place(struct ui *ui, int rule_room, int text_rows);
+void notice_draw(const struct ui *ui, int y);
+/* How to see what is cut, "" when all is seen. */
+const char *notice_hint(const struct ui *ui);
+/* Pages a cut notice by direction (1, -1); false: there is nothing to page. */
+bool notice_page(struct ui *ui, int direction);
 void loading_draw(const struct ui *ui, const struct ui_layout *layout);
 /* Returns true when the cursor belongs at *y, *x. */
 bool overlay_list_draw(struct ui *ui, int *y, int *x);

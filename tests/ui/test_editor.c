@@ -182,6 +182,45 @@ static void editor__feed__edits_like_readline(void **state)
     expect_text(f, ">abcxx<\033", 8);
 }
 
+static void editor__kill_line__stops_at_the_line(void **state)
+{
+    struct fixture *f = *state;
+    TYPE(f, "one\ntwo three\nfour\033[A\033[H\033f\x0b"); /* from behind "two" */
+    expect_text(f, "one\ntwo\nfour", 7);
+    TYPE(f, "\x0b"); /* at the end it takes the line break */
+    expect_text(f, "one\ntwofour", 7);
+    TYPE(f, "\x19"); /* both come back as one */
+    expect_text(f, "one\ntwo three\nfour", 14);
+    TYPE(f, "\x05\x0b\x0b");
+    expect_text(f, "one\ntwo three\nfour", 18);
+    TYPE(f, "\x1f");
+    expect_text(f, "one\ntwofour", 7);
+}
+
+static void editor__discard_line__stops_at_the_line(void **state)
+{
+    struct fixture *f = *state;
+    TYPE(f, "one\ntwo three\x02\x02\x15");
+    expect_text(f, "one\nee", 4);
+    TYPE(f, "\x15");
+    expect_text(f, "oneee", 3);
+    TYPE(f, "\x15\x15");
+    expect_text(f, "ee", 0);
+    TYPE(f, "\x19");
+    expect_text(f, "one\ntwo three", 11);
+}
+
+static void editor__kill_line__in_vi_mode(void **state)
+{
+    struct fixture *f = *state;
+    rl_variable_bind("editing-mode", "vi");
+    TYPE(f, "one\ntwo\x15x\033");
+    expect_text(f, "one\nx", 4);
+    TYPE(f, "\x0b");
+    expect_text(f, "one\n", 3); /* a vi command leaves the cursor on a character */
+    TYPE(f, "i");
+}
+
 static void editor__feed__composes_marks(void **state)
 {
     struct fixture *f = *state;
@@ -472,6 +511,36 @@ static void editor__history__comes_back_whole(void **state)
     }
 }
 
+static void editor__history__trims_a_long_file(void **state)
+{
+    struct fixture *f = *state;
+    struct stat st;
+    char line[64];
+    int n = 0;
+    editor_close(f->editor);
+    input_free(f->input);
+    snprintf(f->path, sizeof f->path, "/tmp/ferrum-history-%d", (int)getpid());
+    FILE *file = fopen(f->path, "w");
+    assert_non_null(file);
+    for (int i = 0; i < 2001; i++)
+        fprintf(file, "\"entry %d\"\n", i);
+    fclose(file);
+    open_editor(f, f->path);
+    assert_null(editor_warning(f->editor));
+    TYPE(f, "new\r\x10\x10");
+    assert_string_equal(editor_text(f->editor, NULL, NULL), "entry 2000");
+    file = fopen(f->path, "r");
+    assert_non_null(fgets(line, sizeof line, file));
+    assert_string_equal(line, "\"entry 1001\"\n");
+    for (n = 1; fgets(line, sizeof line, file); n++)
+        ;
+    fclose(file);
+    assert_int_equal(n, 1001);
+    assert_string_equal(line, "\"new\"\n");
+    assert_int_equal(stat(f->path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+}
+
 static void editor__history__says_when_it_cannot_be_kept(void **state)
 {
     struct fixture *f = *state;
@@ -621,6 +690,9 @@ int main(void)
         TEST(editor__enter__sends_the_text),
         TEST(editor__alt_enter__is_a_new_line),
         TEST(editor__feed__edits_like_readline),
+        TEST(editor__kill_line__stops_at_the_line),
+        TEST(editor__discard_line__stops_at_the_line),
+        TEST(editor__kill_line__in_vi_mode),
         TEST(editor__feed__composes_marks),
         TEST(editor__feed__reports_what_is_not_its_own),
         TEST(editor__paste__of_108_kb_is_one_message),
@@ -633,6 +705,7 @@ int main(void)
         TEST(editor__prompt__shows_the_argument),
         TEST(editor__vi__works),
         TEST(editor__history__comes_back_whole),
+        TEST(editor__history__trims_a_long_file),
         TEST(editor__history__says_when_it_cannot_be_kept),
         TEST(editor__set_text__counts_revisions),
         TEST(editor__feed__survives_random_keys),

@@ -238,6 +238,103 @@ static void screen__help__shows_every_command(void **state)
     screen_stop(s);
 }
 
+static void screen__help__nothing_is_cut_in_a_small_window(void **state)
+{
+    (void)state;
+    struct screen *s = start_chat(60, 10, false);
+    screen_type(s, "\033OP");
+    screen_wait(s, "Esc closes");
+    assert_golden(s, "help-60x10", false);
+    screen_type(s, "\033[<65;10;10M"); /* three rows */
+    screen_wait_gone(s, "send the message");
+    for (int i = 0; i < 20; i++)
+        screen_type(s, "\033[6~");
+    screen_wait(s, "own means");
+    screen_resize(s, 80, 24);
+    screen_wait(s, "Ctrl-Z");
+    for (int i = 0; i < 5; i++)
+        screen_type(s, "\033[5~");
+    screen_wait(s, "send the message");
+    assert_golden(s, "help-80x24", false);
+    screen_stop(s);
+}
+
+static void screen__help__typing_goes_to_the_message(void **state)
+{
+    (void)state;
+    struct screen *s = start_chat(80, 24, false);
+    screen_tell(s, BUSY);
+    screen_tell(s, "help");
+    screen_wait(s, "Esc closes");
+    screen_tell(s, "stream more text\\nbelow");
+    screen_tell(s, "timeout");
+    screen_wait_report(s, "timeout ");
+    screen_wait(s, "Esc closes");
+    screen_type(s, "hello");
+    screen_wait(s, "› hello");
+    screen_wait_gone(s, "Esc closes");
+    screen_wait(s, "below▌");
+    screen_tell(s, "help");
+    screen_wait(s, "Esc closes");
+    screen_type(s, "\033[200~, pasted\033[201~");
+    screen_wait(s, "› hello, pasted");
+    screen_tell(s, "list 5");
+    screen_wait(s, "search");
+    screen_type(s, "\033[200~Trip\nplan\033[201~");
+    screen_wait(s, "search  Trip");
+    screen_wait(s, "1 of 5");
+    screen_type(s, "\033");
+    screen_wait(s, "› hello, pasted");
+    screen_stop(s);
+}
+
+#define LONG_ERROR                                                                                           \
+    "the prompt of 522 tokens does not fit: the context has 512, and the answer needs room for at least "    \
+    "16; "                                                                                                   \
+    "start a new chat with /new, shorten the message, or start the program with --ctx 4096, which needs "    \
+    "about 96 MB more memory, /home/somebody/models/a-rather-long-file-name-without-any-blank-in-it.gguf "   \
+    "END"
+
+static void screen__error__is_readable_whole(void **state)
+{
+    (void)state;
+    struct screen *s = start_chat(80, 24, false);
+    assert_in_range(sizeof LONG_ERROR, 300, 312);
+    screen_tell(s, "error %s", LONG_ERROR);
+    screen_wait(s, "gguf END");
+    assert_golden(s, "error-80x24", true);
+    screen_tell(s, "list 5");
+    screen_wait(s, "search");
+    screen_wait(s, "gguf END");
+    assert_golden(s, "error-list-80x24", false);
+    screen_type(s, "\033");
+    screen_wait_gone(s, "gguf END");
+    screen_tell(s, "error a short one");
+    screen_wait(s, "── ! a short one ──");
+    screen_stop(s);
+}
+
+static void screen__error__pages_in_a_small_window(void **state)
+{
+    (void)state;
+    struct screen *s = start_chat(40, 10, false);
+    screen_tell(s, "error %s", LONG_ERROR);
+    screen_wait(s, "PgDn the rest");
+    assert_golden(s, "error-40x10", false);
+    screen_type(s, "\033[6~");
+    screen_wait(s, "gguf END");
+    screen_wait(s, "PgUp the beginning");
+    screen_resize(s, 80, 24);
+    screen_wait(s, "! the prompt of");
+    screen_wait(s, "gguf END");
+    screen_resize(s, 40, 10);
+    screen_wait(s, "PgDn the rest");
+    screen_type(s, "x");
+    screen_wait_gone(s, "the prompt of");
+    screen_wait(s, "› x");
+    screen_stop(s);
+}
+
 static void screen__command__is_never_sent(void **state)
 {
     (void)state;
@@ -355,6 +452,10 @@ static void screen__resize__storm_while_streaming(void **state)
             screen_tell(s, "help");
     }
     screen_resize(s, 80, 24);
+    screen_tell(s, "timeout"); /* what was told and what was typed come by different ways */
+    screen_wait_report(s, "timeout ");
+    screen_type(s, "Z");
+    screen_wait(s, "Z");
     screen_tell(s, "help");
     screen_wait(s, "Esc closes");
     screen_type(s, "\033");
@@ -414,6 +515,10 @@ int main(int argc, char **argv)
         cmocka_unit_test(screen__list__filter_pick_delete),
         cmocka_unit_test(screen__list__in_a_small_window),
         cmocka_unit_test(screen__help__shows_every_command),
+        cmocka_unit_test(screen__help__nothing_is_cut_in_a_small_window),
+        cmocka_unit_test(screen__help__typing_goes_to_the_message),
+        cmocka_unit_test(screen__error__is_readable_whole),
+        cmocka_unit_test(screen__error__pages_in_a_small_window),
         cmocka_unit_test(screen__command__is_never_sent),
         cmocka_unit_test(screen__keys__ctrl_c_in_three_steps),
         cmocka_unit_test(screen__keys__multi_line_message_and_draft),
