@@ -22,6 +22,7 @@
 #define FALLBACK_LOCALE "C.UTF-8"
 #define FALLBACK_TERM "xterm-256color"
 #define ALTSTACK_BYTES 65536
+#define RESTORE_LIMIT_MS 1000
 #define MAX_REPLAY_BYTES (1 << 20)
 
 #define MODES_ON "\033[?2004h\033[?1000h\033[?1006h"
@@ -41,8 +42,9 @@ static const int kill_signals[] = {SIGTERM, SIGHUP, SIGINT, SIGQUIT};
 #define N(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
 static struct {
-    atomic_bool open;  /* terminal_close has something to do */
-    atomic_bool taken; /* the terminal is ours this moment: not while stopped, not after a restore */
+    atomic_bool open;     /* terminal_close has something to do */
+    atomic_bool taken;    /* the terminal is ours this moment: not while stopped, not after a restore */
+    atomic_int restoring; /* threads inside terminal_restore that may be at it */
     struct termios saved;
     SCREEN *screen;
     int colors;
@@ -134,11 +136,17 @@ static void restore_tty(void)
 void terminal_restore(void)
 {
     int saved_errno = errno;
-    if (atomic_exchange(&term.taken, false)) {
+    atomic_fetch_add(&term.restoring, 1);
+    bool mine = atomic_exchange(&term.taken, false);
+    if (mine) {
         write_all(STDOUT_FILENO, RESET, sizeof RESET - 1);
         restore_tty();
         replay_stderr();
     }
+    atomic_fetch_sub(&term.restoring, 1);
+    /* Threads that crash together must not end the process under the one that restores. */
+    for (int i = 0; !mine && i < RESTORE_LIMIT_MS && atomic_load(&term.restoring) > 0; i++)
+        poll(NULL, 0, 1);
     errno = saved_errno;
 }
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -415,6 +416,34 @@ static void screen__editor__grows_to_two_fifths(void **state)
     screen_stop(s);
 }
 
+static void screen__inputrc__is_read(void **state)
+{
+    (void)state;
+    char path[64];
+    snprintf(path, sizeof path, "/tmp/ferrum-inputrc-%d", (int)getpid());
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs("set editing-mode vi\n$if ferrum-chat\n\"\\C-xg\": \"good day\"\n\"\\C-k\": unix-word-rubout\n"
+          "$else\n\"\\C-xg\": \"wrong\"\n$endif\n$if Bash\n\"\\C-xg\": \"wrong\"\n$endif\n",
+          file);
+    fclose(file);
+    setenv("INPUTRC", path, 1);
+    struct screen *s = start_chat(80, 24, false);
+    setenv("INPUTRC", "/dev/null", 1);
+    screen_type(s, "\030g");
+    screen_wait(s, "› good day");
+    screen_type(s, "\013big\n2"); /* the file's meaning of Ctrl-K */
+    screen_wait(s, "› good big");
+    screen_type(s, "\033");
+    screen_wait(s, ": good big");
+    screen_type(s, "khx");
+    screen_wait(s, ": ood big");
+    screen_type(s, "A!\r");
+    screen_wait_report(s, "send ood big\n2!\n");
+    screen_stop(s);
+    unlink(path);
+}
+
 static void screen__scroll__new_lines_and_back(void **state)
 {
     (void)state;
@@ -502,6 +531,7 @@ static void screen__end__the_terminal_goes_away(void **state)
 
 int main(int argc, char **argv)
 {
+    setenv("INPUTRC", "/dev/null", 1);
     update = argc > 1 && strcmp(argv[1], "--update") == 0;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(screen__chat__at_80x24),
@@ -523,6 +553,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(screen__keys__ctrl_c_in_three_steps),
         cmocka_unit_test(screen__keys__multi_line_message_and_draft),
         cmocka_unit_test(screen__editor__grows_to_two_fifths),
+        cmocka_unit_test(screen__inputrc__is_read),
         cmocka_unit_test(screen__scroll__new_lines_and_back),
         cmocka_unit_test(screen__resize__storm_while_streaming),
         cmocka_unit_test(screen__idle__asks_for_no_wake_up),

@@ -2,6 +2,7 @@
  * modes off; it can be stopped and taken up again, and is told of a new size. */
 #include <curses.h>
 #include <poll.h>
+#include <pthread.h>
 #include <pty.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -12,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <termios.h>
@@ -26,6 +28,35 @@
 #define WAIT_MS 20000
 
 /* ---- the program in the pty ---- */
+
+static volatile int depth;
+
+static int overflow(int n)
+{
+    volatile char frame[4096];
+    frame[0] = (char)n;
+    depth++;
+    return depth < 0 ? frame[0] : overflow(n + 1) + frame[0];
+}
+
+static void *crash_thread(void *key)
+{
+    volatile int *nowhere = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (*(char *)key == 'A')
+        abort();
+    *nowhere = 1; /* a fault of the processor, not a signal somebody sent */
+    return NULL;
+}
+
+/* Two threads crash at once, or one aborts, while this one waits. */
+static void crash_elsewhere(char key)
+{
+    pthread_t threads[2];
+    for (int i = 0; i < (key == 'S' ? 2 : 1); i++)
+        if (pthread_create(&threads[i], NULL, crash_thread, &key) != 0)
+            _exit(97);
+    pthread_join(threads[0], NULL);
+}
 
 /* Opens the terminal, shows "ready", obeys single letters, and says what happens. */
 static void obey(void)
@@ -58,6 +89,10 @@ static void obey(void)
             raise(SIGSEGV);
         if (key == 'a')
             abort();
+        if (key == 'o')
+            overflow(0);
+        if (key == 'S' || key == 'A')
+            crash_elsewhere(key);
         if (key == 'r')
             terminal_restore();
         if (key == 'z')
@@ -222,6 +257,30 @@ static void terminal__abort__gives_all_back(void **state)
     ends_by('a', 0, 128 + SIGABRT);
 }
 
+static void terminal__segv_in_threads__gives_all_back(void **state)
+{
+    (void)state;
+    ends_by('S', 0, 128 + SIGSEGV);
+}
+
+static void terminal__abort_in_a_thread__gives_all_back(void **state)
+{
+    (void)state;
+    ends_by('A', 0, 128 + SIGABRT);
+}
+
+static void terminal__stack_overflow__gives_all_back(void **state)
+{
+    (void)state;
+    ends_by('o', 0, 128 + SIGSEGV);
+}
+
+static void terminal__hup__gives_all_back(void **state)
+{
+    (void)state;
+    ends_by(0, SIGHUP, 128 + SIGHUP);
+}
+
 static void terminal__term__gives_all_back(void **state)
 {
     (void)state;
@@ -293,6 +352,10 @@ int main(void)
         cmocka_unit_test(terminal__close__gives_all_back),
         cmocka_unit_test(terminal__segv__gives_all_back),
         cmocka_unit_test(terminal__abort__gives_all_back),
+        cmocka_unit_test(terminal__segv_in_threads__gives_all_back),
+        cmocka_unit_test(terminal__abort_in_a_thread__gives_all_back),
+        cmocka_unit_test(terminal__stack_overflow__gives_all_back),
+        cmocka_unit_test(terminal__hup__gives_all_back),
         cmocka_unit_test(terminal__term__gives_all_back),
         cmocka_unit_test(terminal__restore__is_enough_alone),
         cmocka_unit_test(terminal__suspend__comes_back),
