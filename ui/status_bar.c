@@ -10,16 +10,30 @@
 
 #define METER_WARN 0.80
 #define METER_FULL 0.95
+#define SPEED_COLUMNS 10 /* "99.9 tok/s": while a turn runs, words and numbers take the same room */
+#define RATE_COLUMNS 5   /* "1,234" */
 
 /* "812", "7.5k", "32k": thousands are 1,024, as context sizes are. */
 static void put_tokens(struct buf *out, uint64_t n)
 {
     if (n < 1000)
         buf_printf(out, "%u", (unsigned)n);
-    else if (n < 10 * 1024)
+    else if (n * 10 < 1024 * 99 + 512) /* what does not round to 10.0 */
         buf_printf(out, "%.1fk", (double)n / 1024);
     else
         buf_printf(out, "%uk", (unsigned)((n + 512) / 1024));
+}
+
+/* Right-aligned in what total needs, or the largest number below it: what stands behind must not move. */
+static void put_tokens_of(struct buf *out, uint64_t n, uint64_t total)
+{
+    struct buf text = {0};
+    put_tokens(&text, total);
+    int width = total >= 1000 && text.len < 4 ? 4 : (int)text.len;
+    buf_truncate(&text, 0);
+    put_tokens(&text, n);
+    buf_printf(out, "%*s", width, buf_text(&text));
+    buf_fini(&text);
 }
 
 static void put_grouped(struct buf *out, uint64_t n)
@@ -32,6 +46,14 @@ static void put_grouped(struct buf *out, uint64_t n)
     }
 }
 
+static void put_grouped_in(struct buf *out, int width, uint64_t n)
+{
+    struct buf text = {0};
+    put_grouped(&text, n);
+    buf_printf(out, "%*s", width, buf_text(&text));
+    buf_fini(&text);
+}
+
 static const char *byte_unit(uint64_t n, double *scale)
 {
     *scale = n >= 1000000000 ? 1e9 : n >= 1000000 ? 1e6 : 1e3;
@@ -42,9 +64,9 @@ static void put_eta(struct buf *out, const struct progress *p)
 {
     int seconds = progress_eta_s(p);
     if (seconds >= 120)
-        buf_printf(out, " · about %d min left", (seconds + 30) / 60);
+        buf_printf(out, " · about %2d min left", (seconds + 30) / 60);
     else if (seconds > 0)
-        buf_printf(out, " · about %d s left", seconds);
+        buf_printf(out, " · about %2d s left", seconds);
 }
 
 static void put_loading(struct buf *out, const struct progress *p)
@@ -55,27 +77,30 @@ static void put_loading(struct buf *out, const struct progress *p)
         buf_puts(out, "loading");
         return;
     }
-    buf_printf(out, "%.1f of %.1f %s", (double)p->now_done / scale, (double)p->total / scale, unit);
+    char total[32];
+    int width = snprintf(total, sizeof total, "%.1f", (double)p->total / scale);
+    buf_printf(out, "%*.1f of %s %s", width, (double)p->now_done / scale, total, unit);
     double rate = progress_rate(p);
     if (rate > 0) {
         unit = byte_unit((uint64_t)rate, &scale);
-        buf_printf(out, " · %.1f %s/s", rate / scale, unit);
+        buf_printf(out, " · %5.1f %s/s", rate / scale, unit);
     }
     put_eta(out, p);
 }
 
 static void put_prefill(struct buf *out, const struct progress *p)
 {
+    struct buf total = {0};
+    put_grouped(&total, p->total);
     buf_puts(out, "reading ");
-    put_grouped(out, p->now_done);
-    buf_puts(out, " of ");
-    put_grouped(out, p->total);
-    buf_puts(out, " tokens");
+    put_grouped_in(out, (int)total.len, p->now_done);
+    buf_printf(out, " of %s tokens", buf_text(&total));
     if (progress_rate(p) > 0) {
         buf_puts(out, " · ");
-        put_grouped(out, (uint64_t)(progress_rate(p) + 0.5));
+        put_grouped_in(out, RATE_COLUMNS, (uint64_t)(progress_rate(p) + 0.5));
         buf_puts(out, "/s");
     }
+    buf_fini(&total);
     put_eta(out, p);
 }
 
@@ -86,17 +111,19 @@ static void put_speed(struct buf *out, const struct ui *ui)
     const struct ui_status *s = &ui->status;
     int percent = (int)(progress_fraction(&ui->progress) * 100);
     if (s->phase == UI_LOADING && s->total > 0)
-        buf_printf(out, "loading %d%%", percent);
+        buf_printf(out, "loading %2d%%", percent);
     else if (s->phase == UI_LOADING)
         buf_puts(out, "loading");
     else if (s->phase == UI_FAILED)
         buf_puts(out, "no model");
     else if (s->phase == UI_PREFILL)
-        buf_puts(out, "reading");
+        buf_printf(out, "%-*s", SPEED_COLUMNS, "reading");
     else if (s->tokens_per_s > 0)
-        buf_printf(out, "%.*f tok/s", s->tokens_per_s < 100 ? 1 : 0, s->tokens_per_s);
+        buf_printf(out, "%*.*f tok/s", SPEED_COLUMNS - 6, s->tokens_per_s < 99.95 ? 1 : 0, s->tokens_per_s);
+    else if (s->phase == UI_GENERATING)
+        buf_printf(out, "%-*s", SPEED_COLUMNS, "answering");
     else
-        buf_puts(out, s->phase == UI_GENERATING ? "answering" : "ready");
+        buf_puts(out, "ready");
 }
 
 #define NARROW 100 /* below, everything is said in fewer words */
@@ -127,7 +154,7 @@ static int put_piece(int y, int x, int *end, enum theme_element look, const char
 
 static void put_context(struct buf *out, const struct ui_status *s, int columns)
 {
-    put_tokens(out, s->ctx_used);
+    put_tokens_of(out, s->ctx_used, s->ctx_max);
     buf_puts(out, columns < NARROW ? "/" : " of ");
     put_tokens(out, s->ctx_max);
 }

@@ -251,6 +251,17 @@ static void copy_clean(char *out, size_t n_out, const char *text, size_t max)
     mem_free(copy);
 }
 
+/* "qwen3-0.6b-q4_k_m q4_k_m": a name that holds the type says it once. */
+static void drop_repeated_word(char *model)
+{
+    char *last = strrchr(model, ' ');
+    if (!last || last[1] == '\0')
+        return;
+    *last = '\0';
+    if (!strcasestr(model, last + 1))
+        *last = ' ';
+}
+
 bool ui_is_busy(const struct ui *ui)
 {
     return ui->status.phase == UI_PREFILL || ui->status.phase == UI_GENERATING || ui->status.queued;
@@ -261,6 +272,7 @@ void ui_set_status(struct ui *ui, const struct ui_status *status)
     uint64_t now = clock_now_ns();
     struct ui_status clean = *status;
     copy_clean(clean.model, sizeof clean.model, status->model, sizeof status->model);
+    drop_repeated_word(clean.model);
     copy_clean(clean.backend, sizeof clean.backend, status->backend, sizeof status->backend);
     if (clean.phase != ui->status.phase || ui->progress.start_ns == 0)
         progress_start(&ui->progress, now);

@@ -13,7 +13,7 @@ struct driver {
     struct chat *chat;
     int report_fd;
     struct buf pending; /* control bytes up to the next line end */
-    char *last_words;
+    char *last_words, *model;
     bool quit;
 };
 
@@ -72,6 +72,8 @@ static void set_status(struct driver *d, const char *text)
     if (sscanf(text, "%u %lu %lu %u %u %lf %u", &phase, &done, &total, &status.ctx_used, &status.ctx_max,
                &status.tokens_per_s, &queued) != 7)
         _exit(4);
+    if (d->model)
+        snprintf(status.model, sizeof status.model, "%s", d->model);
     status.phase = (enum ui_phase)phase;
     status.done = done;
     status.total = total;
@@ -121,6 +123,9 @@ static void obey(struct driver *d, char *line)
         mem_free(d->chat->title);
         d->chat->title = mem_strdup(text);
         ui_chat_changed(d->ui, -1);
+    } else if (strcmp(line, "model") == 0) {
+        mem_free(d->model);
+        d->model = mem_strdup(text);
     } else if (strcmp(line, "user") == 0) {
         add_message(d, CHAT_USER, text);
     } else if (strcmp(line, "answer") == 0) {
@@ -203,6 +208,7 @@ int screen_driver_run(const struct ui_options *options, int control_fd, int repo
     ui_close(d.ui, d.last_words);
     chat_free(d.chat);
     mem_free(d.last_words);
+    mem_free(d.model);
     buf_fini(&d.pending);
     return 0;
 }

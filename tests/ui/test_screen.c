@@ -173,11 +173,32 @@ static void screen__prefill__fills_the_hairline(void **state)
     (void)state;
     struct screen *s = start_chat(80, 24, false);
     screen_tell(s, "status 2 512 2048 7700 32768 0 0");
-    screen_wait(s, "reading 512 of 2,048 tokens");
+    screen_wait(s, "reading   512 of 2,048 tokens");
     screen_wait(s, "━━━─");
     screen_tell(s, "status 2 1024 2048 26500 32768 0 0");
     screen_wait(s, "reading 1,024 of 2,048 tokens");
     screen_wait(s, "26k/32k");
+    screen_stop(s);
+}
+
+static void screen__status__numbers_keep_their_places(void **state)
+{
+    (void)state;
+    struct screen *s = start_chat(80, 24, false);
+    screen_tell(s, "status 3 0 0 0 32768 0 0");
+    screen_wait(s, "avx2 · answering  · ctx ········    0/32k");
+    screen_tell(s, "status 3 0 0 999 32768 9.9 0");
+    screen_wait(s, "avx2 ·  9.9 tok/s · ctx ▎·······  999/32k");
+    screen_tell(s, "status 3 0 0 10230 32768 99.94 0");
+    screen_wait(s, "avx2 · 99.9 tok/s · ctx ██▌·····  10k/32k");
+    screen_tell(s, "status 3 0 0 32768 32768 1234 0");
+    screen_wait(s, "avx2 · 1234 tok/s · ctx ████████  32k/32k");
+    screen_tell(s, "status 2 7 2048 500 512 0 0");
+    screen_wait(s, "reading     7 of 2,048 tokens");
+    screen_wait(s, "avx2 · reading    · ctx ███████▉ 500/512");
+    screen_tell(s, "model Qwen3-0.6B-Q4_K_M q4_k_m");
+    screen_tell(s, IDLE);
+    screen_wait(s, " Qwen3-0.6B-Q4_K_M · cpu x2");
     screen_stop(s);
 }
 
@@ -542,6 +563,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(screen__chat__hostile_text_stays_text),
         cmocka_unit_test(screen__loading__page),
         cmocka_unit_test(screen__prefill__fills_the_hairline),
+        cmocka_unit_test(screen__status__numbers_keep_their_places),
         cmocka_unit_test(screen__list__filter_pick_delete),
         cmocka_unit_test(screen__list__in_a_small_window),
         cmocka_unit_test(screen__help__shows_every_command),
