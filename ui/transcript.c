@@ -510,6 +510,7 @@ bool transcript_row_at(struct transcript *t, struct transcript_pos pos, struct t
         row->text = buf_text(&item->clean) + item->wrap.rows[i].start;
         row->n_text = item->wrap.rows[i].n_bytes;
         row->n_columns = item->wrap.rows[i].n_columns;
+        row->indent = item->wrap.rows[i].indent;
     } else if (mark_of(msg)) {
         set_text(row, ROW_MARK, mark_of(msg));
     } else if (msg) {

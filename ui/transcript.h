@@ -37,7 +37,8 @@ struct transcript_row {
     bool is_last_text; /* behind it the cursor of an open message stands */
     const char *text;  /* clean, owned by the transcript until its next change */
     size_t n_text;
-    size_t n_columns;
+    size_t n_columns; /* with the indent: columns to leave free before the text */
+    size_t indent;
 };
 
 struct transcript *transcript_new(void);

@@ -75,7 +75,8 @@ static void draw_row(const struct ui_layout *l, int y, const struct transcript_r
     } else if (row->kind == ROW_MARK) {
         look = row->status == CHAT_ERROR ? LOOK_ERROR : LOOK_DIM;
     }
-    int used = canvas_text(y, x, max, look, row->text, row->n_text);
+    x += (int)row->indent;
+    int used = canvas_text(y, x, max - (int)row->indent, look, row->text, row->n_text);
     bool is_open = row->status == CHAT_STREAMING && row->kind == ROW_TEXT && row->is_last_text;
     if (is_open)
         canvas_repeat(y, x + used, 1, LOOK_ACCENT, "▌");

@@ -8,14 +8,18 @@
 #include "engine/base/utf8.h"
 #include "ui/sanitize.h"
 
-static void add_row(struct wrap *wrap, size_t start, size_t n_bytes, size_t n_columns)
+#define LEAST_HANGING 16 /* columns: in fewer, every one is needed for text */
+
+static void add_row(struct wrap *wrap, size_t start, size_t n_bytes, size_t n_columns, size_t indent)
 {
     if (wrap->n_rows == wrap->cap_rows) {
         wrap->cap_rows = wrap->cap_rows ? wrap->cap_rows * 2 : 16;
         wrap->rows = mem_need_resize(wrap->rows, wrap->cap_rows, sizeof *wrap->rows);
     }
-    wrap->rows[wrap->n_rows++] =
-        (struct wrap_row){.start = start, .n_bytes = (uint32_t)n_bytes, .n_columns = (uint32_t)n_columns};
+    wrap->rows[wrap->n_rows++] = (struct wrap_row){.start = start,
+                                                   .n_bytes = (uint32_t)n_bytes,
+                                                   .n_columns = (uint32_t)n_columns,
+                                                   .indent = (uint32_t)indent};
 }
 
 /* Scripts that are written without spaces break between any two characters. */
@@ -69,28 +73,39 @@ static bool may_break(uint32_t two_before, uint32_t before, uint32_t after)
 /* The state of one row while its line is read. */
 struct row {
     size_t start;
+    size_t indent;           /* columns before it */
     size_t columns;          /* up to the current cell */
     size_t end, end_columns; /* where the row ends when it breaks at the last allowed place */
     size_t next;             /* where the following row starts then; 0: no place yet */
     size_t ink, ink_columns; /* behind the last cell that is not blank */
 };
 
-static void close_row(struct wrap *wrap, struct row *row, size_t i)
+static void close_row(struct wrap *wrap, struct row *row, size_t i, size_t indent)
 {
     if (row->next > row->start) {
-        add_row(wrap, row->start, row->end - row->start, row->end_columns);
-        *row = (struct row){.start = row->next};
+        add_row(wrap, row->start, row->end - row->start, row->end_columns, row->indent);
+        *row = (struct row){.start = row->next, .indent = indent, .columns = indent};
     } else {
-        add_row(wrap, row->start, row->ink - row->start, row->ink_columns);
-        *row = (struct row){.start = i};
+        add_row(wrap, row->start, row->ink - row->start, row->ink_columns, row->indent);
+        *row = (struct row){.start = i, .indent = indent, .columns = indent};
     }
     row->ink = row->end = row->start;
+}
+
+/* How far what continues a line stands from the left; not so far that little is left of the row. */
+static size_t hanging_indent(const char *text, size_t start, size_t n, size_t columns)
+{
+    size_t blanks = 0;
+    while (start + blanks < n && text[start + blanks] == ' ')
+        blanks++;
+    return blanks <= columns / 2 && columns >= LEAST_HANGING ? blanks : 0;
 }
 
 /* Reads one line, without its LF. */
 static void wrap_line(struct wrap *wrap, const char *text, size_t start, size_t n, size_t columns)
 {
     struct row row = {.start = start, .ink = start, .end = start};
+    size_t indent = hanging_indent(text, start, n, columns);
     uint32_t before = ' ', two_before = ' ';
     for (size_t i = start; i < n;) {
         int width;
@@ -103,9 +118,9 @@ static void wrap_line(struct wrap *wrap, const char *text, size_t start, size_t 
             row.end = row.next = i;
             row.end_columns = row.columns;
         }
-        if (!blank && row.columns + (size_t)width > columns && row.columns > 0) {
+        if (!blank && row.columns + (size_t)width > columns && row.columns > row.indent) {
             size_t again = row.next > row.start ? row.next : i;
-            close_row(wrap, &row, i);
+            close_row(wrap, &row, i, indent);
             before = two_before = ' ';
             i = again;
             continue;
@@ -125,7 +140,7 @@ static void wrap_line(struct wrap *wrap, const char *text, size_t start, size_t 
         two_before = before;
         before = c;
     }
-    add_row(wrap, row.start, row.ink - row.start, row.ink_columns);
+    add_row(wrap, row.start, row.ink - row.start, row.ink_columns, row.indent);
 }
 
 void wrap_append(struct wrap *wrap, const char *text, size_t start, size_t n, size_t columns)

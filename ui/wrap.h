@@ -3,7 +3,8 @@
  * Sanitised text in, rows out; offsets are bytes of that text. Lines end at LF; a line that is too wide
  * breaks behind spaces, behind hyphens inside words and between ideographs (never before closing or behind
  * opening punctuation), and when there is no such place, between two cells. The blanks a row breaks at are in
- * no row. Needed allocations only. Single thread. */
+ * no row. What continues a line that begins with blanks stands below its text, so that code keeps its shape.
+ * Needed allocations only. Single thread. */
 #ifndef FERRUM_WRAP_H
 #define FERRUM_WRAP_H
 
@@ -12,7 +13,8 @@
 
 struct wrap_row {
     size_t start;
-    uint32_t n_bytes, n_columns;
+    uint32_t n_bytes, n_columns; /* the second with the indent */
+    uint32_t indent;             /* columns to leave free before it: it continues an indented line */
 };
 
 struct wrap {

@@ -137,6 +137,17 @@ static void screen__chat__wide_characters(void **state)
     screen_stop(s);
 }
 
+static void screen__chat__code_keeps_its_shape(void **state)
+{
+    (void)state;
+    struct screen *s = screen_start(40, 10, false);
+    screen_tell(s, "stream \t\tif (one_condition && another_one)\\n\t\t\treturn;\\n");
+    screen_tell(s, BUSY);
+    screen_wait(s, "\n                 if (one_condition &&\n                 another_one)\n"
+                   "                         return;▌\n");
+    screen_stop(s);
+}
+
 static void screen__chat__hostile_text_stays_text(void **state)
 {
     (void)state;
@@ -560,6 +571,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(screen__chat__at_60x10_and_40x8),
         cmocka_unit_test(screen__chat__too_small_and_back),
         cmocka_unit_test(screen__chat__wide_characters),
+        cmocka_unit_test(screen__chat__code_keeps_its_shape),
         cmocka_unit_test(screen__chat__hostile_text_stays_text),
         cmocka_unit_test(screen__loading__page),
         cmocka_unit_test(screen__prefill__fills_the_hairline),

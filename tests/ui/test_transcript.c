@@ -23,8 +23,10 @@ static void assert_wrapped(const char *text, size_t columns, const char *want)
     for (size_t i = 0; i < wrap.n_rows; i++) {
         if (i > 0)
             buf_putc(&got, '|');
+        buf_printf(&got, "%*s", (int)wrap.rows[i].indent, "");
         buf_append(&got, text + wrap.rows[i].start, wrap.rows[i].n_bytes);
-        assert_int_equal(text_width(text + wrap.rows[i].start, wrap.rows[i].n_bytes), wrap.rows[i].n_columns);
+        assert_int_equal(wrap.rows[i].indent + text_width(text + wrap.rows[i].start, wrap.rows[i].n_bytes),
+                         wrap.rows[i].n_columns);
         assert_true(wrap.rows[i].n_columns <= columns);
     }
     assert_string_equal(buf_text(&got), want);
@@ -48,6 +50,15 @@ static void wrap__append__keeps_line_ends(void **state)
     (void)state;
     assert_wrapped("a\n\nb\n", 8, "a||b");
     assert_wrapped("\na", 8, "|a");
+}
+
+static void wrap__append__indented_lines_hang(void **state)
+{
+    (void)state;
+    assert_wrapped("    if (a) return long_name;\nnext", 20, "    if (a) return|    long_name;|next");
+    assert_wrapped("  abcdefghijklmnopqrstuvwxyz", 16, "  abcdefghijklmn|  opqrstuvwxyz");
+    assert_wrapped("         nine deep here", 16, "         nine|deep here"); /* too little would be left */
+    assert_wrapped("  two in fifteen columns", 15, "  two in|fifteen columns");
 }
 
 static void wrap__append__cuts_long_words_between_cells(void **state)
@@ -162,6 +173,36 @@ static void transcript__rows__labels_and_marks(void **state)
     transcript_changed(t, 1);
     assert_shows(t, 20,
                  "You\nHello there\n\nqwen3-0.6b\n▸ Thought · 3 words\nOne.\nTwo.\nThree.\n· stopped\n");
+    transcript_free(t);
+    chat_free(chat);
+}
+
+/* A tab goes to the next eighth column of its own line, also when the line comes in pieces. */
+static void transcript__rows__tabs_and_indents_stay(void **state)
+{
+    (void)state;
+    struct chat *chat = chat_new();
+    struct transcript *t = transcript_new();
+    int user = chat_add(chat, -1, CHAT_USER, "code?", 5);
+    int answer = chat_add(chat, user, CHAT_ASSISTANT, "", 0);
+    static const char *const pieces[] = {"if:\n", "\tx", " = 1\n  a\tb", "\n    in", "dented"};
+    transcript_set_chat(t, chat);
+    transcript_resize(t, 40, 20);
+    for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++) {
+        struct buf shown = {0};
+        chat->msgs[answer].status = CHAT_STREAMING;
+        buf_puts(&chat->msgs[answer].text, pieces[i]);
+        transcript_changed(t, answer);
+        dump(t, 20, &shown); /* looked at after every piece, so that rows are cached */
+        buf_fini(&shown);
+    }
+    struct buf shown = {0};
+    dump(t, 20, &shown);
+    assert_non_null(strstr(buf_text(&shown), "if:\n"));
+    assert_non_null(strstr(buf_text(&shown), "        x = 1\n"));
+    assert_non_null(strstr(buf_text(&shown), "  a     b\n"));
+    assert_non_null(strstr(buf_text(&shown), "    indented"));
+    buf_fini(&shown);
     transcript_free(t);
     chat_free(chat);
 }
@@ -341,6 +382,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wrap__append__breaks_at_spaces),
         cmocka_unit_test(wrap__append__keeps_line_ends),
+        cmocka_unit_test(wrap__append__indented_lines_hang),
+        cmocka_unit_test(transcript__rows__tabs_and_indents_stay),
         cmocka_unit_test(wrap__append__cuts_long_words_between_cells),
         cmocka_unit_test(wrap__append__ideographs),
         cmocka_unit_test(wrap__append__hyphens_inside_words),
