@@ -1,4 +1,4 @@
-/* pretok.c owns the table of pre-tokenizers and all use of PCRE2. */
+/* pretok.c owns the splitting and all use of PCRE2. */
 #include "engine/pretok.h"
 
 #include <string.h>
@@ -8,41 +8,16 @@
 
 #include "engine/base/mem.h"
 #include "engine/base/utf8.h"
+#include "engine/pretok_table.h"
 
-#define MAX_PATTERNS 6
 #define JIT_STACK_START_BYTES ((size_t)32 << 10)
 #define JIT_STACK_MAX_BYTES ((size_t)8 << 20)
-
-/* Unicode's White_Space inside a class. The \s of PCRE2 with UCP also takes U+180E, which lost that property
- * in Unicode 6.3, and so differs from the engines the models were trained with. */
-#define WS "\\t-\\r\\x{85}\\p{Z}"
-#define SPACES_END "[" WS "]+(?![^" WS "])|[" WS "]+"
-#define CONTRACTIONS "'s|'t|'re|'ve|'m|'ll|'d"
-
-struct pretok_row {
-    const char *name;
-    bool ignores_merges, adds_bos;
-    const char *patterns[MAX_PATTERNS];
-};
-
-static const struct pretok_row rows[] = {
-    {"gpt-2", false, false, {CONTRACTIONS "| ?\\p{L}+| ?\\p{N}+| ?[^" WS "\\p{L}\\p{N}]+|" SPACES_END}},
-    {"llama-bpe",
-     true,
-     true,
-     {"(?i:" CONTRACTIONS ")|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^" WS "\\p{L}\\p{N}]+[\\r\\n]*|[" WS
-      "]*[\\r\\n]+|" SPACES_END}},
-    {"qwen2",
-     false,
-     false,
-     {"(?i:" CONTRACTIONS ")|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^" WS "\\p{L}\\p{N}]+[\\r\\n]*|[" WS
-      "]*[\\r\\n]+|" SPACES_END}},
-};
 
 struct pretok {
     const struct pretok_row *row;
     size_t n_codes;
-    pcre2_code *codes[MAX_PATTERNS];
+    pcre2_code *codes[PRETOK_MAX_STEPS];
+    bool is_fast[PRETOK_MAX_STEPS]; /* compiled to machine code */
 };
 
 /* What a split hands down through its levels. */
@@ -53,27 +28,24 @@ struct split {
     void *context;
 };
 
-static const struct pretok_row *find_row(const char *name, size_t n)
-{
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        if (strlen(rows[i].name) == n && memcmp(rows[i].name, name, n) == 0)
-            return &rows[i];
-    return NULL;
-}
-
 bool pretok_is_known(const char *name, size_t n)
 {
-    return find_row(name, n) != NULL;
+    return pretok_table_find(name, n) != NULL;
 }
 
 bool pretok_ignores_merges(const struct pretok *p)
 {
-    return p->row->ignores_merges;
+    return p->row->flags & PRETOK_IGNORES_MERGES;
 }
 
 bool pretok_adds_bos(const struct pretok *p)
 {
-    return p->row->adds_bos;
+    return p->row->flags & PRETOK_ADDS_BOS;
+}
+
+bool pretok_spells_characters(const struct pretok *p)
+{
+    return p->row->flags & PRETOK_WHOLE_CHARACTERS;
 }
 
 static void *pcre_alloc(size_t n_bytes, void *data)
@@ -111,18 +83,18 @@ static bool compile(struct pretok *p, const char *pattern, pcre2_compile_context
             p->row->name, text, (size_t)at);
     }
     /* Where the system forbids code made at run time, matching is slower and otherwise the same. */
-    (void)pcre2_jit_compile(compiled, PCRE2_JIT_COMPLETE);
+    p->is_fast[p->n_codes] = pcre2_jit_compile(compiled, PCRE2_JIT_COMPLETE) == 0;
     p->codes[p->n_codes++] = compiled;
     return true;
 }
 
 struct pretok *pretok_new(const char *name, size_t n, struct err *err)
 {
-    const struct pretok_row *row = find_row(name, n);
+    const struct pretok_row *row = pretok_table_find(name, n);
     struct pretok *p = mem_alloc(sizeof *p, err);
     if (!p)
         return NULL;
-    p->row = row ? row : find_row(PRETOK_FALLBACK, sizeof PRETOK_FALLBACK - 1);
+    p->row = row ? row : pretok_table_find(PRETOK_FALLBACK, sizeof PRETOK_FALLBACK - 1);
     bool ok = false;
     pcre2_general_context *general = pcre2_general_context_create(pcre_alloc, pcre_free, NULL);
     pcre2_compile_context *context = general ? pcre2_compile_context_create(general) : NULL;
@@ -131,8 +103,8 @@ struct pretok *pretok_new(const char *name, size_t n, struct err *err)
         goto out;
     }
     ok = true;
-    for (size_t i = 0; ok && i < MAX_PATTERNS && p->row->patterns[i]; i++)
-        ok = compile(p, p->row->patterns[i], context, err);
+    for (size_t i = 0; ok && i < PRETOK_MAX_STEPS && p->row->steps[i].pattern; i++)
+        ok = compile(p, p->row->steps[i].pattern, context, err);
 out:
     pcre2_compile_context_free(context);
     pcre2_general_context_free(general);
@@ -192,37 +164,73 @@ static size_t run_end(const char *text, size_t n, size_t from)
     return i;
 }
 
-/* The next match of code at or behind from. A refusal of PCRE2 yields a plain run; none yields false. */
-static bool next_match(const struct split *s, const pcre2_code *code, const char *text, size_t n, size_t from,
+/* The next match of a step at or behind from. A refusal of PCRE2 yields a plain run; none yields false. */
+static bool next_match(const struct split *s, size_t step, const char *text, size_t n, size_t from,
                        size_t *start, size_t *end)
 {
-    int rc = pcre2_match(code, (PCRE2_SPTR)text, n, from, PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY, s->run->match,
-                         s->run->context);
+    const pcre2_code *code = s->p->codes[step];
+    pcre2_match_data *match = s->run->match;
+    int rc = s->p->is_fast[step]
+                 ? pcre2_jit_match(code, (PCRE2_SPTR)text, n, from, PCRE2_NOTEMPTY, match, s->run->context)
+                 : pcre2_match(code, (PCRE2_SPTR)text, n, from, PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY, match,
+                               s->run->context);
     if (rc == PCRE2_ERROR_NOMATCH)
         return false;
-    const PCRE2_SIZE *at = pcre2_get_ovector_pointer(s->run->match);
+    const PCRE2_SIZE *at = pcre2_get_ovector_pointer(match);
     *start = rc < 0 ? from : at[0];
     *end = rc < 0 ? run_end(text, n, from) : at[1];
     return true;
 }
 
-/* Pieces of text (valid UTF-8) under the expressions from `level` on: matches and what lies between them. */
+static bool split_level(const struct split *s, size_t level, const char *text, size_t n, struct err *err);
+
+static size_t count_characters(const char *text, size_t n)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++)
+        count += ((unsigned char)text[i] & 0xC0) != 0x80;
+    return count;
+}
+
+/* Cuts text[start..end) in front of every third character from its end. Passes on what is complete of
+ * text[*done..end) and moves *done. */
+static bool cut_threes(const struct split *s, size_t level, const char *text, size_t start, size_t end,
+                       size_t *done, struct err *err)
+{
+    size_t left = count_characters(text + start, end - start);
+    for (size_t i = start; i < end; i++) {
+        if (((unsigned char)text[i] & 0xC0) == 0x80)
+            continue;
+        if (left-- % 3 != 0)
+            continue;
+        if (!split_level(s, level + 1, text + *done, i - *done, err))
+            return false;
+        *done = i;
+    }
+    return true;
+}
+
+/* Pieces of text (valid UTF-8) under the steps from `level` on: matches and what lies between them. */
 static bool split_level(const struct split *s, size_t level, const char *text, size_t n, struct err *err)
 {
     if (n == 0)
         return true;
     if (level == s->p->n_codes)
         return s->piece(s->context, text, n, err);
-    size_t done = 0;
-    while (done < n) {
-        size_t start = n, end = n;
-        next_match(s, s->p->codes[level], text, n, done, &start, &end);
-        if (!split_level(s, level + 1, text + done, start - done, err) ||
-            !split_level(s, level + 1, text + start, end - start, err))
+    enum pretok_step_kind kind = s->p->row->steps[level].kind;
+    size_t done = 0, start, end = 0;
+    while (end < n && next_match(s, level, text, n, end, &start, &end)) {
+        bool isolated = kind != PRETOK_THREES_FROM_RIGHT;
+        if (isolated && !split_level(s, level + 1, text + done, start - done, err))
             return false;
-        done = end;
+        done = isolated ? start : done;
+        if (kind != PRETOK_ISOLATED && !cut_threes(s, level, text, start, end, &done, err))
+            return false;
+        if (isolated && !split_level(s, level + 1, text + done, end - done, err))
+            return false;
+        done = isolated ? end : done;
     }
-    return true;
+    return split_level(s, level + 1, text + done, n - done, err);
 }
 
 /* The end of the run of well-formed (or ill-formed, see *valid) characters that begins at from. */

@@ -1,11 +1,10 @@
 /* pretok.h: cuts text into the pieces that byte-level BPE merges within.
  *
- * Purpose: one table, name (tokenizer.ggml.pre) to the regular expressions applied one after the other, each
- * within the pieces the one before left; a new name is a new row in pretok.c. Source of the expressions: the
- * tokenizer.json files and encoders published with the models. Ownership: struct pretok holds compiled
- * expressions, read-only afterwards, any thread; struct pretok_run is what one thread needs while it splits.
- * Errors: want of memory only. Bytes that are not UTF-8 form pieces of their own; where PCRE2 gives up (match
- * limits) the run up to the next change between space and other text is one piece. */
+ * Purpose: from a name (tokenizer.ggml.pre) to the regular expressions applied one after the other, each
+ * within the pieces the one before left; a new name is a new row in pretok_table.c. Ownership: struct pretok
+ * holds compiled expressions, read-only afterwards, any thread; struct pretok_run is what one thread needs
+ * while it splits. Errors: want of memory only. Bytes that are not UTF-8 form pieces of their own; where
+ * PCRE2 gives up (match limits) the run up to the next change between space and other text is one piece. */
 #ifndef FERRUM_PRETOK_H
 #define FERRUM_PRETOK_H
 
@@ -28,6 +27,8 @@ void pretok_free(struct pretok *p);
 bool pretok_ignores_merges(const struct pretok *p);
 /* Whether BOS is put first when the file does not say. */
 bool pretok_adds_bos(const struct pretok *p);
+/* Tokens are spelled as text, U+2581 for the space, instead of in GPT-2's alphabet of bytes. */
+bool pretok_spells_characters(const struct pretok *p);
 
 /* Working memory of a thread; zero it, pass it, and end with pretok_run_fini. */
 struct pretok_run {
