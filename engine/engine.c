@@ -1,11 +1,11 @@
 /* The app's side of the engine: opening, closing, requests in, events out. */
 #include "engine/engine.h"
 
-#include <signal.h>
 #include <string.h>
 
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
+#include "engine/base/thread.h"
 #include "engine/engine_internal.h"
 
 #define N_EVENTS 256
@@ -33,14 +33,9 @@ void engine_request_fini(struct engine_request *request)
     *request = (struct engine_request){0};
 }
 
-/* The thread inherits a mask in which everything is blocked: signals are the app's. */
 static bool start_thread(struct engine *e, struct err *err)
 {
-    sigset_t all, old;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    int rc = pthread_create(&e->thread, NULL, engine_thread_main, e);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    int rc = thread_start(&e->thread, engine_thread_main, e);
     return rc == 0 || err_set(err, ERR_RUNTIME, "the engine's thread could not be started: %s", strerror(rc));
 }
 

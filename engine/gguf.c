@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "engine/base/mem.h"
+#include "engine/base/thread.h"
 #include "engine/gguf_file.h"
 
 #define SPLIT_SUFFIX "-00001-of-00001.gguf" /* the form of it */
@@ -350,6 +351,5 @@ void gguf_prefetch(const struct gguf *g)
     if (p->running || !g->parts[0].mapped)
         return;
     p->model = g;
-    p->running =
-        pthread_create(&p->thread, NULL, prefetch_main, p) == 0; /* only a hint: failing is no error */
+    p->running = thread_start(&p->thread, prefetch_main, p) == 0; /* only a hint: failing is no error */
 }

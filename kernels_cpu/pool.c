@@ -12,7 +12,6 @@
 #include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -22,6 +21,7 @@
 
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
+#include "engine/base/thread.h"
 
 #define SPIN_NS 20000
 #define YIELD_NS 200000
@@ -171,22 +171,17 @@ int pool_n_threads(const struct pool *p)
     return p->n_threads;
 }
 
-/* Signals belong to the program's own threads: a worker starts with all of them blocked. */
 static bool start_workers(struct pool *p, struct err *err)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     int failed = 0;
     for (int i = 1; i < p->n_threads && !failed; i++) {
         struct worker *w = &p->workers[i];
         w->pool = p;
         w->index = i;
-        failed = pthread_create(&w->thread, NULL, worker_main, w);
+        failed = thread_start(&w->thread, worker_main, w);
         if (!failed)
             p->n_started++;
     }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (failed)
         return err_set(err, ERR_RUNTIME,
                        "compute threads: %d of %d could be started (%s); use a smaller --threads",

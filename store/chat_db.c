@@ -6,13 +6,13 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <string.h>
 #include <time.h>
 
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
 #include "engine/base/queue.h"
+#include "engine/base/thread.h"
 #include "store/chat_db_job.h"
 
 #define EVENT_SLOTS 256
@@ -171,11 +171,7 @@ static void *thread_main(void *arg)
 
 static bool start_thread(struct chat_db *db, struct err *err)
 {
-    sigset_t all, old;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    int rc = pthread_create(&db->thread, NULL, thread_main, db);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    int rc = thread_start(&db->thread, thread_main, db);
     return rc == 0 || err_set(err, ERR_RUNTIME, "no thread for the chat database: %s", strerror(rc));
 }
 
