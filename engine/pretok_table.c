@@ -34,6 +34,8 @@
     ONE_BEFORE upper "*" lower "+" suffix "|" ONE_BEFORE upper "+" lower "*" suffix
 #define O200K_END " ?" OTHER "+[\\r\\n/]*|" NEWLINES "|" SPACES_END
 #define O200K(digits) WORDS_BY_CASE(UPPER, LOWER, ANY_CASE_CONTRACTIONS "?") "|" digits "|" O200K_END
+/* What \w takes in the engine tiny_aya's digits were split with: the Latin-1 fractions and powers, too. */
+#define WORD_CHARACTER "[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}]"
 /* UPPER and LOWER without Han characters. */
 #define UPPER_NO_HAN "[^\\p{C}\\p{Ll}\\p{N}\\p{P}\\p{S}\\p{Z}\\p{sc:Han}]"
 #define LOWER_NO_HAN "[^\\p{C}\\p{Lu}\\p{Lt}\\p{N}\\p{P}\\p{S}\\p{Z}\\p{sc:Han}]"
@@ -132,9 +134,7 @@ static const struct pretok_row rows[] = {
                                      "+[\\r\\n]*|" JAIS2_NEWLINES "|" JAIS2_SPACES)}},
     {"gpt-4o", 0, {ISOLATED(O200K("\\p{N}{1,3}"))}},
     {"granite-embed-multi-97m", PRETOK_IGNORES_MERGES, {ISOLATED(O200K("\\p{N}{1,3}"))}},
-    {"tiny_aya",
-     0,
-     {THREES("(?<!\\p{Nd})\\p{Nd}++(?![\\p{L}\\p{M}\\p{N}\\p{Pc}])"), ISOLATED(O200K("\\p{N}{1,3}"))}},
+    {"tiny_aya", 0, {THREES("(?<!\\p{Nd})\\p{Nd}++(?!" WORD_CHARACTER ")"), ISOLATED(O200K("\\p{N}{1,3}"))}},
     {"tekken",
      PRETOK_IGNORES_MERGES | PRETOK_ADDS_BOS,
      {ISOLATED(WORDS_BY_CASE(UPPER, LOWER, "") "|\\p{N}|" O200K_END)}},
