@@ -1,13 +1,14 @@
 /* vocab.h: text to token ids and back.
  *
  * Families (GGUF tokenizer.ggml.model): "llama" = SPM (sentencepiece unigram-by-merge as llama uses it),
- * "gpt2" = byte-level BPE with the pre-tokenizer named in tokenizer.ggml.pre. Ownership: the vocabulary
+ * "gpt2" = byte-level BPE with the pre-tokenizer named in tokenizer.ggml.pre, "gemma4" = BPE over characters,
+ * with SPM's mark for the space and bytes for what has no token. Ownership: the vocabulary
  * copies what it needs; the gguf may be closed afterwards. Read-only after vocab_new: any thread, except that
  * each encoding thread needs its own struct buf for output ids. Text a user types never becomes a special
  * token: only vocab_encode with VOCAB_PARSE_SPECIAL looks for them. Special are control tokens and those
- * user-defined ones that are markers or tags: <|...|> everywhere, <...> and [...] in BPE files (<tool_call>,
- * </think>). Other user-defined tokens (runs of spaces, SPM pieces) are text wherever they are spelled out,
- * as in the field. */
+ * user-defined ones that are markers or tags: <|...|>, <|...> and <...|> everywhere, <...> and [...] in
+ * byte-level BPE files (<tool_call>, </think>). Other user-defined tokens (runs of spaces, SPM pieces) are
+ * text wherever they are spelled out, as in the field. */
 #ifndef FERRUM_VOCAB_H
 #define FERRUM_VOCAB_H
 
@@ -44,7 +45,7 @@ struct vocab *vocab_new(const struct gguf *g, struct err *err);
 void vocab_free(struct vocab *v);
 
 int vocab_size(const struct vocab *v);
-const char *vocab_model_name(const struct vocab *v); /* "llama", "gpt2" */
+const char *vocab_model_name(const struct vocab *v); /* "llama", "gpt2", "gemma4" */
 const char *vocab_pre_name(const struct vocab *v);   /* tokenizer.ggml.pre, "" if absent */
 /* A sentence about something unusual ("unknown pre-tokenizer ..., falling back to ..."), or NULL. */
 const char *vocab_warning(const struct vocab *v);
@@ -54,8 +55,8 @@ int32_t vocab_bos(const struct vocab *v);
 int32_t vocab_eos(const struct vocab *v);
 bool vocab_add_bos(const struct vocab *v);
 /* True for every token that ends a turn or text: eos, eot, eom ids and the known names (<|im_end|>,
- * <|eot_id|>,
- * <|endoftext|>, </s>, <end_of_turn>, ...). */
+ * <|eot_id|>, <|endoftext|>, </s>, <end_of_turn>, ...), but not for those that end a message within a turn
+ * (Harmony's <|end|>). */
 bool vocab_is_end(const struct vocab *v, int32_t id);
 enum token_type vocab_token_type(const struct vocab *v, int32_t id);
 /* The token spelled as in the file (NOT NUL-terminated): "<|im_start|>", "Ġthe". */

@@ -10,48 +10,10 @@
 
 #define MAX_TOKENS ((uint64_t)1 << 24) /* the largest published vocabulary has 2^18 */
 
-/* Names of tokens that end a turn or a text, whatever the file's ids say. */
-static const char *const end_names[] = {
-    "<|im_end|>",
-    "<|endoftext|>",
-    "<|end_of_text|>",
-    "<|eot_id|>",
-    "<|eom_id|>",
-    "<|end|>",
-    "<|return|>",
-    "<|call|>",
-    "<end_of_turn>",
-    "<|end_of_turn|>",
-    "<|endofturn|>",
-    "<|eos|>",
-    "<eos>",
-    "</s>",
-    "<EOT>",
-    "< EOT >",
-    "_<EOT>",
-    "[EOS]",
-    "[EOT]",
-    "[|endofturn|]",
-    "<end_of_utterance>",
-    "<\uFF5Cend\u2581of\u2581sentence\uFF5C>",
-};
-
 struct loader {
     struct vocab *v;
     const struct gguf *g;
 };
-
-static bool starts_with(const char *s, size_t n, const char *prefix)
-{
-    size_t k = strlen(prefix);
-    return n >= k && memcmp(s, prefix, k) == 0;
-}
-
-static bool ends_with(const char *s, size_t n, const char *suffix)
-{
-    size_t k = strlen(suffix);
-    return n >= k && memcmp(s + n - k, suffix, k) == 0;
-}
 
 static void copy_name(char *out, size_t max, struct gguf_string s)
 {
@@ -71,6 +33,8 @@ static bool load_pretok(struct loader *l, struct err *err)
     struct gguf_string pre = {"", 0};
     if (gguf_find(l->g, "tokenizer.ggml.pre") && !gguf_get_string(l->g, "tokenizer.ggml.pre", &pre, err))
         return false;
+    if (strcmp(v->model_name, "gemma4") == 0)
+        pre = (struct gguf_string){"gemma4", 6}; /* this kind of vocabulary names nothing else */
     copy_name(v->pre_name, sizeof v->pre_name, pre);
     if (v->family == FAMILY_SPM)
         return true;
@@ -85,6 +49,7 @@ static bool load_pretok(struct loader *l, struct err *err)
                  "worse",
                  v->pre_name, PRETOK_FALLBACK);
     v->pretok = pretok_new(pre.data, pre.n, err);
+    v->spells_characters = v->pretok && pretok_spells_characters(v->pretok);
     return v->pretok != NULL;
 }
 
@@ -97,13 +62,14 @@ static bool load_family(struct loader *l, struct err *err)
     copy_name(v->model_name, sizeof v->model_name, model);
     if (model.n == 5 && memcmp(model.data, "llama", 5) == 0)
         v->family = FAMILY_SPM;
-    else if (model.n == 4 && memcmp(model.data, "gpt2", 4) == 0)
+    else if ((model.n == 4 && memcmp(model.data, "gpt2", 4) == 0) ||
+             (model.n == 6 && memcmp(model.data, "gemma4", 6) == 0))
         v->family = FAMILY_BPE;
     else
         return err_set(
             err, ERR_MODEL,
-            "%s: tokenizer.ggml.model is \"%s\"; known are \"llama\" (SPM) and \"gpt2\" (byte-level BPE): "
-            "use a model with one of these",
+            "%s: tokenizer.ggml.model is \"%s\"; known are \"llama\" (SPM), \"gpt2\" (byte-level BPE) and "
+            "\"gemma4\": use a model with one of these",
             gguf_path(l->g), v->model_name);
     return load_pretok(l, err);
 }
@@ -199,7 +165,8 @@ static int spelled_byte(const char *s, size_t n)
 /* Files without types exist: what matters most is then told by the spelling. */
 static enum token_type type_by_spelling(const struct vocab *v, const struct vocab_token *t)
 {
-    bool is_byte = v->family == FAMILY_SPM && spelled_byte(v->arena + t->spelling, t->n_spelling) >= 0;
+    bool has_bytes = v->family == FAMILY_SPM || v->spells_characters;
+    bool is_byte = has_bytes && spelled_byte(v->arena + t->spelling, t->n_spelling) >= 0;
     return is_byte ? TOKEN_BYTE : TOKEN_NORMAL;
 }
 
@@ -290,7 +257,7 @@ static int32_t by_name(const struct vocab *v, const char *name, enum token_type 
     for (size_t i = 0; i < v->n_tokens && i < 16; i++) {
         const struct vocab_token *t = &v->tokens[i];
         if (t->type == type && t->n_spelling == strlen(name) &&
-            starts_with(v->arena + t->spelling, t->n_spelling, name))
+            vocab_starts_with(v->arena + t->spelling, t->n_spelling, name))
             return (int32_t)i;
     }
     return -1;
@@ -314,6 +281,8 @@ static bool load_ids(struct loader *l, struct err *err)
     if (!gguf_bool_or(l->g, "tokenizer.ggml.add_bos_token", adds_bos, &v->add_bos, err) ||
         !gguf_bool_or(l->g, "tokenizer.ggml.add_space_prefix", spm, &v->add_space_prefix, err))
         return false;
+    /* Early files of Gemma 4 say "no BOS", and the model talks nonsense without. */
+    v->add_bos = v->add_bos || (v->spells_characters && adds_bos);
     v->add_bos = v->add_bos && v->bos >= 0;
     v->add_space_prefix = v->add_space_prefix && spm;
     mark_control(v, v->bos, 0);
@@ -321,54 +290,6 @@ static bool load_ids(struct loader *l, struct err *err)
     mark_control(v, eot, TOKEN_FLAG_END);
     mark_control(v, eom, TOKEN_FLAG_END);
     return true;
-}
-
-/* --- what each token is to a text --- */
-
-static bool is_end_name(const char *s, size_t n)
-{
-    for (size_t i = 0; i < sizeof end_names / sizeof *end_names; i++)
-        if (strlen(end_names[i]) == n && memcmp(end_names[i], s, n) == 0)
-            return true;
-    return false;
-}
-
-/* Spelled like a marker of a template. */
-static bool looks_like_marker(const char *s, size_t n)
-{
-    return n >= 5 && ((starts_with(s, n, "<|") && ends_with(s, n, "|>")) ||
-                      (starts_with(s, n, "<\xEF\xBD\x9C") && ends_with(s, n, "\xEF\xBD\x9C>")));
-}
-
-/* User-defined tokens: SPM's are pieces of text, found wherever they are spelled out. Those of BPE files are
- * the tokens added after training: runs of spaces, which are text, and tags (<tool_call>, [INST], </think>),
- * which give a conversation its structure and so are no more to be typed than control tokens. */
-static bool is_tag(const struct vocab *v, const char *s, size_t n)
-{
-    if (looks_like_marker(s, n))
-        return true;
-    return v->family == FAMILY_BPE && n >= 3 &&
-           ((s[0] == '<' && s[n - 1] == '>') || (s[0] == '[' && s[n - 1] == ']'));
-}
-
-static void classify(struct vocab *v)
-{
-    for (size_t i = 0; i < v->n_tokens; i++) {
-        struct vocab_token *t = &v->tokens[i];
-        const char *s = v->arena + t->spelling;
-        size_t n = t->n_spelling;
-        bool is_text = t->type == TOKEN_NORMAL || t->type == TOKEN_USER_DEFINED;
-        if (is_text && looks_like_marker(s, n) && is_end_name(s, n))
-            t->type = TOKEN_CONTROL; /* some files call these ordinary text */
-        if ((t->type == TOKEN_CONTROL || t->type == TOKEN_USER_DEFINED) && is_end_name(s, n))
-            t->flags |= TOKEN_FLAG_END;
-        if (t->type == TOKEN_NORMAL || (t->type == TOKEN_USER_DEFINED && !is_tag(v, s, n)))
-            t->flags |= TOKEN_FLAG_TEXT;
-        else if (t->type == TOKEN_CONTROL || t->type == TOKEN_USER_DEFINED)
-            t->flags |= TOKEN_FLAG_SPECIAL;
-        if (t->flags & TOKEN_FLAG_TEXT && t->n_spelling > v->max_spelling)
-            v->max_spelling = t->n_spelling;
-    }
 }
 
 /* --- the text of each token --- */
@@ -413,6 +334,8 @@ static void write_text(struct vocab *v, struct vocab_token *t)
         t->n_text = 1;
     } else if (t->type == TOKEN_UNKNOWN) {
         t->n_text = (uint32_t)utf8_encode(UTF8_REPLACEMENT, out);
+    } else if (v->spells_characters && (t->type == TOKEN_NORMAL || t->type == TOKEN_USER_DEFINED)) {
+        t->n_text = (uint32_t)spm_text(s, t->n_spelling, out);
     } else if (t->type == TOKEN_NORMAL) {
         t->n_text = (uint32_t)(v->family == FAMILY_SPM ? spm_text(s, t->n_spelling, out)
                                                        : bpe_text(s, t->n_spelling, out));
@@ -430,7 +353,7 @@ static void write_texts(struct vocab *v)
 
 /* --- what each family needs besides --- */
 
-static void find_spm_bytes(struct vocab *v)
+static void find_byte_tokens(struct vocab *v)
 {
     for (size_t i = v->n_tokens; i-- > 0;) {
         const struct vocab_token *t = &v->tokens[i];
@@ -447,7 +370,7 @@ static bool words_are_apart(const struct vocab *v)
         const struct vocab_token *t = &v->tokens[id];
         const char *s = v->arena + t->spelling;
         size_t n = t->n_spelling, i = 0;
-        while (starts_with(s + i, n - i, SPM_SPACE))
+        while (vocab_starts_with(s + i, n - i, SPM_SPACE))
             i += SPM_SPACE_BYTES;
         if (t->flags & TOKEN_FLAG_TEXT && memmem(s + i, n - i, SPM_SPACE, SPM_SPACE_BYTES))
             return false;
@@ -508,10 +431,13 @@ static bool load_family_parts(struct loader *l, struct err *err)
 {
     struct vocab *v = l->v;
     if (v->family == FAMILY_BPE) {
-        find_bpe_bytes(v);
+        if (v->spells_characters)
+            find_byte_tokens(v);
+        else
+            find_bpe_bytes(v);
         return load_merges(l, err);
     }
-    find_spm_bytes(v);
+    find_byte_tokens(v);
     v->words_apart = words_are_apart(v);
     return true;
 }
@@ -526,7 +452,7 @@ struct vocab *vocab_new(const struct gguf *g, struct err *err)
     bool ok = load_family(&l, err) && load_tokens(&l, err) && load_types(&l, err) && load_scores(&l, err) &&
               load_ids(&l, err);
     if (ok) {
-        classify(v);
+        vocab_classify(v);
         write_texts(v);
         ok = vocab_table_build(v, err) && vocab_marks_build(v, err) && load_family_parts(&l, err);
     }

@@ -72,9 +72,15 @@ struct vocab {
     bool words_apart; /* no token has a space mark behind another character: words can be merged one by one */
     /* BPE */
     struct pretok *pretok;
+    bool spells_characters; /* tokens are text with SPM's mark for the space, not bytes in GPT-2's alphabet */
     struct merge_slot *merges;
     size_t merge_mask;
 };
+
+/* --- vocab_classify.c: what each token is to a text --- */
+/* Sets the flags of every token and max_spelling; types where a file gives a wrong one. Needs the ids. */
+void vocab_classify(struct vocab *v);
+bool vocab_starts_with(const char *s, size_t n, const char *prefix);
 
 /* --- vocab_table.c: the look-ups --- */
 bool vocab_table_build(struct vocab *v, struct err *err);
@@ -114,7 +120,7 @@ struct encoder {
     size_t cap_symbols;
     struct merge_entry *heap;
     size_t n_heap, cap_heap;
-    char *scratch; /* SPM: the word with its marks; BPE: the mapped piece */
+    char *scratch; /* SPM: the word with its marks; BPE: the mapped piece, or the text with its marks */
     size_t n_scratch, cap_scratch;
     struct pretok_run pretok_run;
 };
