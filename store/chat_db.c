@@ -29,11 +29,13 @@ struct chat_db {
     struct job *first, *last;
     bool running; /* first is being run: it may not be replaced */
     uint64_t n_added, n_done;
-    bool opened, failed_to_open;
+    enum chat_db_state state;
     bool closing;
     uint64_t give_up_ns; /* when closing: leave jobs after this, 0 never */
     bool in_trouble;
     struct err trouble; /* the newest failure of a write, or of opening */
+
+    atomic_bool hurry; /* the store waits for no lock */
 };
 
 void chat_db_event_fini(struct chat_db_event *event)
@@ -124,13 +126,13 @@ static bool run_first(struct chat_db *db, struct store *s)
     struct err err = {0};
     bool has_event;
     bool ok = job_run(job, s, &event, &has_event, &err);
-    bool retry = !ok && job_is_write(job);
+    bool retry = !ok && job_is_write(job) && store_may_retry(s);
     if (ok && has_event)
         send_event(db, &event);
     if (!ok)
         chat_db_event_fini(&event);
     if (!ok && !retry)
-        send_error(db, CHAT_DB_FAILED, job, &err);
+        send_error(db, job_is_write(job) && store_chat_is_gone(s) ? CHAT_DB_GONE : CHAT_DB_FAILED, job, &err);
     if (retry && !db->in_trouble)
         send_error(db, CHAT_DB_TROUBLE, job, &err);
     if (ok && job_is_write(job) && db->in_trouble)
@@ -151,9 +153,10 @@ static void *thread_main(void *arg)
     struct err err = {0};
     struct store *s = store_open(db->path, STORE_READ_WRITE, &err);
 
+    if (s)
+        store_set_stop(s, &db->hurry);
     pthread_mutex_lock(&db->mutex);
-    db->opened = s != NULL;
-    db->failed_to_open = !s;
+    db->state = s ? CHAT_DB_OPEN : CHAT_DB_BAD;
     db->trouble = err;
     pthread_cond_broadcast(&db->changed);
     while (s && next_job(db)) {
@@ -206,18 +209,23 @@ struct chat_db *chat_db_open(const char *path, struct err *err)
         free_all(db);
         return NULL;
     }
+    return db;
+}
+
+enum chat_db_state chat_db_wait_open(struct chat_db *db, int timeout_ms, struct err *err)
+{
+    struct timespec until = in_ms(timeout_ms < 0 ? 0 : timeout_ms);
     pthread_mutex_lock(&db->mutex);
-    while (!db->opened && !db->failed_to_open)
-        pthread_cond_wait(&db->changed, &db->mutex);
-    bool ok = db->opened;
-    pthread_mutex_unlock(&db->mutex);
-    if (ok)
-        return db;
-    pthread_join(db->thread, NULL);
-    if (err)
+    while (db->state == CHAT_DB_OPENING)
+        if (timeout_ms < 0)
+            pthread_cond_wait(&db->changed, &db->mutex);
+        else if (pthread_cond_timedwait(&db->changed, &db->mutex, &until) == ETIMEDOUT)
+            break;
+    enum chat_db_state state = db->state;
+    if (state == CHAT_DB_BAD && err)
         *err = db->trouble;
-    free_all(db);
-    return NULL;
+    pthread_mutex_unlock(&db->mutex);
+    return state;
 }
 
 bool chat_db_close(struct chat_db *db, int limit_ms, struct err *err)
@@ -227,12 +235,15 @@ bool chat_db_close(struct chat_db *db, int limit_ms, struct err *err)
     pthread_mutex_lock(&db->mutex);
     db->give_up_ns = limit_ms < 0 ? 0 : clock_now_ns() + (uint64_t)limit_ms * 1000000u;
     db->closing = true;
+    atomic_store(&db->hurry, limit_ms == 0);
     pthread_cond_broadcast(&db->changed);
     pthread_mutex_unlock(&db->mutex);
     pthread_join(db->thread, NULL);
     bool ok = db->first == NULL;
     if (!ok && err)
         *err = db->trouble;
+    if (!ok && err && !err->code)
+        err_set(err, ERR_DATABASE, "%s: not everything was saved", db->path);
     free_all(db);
     return ok;
 }

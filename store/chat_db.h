@@ -1,9 +1,11 @@
 /* chat_db.h: the chat-db thread: a store of its own, jobs in, results out. Callers never wait for SQLite.
  *
  * Invariants
- *  1. Jobs run in the order they were given, each in one transaction; jobs are never dropped.
- *  2. A write that fails because the database is busy or full is kept and tried again (every second, and at
- * each new job) while the text stays in memory; the first failure and the recovery are each reported once.
+ *  1. Jobs run in the order they were given, each in one transaction.
+ *  2. A write that fails for a reason that may pass (locked, full, read-only, I/O error) is kept and tried
+ * again (every second, and at each new job) while the text stays in memory; the first failure and the
+ * recovery are each reported once. A write that can never succeed is reported (CHAT_DB_GONE, CHAT_DB_FAILED)
+ * and let go, so that it does not stand in the way of others.
  *  3. Successive updates of one streaming message that have not run yet are merged.
  *  4. chat_db_close runs all that is waiting (up to its time limit) before it joins the thread.
  * Thread rule: all functions are for one thread (app's); events come through a descriptor. Arguments are
@@ -16,13 +18,15 @@
 struct chat_db;
 
 enum chat_db_event_type {
-    CHAT_DB_CREATED, /* uid, id: the number people see */
+    CHAT_DB_CREATED, /* uid, id: the number people see; name_taken: another chat has the name, this one none
+                      */
     CHAT_DB_LIST,    /* list: owned by the receiver */
     CHAT_DB_LOADED,  /* chat, info: owned by the receiver; chat NULL if there is none; draft */
     CHAT_DB_DELETED, /* id, found */
     CHAT_DB_TROUBLE, /* error: writing does not work for now; the text is kept in memory */
     CHAT_DB_RECOVERED,
-    CHAT_DB_FAILED, /* error: a question (list, load) or a delete could not be answered */
+    CHAT_DB_GONE,   /* uid: a write found the chat deleted by another program; what it held is not stored */
+    CHAT_DB_FAILED, /* error: a question, a delete, or a write that can never succeed */
 };
 
 struct chat_db_event {
@@ -30,6 +34,7 @@ struct chat_db_event {
     unsigned char uid[CHAT_UID_BYTES];
     int64_t id;
     bool found;
+    bool name_taken;
     struct chat_list list;
     struct chat *chat;
     struct chat_info info;
@@ -40,11 +45,15 @@ struct chat_db_event {
 /* Frees what an event owns. */
 void chat_db_event_fini(struct chat_db_event *event);
 
-/* Starts the thread, which opens (or creates) the file; waits for that, so a bad database is known at once.
- */
+/* Starts the thread, which opens (or creates) the file and may have to wait for another program to let go of
+ * it. */
 struct chat_db *chat_db_open(const char *path, struct err *err);
-/* Returns false if writes were still failing when limit_ms had passed (-1: no limit); the thread is joined.
- */
+/* Waits up to timeout_ms (-1: no limit) for the file to be open. CHAT_DB_BAD: it cannot be used (err); close
+ * it. Jobs given before run as soon as it is open. */
+enum chat_db_state { CHAT_DB_OPENING, CHAT_DB_OPEN, CHAT_DB_BAD };
+enum chat_db_state chat_db_wait_open(struct chat_db *db, int timeout_ms, struct err *err);
+/* Returns false if something was not stored when limit_ms had passed (-1: no limit; 0: does not wait for
+ * locks that others hold); the thread is joined. NULL is fine. */
 bool chat_db_close(struct chat_db *db, int limit_ms, struct err *err);
 
 int chat_db_event_fd(const struct chat_db *db);

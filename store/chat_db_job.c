@@ -71,7 +71,7 @@ void job_copy_msgs(struct job *job, const struct chat *chat, int first, int n)
     job->rows = mem_need((size_t)n * sizeof *job->rows);
     for (int i = 0; i < n; i++)
         job->rows[job->n_rows++] = copy_row(chat, &chat->msgs[first + i]);
-    job->id = chat->head >= 0 ? chat->msgs[chat->head].id : 0;
+    job->id = chat->head >= 0 ? chat->msgs[chat->head].id : STORE_HEAD_NONE;
 }
 
 void job_copy_model(struct job *job, const struct store_model *model)
@@ -145,7 +145,8 @@ bool job_run(struct job *job, struct store *s, struct chat_db_event *event, bool
     switch (job->type) {
     case JOB_CREATE:
         event->type = CHAT_DB_CREATED;
-        return store_create(s, job->chat, job->has_model ? &job->model : NULL, &event->id, err);
+        return store_create(s, job->chat, job->has_model ? &job->model : NULL, &event->id, &event->name_taken,
+                            err);
     case JOB_PUT:
         return store_put_msgs(s, uid, job->rows, job->n_rows, job->id, err);
     case JOB_SET_MODEL:

@@ -7,12 +7,14 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "engine/base/mem.h"
 #include "store/store_internal.h"
 
-#define BUSY_TIMEOUT_MS 5000
+#define BUSY_TIMEOUT_MS 5000 /* how long a call waits for a lock of another program */
+#define BUSY_NAP_MS 20
 #define MAX_VALUE_BYTES (256 << 20) /* nothing in the file may be longer than this */
 
 void store_assert_owner(const struct store *s)
@@ -28,7 +30,7 @@ static const char *advice(int code)
     case SQLITE_LOCKED:
         return "another program holds it; close that program or wait";
     case SQLITE_FULL:
-        return "free some space on that disk; what is on the screen is kept in memory";
+        return "free some space on that disk";
     case SQLITE_READONLY:
     case SQLITE_PERM:
     case SQLITE_CANTOPEN:
@@ -39,15 +41,27 @@ static const char *advice(int code)
         return "the file is damaged or no chat database; move it away (keep it: sqlite3's .recover may save "
                "its text)";
     case SQLITE_IOERR:
-        return "the disk does not answer; what is on the screen is kept in memory";
+        return "the disk does not answer; look at its health and at the system's log";
     default:
         return "please report this";
     }
 }
 
+/* Whether the same call may succeed later without anybody changing what it asks for. */
+static bool is_passing(int code)
+{
+    static const int passing[] = {SQLITE_BUSY, SQLITE_LOCKED,   SQLITE_FULL, SQLITE_IOERR, SQLITE_READONLY,
+                                  SQLITE_PERM, SQLITE_CANTOPEN, SQLITE_AUTH, SQLITE_NOMEM, SQLITE_INTERRUPT};
+    for (size_t i = 0; i < sizeof passing / sizeof passing[0]; i++)
+        if ((code & 0xFF) == passing[i])
+            return true;
+    return false;
+}
+
 bool store_fail(struct store *s, struct err *err, const char *what)
 {
     int code = sqlite3_extended_errcode(s->db);
+    s->may_retry = is_passing(code);
     return err_set(err, ERR_DATABASE, "%s: %s: %s; %s", s->path, what, sqlite3_errmsg(s->db), advice(code));
 }
 
@@ -75,9 +89,36 @@ bool store_run(struct store *s, sqlite3_stmt *stmt, const char *what, struct err
     return ok;
 }
 
+bool store_may_retry(const struct store *s)
+{
+    return s->may_retry;
+}
+
+bool store_chat_is_gone(const struct store *s)
+{
+    return s->chat_is_gone;
+}
+
+void store_set_stop(struct store *s, const atomic_bool *stop)
+{
+    s->stop = stop;
+}
+
+/* SQLite's busy handler: another program holds the lock; called again after each nap. */
+static int wait_for_lock(void *arg, int n_naps)
+{
+    const struct store *s = arg;
+    if (n_naps >= BUSY_TIMEOUT_MS / BUSY_NAP_MS || (s->stop && atomic_load(s->stop)))
+        return 0;
+    struct timespec nap = {.tv_nsec = BUSY_NAP_MS * 1000000L};
+    nanosleep(&nap, NULL);
+    return 1;
+}
+
 bool store_begin(struct store *s, struct err *err)
 {
     store_assert_owner(s);
+    s->may_retry = s->chat_is_gone = false;
     if (sqlite3_exec(s->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK)
         return store_fail(s, err, "beginning to write");
     return true;
@@ -109,20 +150,26 @@ static bool make_directories(const char *path, struct err *err)
     return ok;
 }
 
+/* A file that is there must be a plain one of ours. *absent: there is none. */
+static bool check_file(const char *path, bool *absent, struct err *err)
+{
+    struct stat st;
+    *absent = stat(path, &st) != 0;
+    if (*absent)
+        return true;
+    if (!S_ISREG(st.st_mode))
+        return err_set(err, ERR_DATABASE, "%s: not a regular file; move it away or use --data-dir", path);
+    if (st.st_uid != geteuid())
+        return err_set(err, ERR_DATABASE, "%s: belongs to another user (uid %u); use --data-dir", path,
+                       (unsigned)st.st_uid);
+    return true;
+}
+
 /* SQLite would create the file with the umask's rights: it is made here first, for its owner alone. Only a
  * new file is opened by hand, before any connection exists (closing a descriptor would drop SQLite's own
  * locks). */
 static bool make_file(const char *path, struct err *err)
 {
-    struct stat st;
-    if (stat(path, &st) == 0) {
-        if (!S_ISREG(st.st_mode))
-            return err_set(err, ERR_DATABASE, "%s: not a regular file; move it away or use --data-dir", path);
-        if (st.st_uid != geteuid())
-            return err_set(err, ERR_DATABASE, "%s: belongs to another user (uid %u); use --data-dir", path,
-                           (unsigned)st.st_uid);
-        return true;
-    }
     if (!make_directories(path, err))
         return false;
     int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -137,7 +184,7 @@ static bool make_file(const char *path, struct err *err)
 static bool set_up(struct store *s, bool writable, struct err *err)
 {
     sqlite3_extended_result_codes(s->db, 1);
-    sqlite3_busy_timeout(s->db, BUSY_TIMEOUT_MS);
+    sqlite3_busy_handler(s->db, wait_for_lock, s);
     sqlite3_limit(s->db, SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES);
     sqlite3_limit(s->db, SQLITE_LIMIT_ATTACHED, 0);
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
@@ -148,17 +195,18 @@ static bool set_up(struct store *s, bool writable, struct err *err)
     static const char for_writers[] =
         "PRAGMA page_size=4096; PRAGMA auto_vacuum=INCREMENTAL;"
         "PRAGMA journal_mode=TRUNCATE; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON;";
-    if (!store_exec(s, for_all, err))
-        return false;
-    if (writable && !store_exec(s, for_writers, err))
-        return false;
+    if (sqlite3_exec(s->db, for_all, NULL, NULL, NULL) != SQLITE_OK)
+        return store_fail(s, err, "opening it");
+    if (writable && sqlite3_exec(s->db, for_writers, NULL, NULL, NULL) != SQLITE_OK)
+        return store_fail(s, err, "opening it");
     return schema_prepare(s, writable, err);
 }
 
 struct store *store_open(const char *path, enum store_mode mode, struct err *err)
 {
     bool writable = mode == STORE_READ_WRITE;
-    if (writable && !make_file(path, err))
+    bool absent;
+    if (!check_file(path, &absent, err) || (absent && writable && !make_file(path, err)))
         return NULL;
     struct store *s = mem_need(sizeof *s);
     s->path = mem_strdup(path);

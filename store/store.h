@@ -10,6 +10,7 @@
 #ifndef FERRUM_STORE_H
 #define FERRUM_STORE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -24,6 +25,14 @@ enum store_mode { STORE_READ_WRITE, STORE_READ_ONLY };
 /* Creates file (0600) and directory (0700) when absent and writing; refuses files that are not ours. */
 struct store *store_open(const char *path, enum store_mode mode, struct err *err);
 void store_close(struct store *s);
+
+/* Why the last failing call of this store failed: whether trying the same again may succeed (locked, full,
+ * read-only, I/O), and whether the chat it named is not there (any more). */
+bool store_may_retry(const struct store *s);
+bool store_chat_is_gone(const struct store *s);
+/* While *stop is true nothing waits for a lock that another program holds (else up to 5 s). Borrowed; NULL:
+ * never. */
+void store_set_stop(struct store *s, const atomic_bool *stop);
 
 /* The model a chat was last used with. */
 struct store_model {
@@ -65,11 +74,14 @@ struct chat_key {
 struct chat *store_load(struct store *s, const struct chat_key *key, struct chat_info *info, bool *found,
                         struct err *err);
 
-/* Writes; each is one transaction. */
+/* Writes; each is one transaction. A name that another chat has already is not taken: the chat is stored
+ * without
+ * (*name_taken). */
 bool store_create(struct store *s, const struct chat *chat, const struct store_model *model, int64_t *id,
-                  struct err *err);
-/* Inserts or updates one message of the chat, and makes head the chat's head (msg id, 0: leave). parent_id 0:
- * a root. */
+                  bool *name_taken, struct err *err);
+/* Inserts or updates one message of the chat, and makes head the chat's head (msg id; STORE_HEAD_NONE: no
+ * message is shown). parent_id 0: a root. */
+#define STORE_HEAD_NONE (-1)
 struct msg_row {
     int64_t id, parent_id;
     enum chat_role role;
@@ -86,6 +98,8 @@ bool store_put_msgs(struct store *s, const unsigned char uid[CHAT_UID_BYTES], co
 bool store_set_head(struct store *s, const unsigned char uid[CHAT_UID_BYTES], int64_t head_id,
                     struct err *err);
 bool store_rename(struct store *s, int64_t id, const char *title, struct err *err);
+/* Another model reads the chat from now on: the ids the old one knew are forgotten in the same transaction.
+ */
 bool store_set_model(struct store *s, const unsigned char uid[CHAT_UID_BYTES],
                      const struct store_model *model, struct err *err);
 /* Gone for good: rows zeroed (secure_delete), pages given back to the system. */

@@ -12,6 +12,8 @@ struct store {
     sqlite3 *db;
     char *path;
     pthread_t owner;
+    const atomic_bool *stop;      /* see store_set_stop */
+    bool may_retry, chat_is_gone; /* of the last failure */
 };
 
 /* Sets up an empty file, or checks that an old one is ours and of our version. */

@@ -179,8 +179,9 @@ static bool read_msgs(struct store *s, struct chat *chat, int64_t head, struct e
     if (!ok)
         store_fail(s, err, "reading a chat");
     sqlite3_finalize(stmt);
+    /* A head that is not there must not hide the chat: its newest message stands in. */
     int at = find_msg(chat, head);
-    chat->head = at >= 0 ? at : chat->n_msgs - 1;
+    chat->head = head == STORE_HEAD_NONE ? -1 : at >= 0 ? at : chat->n_msgs - 1;
     return ok;
 }
 
@@ -198,7 +199,8 @@ struct chat *store_load(struct store *s, const struct chat_key *key, struct chat
     int64_t head = 0;
     if (rc == SQLITE_ROW) {
         read_info(stmt, &read);
-        head = sqlite3_column_int64(stmt, 10);
+        head =
+            sqlite3_column_type(stmt, 10) == SQLITE_NULL ? STORE_HEAD_NONE : sqlite3_column_int64(stmt, 10);
     } else if (rc != SQLITE_DONE) {
         store_fail(s, err, "looking a chat up");
     }

@@ -48,12 +48,16 @@ static bool put_model(struct store *s, const struct store_model *model, int64_t 
     return ok;
 }
 
-static bool insert_conv(struct store *s, const struct chat *chat, int64_t model, struct err *err)
+/* The name of --session is unique: who comes second with it gets a chat without one, and is told. */
+static bool insert_conv(struct store *s, const struct chat *chat, int64_t model, bool *name_taken,
+                        struct err *err)
 {
-    sqlite3_stmt *stmt = store_prepare(s,
-                                       "INSERT INTO conv(uid,name,title,model,created,updated)"
-                                       " VALUES(?1,?2,?3,nullif(?4,0),?5,?5)",
-                                       err);
+    sqlite3_stmt *stmt = store_prepare(
+        s,
+        "INSERT INTO conv(uid,name,title,model,created,updated)"
+        " VALUES(?1,(SELECT ?2 WHERE NOT EXISTS(SELECT 1 FROM conv WHERE name=?2)),?3,nullif(?4,0),?5,?5)"
+        " RETURNING name IS NULL",
+        err);
     if (!stmt)
         return false;
     sqlite3_bind_blob(stmt, 1, chat->uid, CHAT_UID_BYTES, SQLITE_STATIC);
@@ -61,16 +65,22 @@ static bool insert_conv(struct store *s, const struct chat *chat, int64_t model,
     bind_string(stmt, 3, chat->title);
     sqlite3_bind_int64(stmt, 4, model);
     sqlite3_bind_int64(stmt, 5, now_ms());
-    return store_run(s, stmt, "creating a chat", err);
+    bool ok = sqlite3_step(stmt) == SQLITE_ROW;
+    if (ok)
+        *name_taken = chat->name && sqlite3_column_int(stmt, 0);
+    else
+        store_fail(s, err, "creating a chat");
+    sqlite3_finalize(stmt);
+    return ok;
 }
 
 bool store_create(struct store *s, const struct chat *chat, const struct store_model *model, int64_t *id,
-                  struct err *err)
+                  bool *name_taken, struct err *err)
 {
     int64_t model_id;
     if (!store_begin(s, err))
         return false;
-    bool ok = put_model(s, model, &model_id, err) && insert_conv(s, chat, model_id, err);
+    bool ok = put_model(s, model, &model_id, err) && insert_conv(s, chat, model_id, name_taken, err);
     if (ok)
         *id = sqlite3_last_insert_rowid(s->db);
     return store_end(s, ok, err);
@@ -130,19 +140,17 @@ static bool find_conv(struct store *s, const unsigned char *uid, int64_t *conv, 
     if (rc == SQLITE_ROW)
         *conv = sqlite3_column_int64(stmt, 0);
     else if (rc == SQLITE_DONE)
-        err_set(err, ERR_DATABASE, "%s: the chat is not there any more (deleted by another program?)",
-                s->path);
+        s->chat_is_gone = !err_set(err, ERR_DATABASE, "%s: the chat was deleted by another program", s->path);
     else
         store_fail(s, err, "looking a chat up");
     sqlite3_finalize(stmt);
     return rc == SQLITE_ROW;
 }
 
-/* head_id 0 leaves the head alone. */
 static bool touch_conv(struct store *s, int64_t conv, int64_t head_id, struct err *err)
 {
-    sqlite3_stmt *stmt = store_prepare(
-        s, "UPDATE conv SET updated=max(updated+1,?2), head=ifnull(nullif(?3,0),head) WHERE id=?1", err);
+    sqlite3_stmt *stmt =
+        store_prepare(s, "UPDATE conv SET updated=max(updated+1,?2), head=nullif(?3,-1) WHERE id=?1", err);
     if (!stmt)
         return false;
     sqlite3_bind_int64(stmt, 1, conv);
@@ -184,17 +192,29 @@ bool store_rename(struct store *s, int64_t id, const char *title, struct err *er
     return store_end(s, ok, err);
 }
 
+/* What the old model's tokenizer made of the chat means nothing to another. */
+static bool forget_tokens(struct store *s, int64_t conv, struct err *err)
+{
+    sqlite3_stmt *stmt =
+        store_prepare(s, "DELETE FROM seg WHERE msg IN (SELECT id FROM msg WHERE conv=?1)", err);
+    if (!stmt)
+        return false;
+    sqlite3_bind_int64(stmt, 1, conv);
+    return store_run(s, stmt, "forgetting old token ids", err);
+}
+
 bool store_set_model(struct store *s, const unsigned char uid[CHAT_UID_BYTES],
                      const struct store_model *model, struct err *err)
 {
-    int64_t model_id;
+    int64_t model_id, conv;
     if (!store_begin(s, err))
         return false;
     sqlite3_stmt *stmt = NULL;
-    bool ok = put_model(s, model, &model_id, err) &&
-              (stmt = store_prepare(s, "UPDATE conv SET model=?2 WHERE uid=?1", err)) != NULL;
+    bool ok = find_conv(s, uid, &conv, err) && put_model(s, model, &model_id, err) &&
+              forget_tokens(s, conv, err) &&
+              (stmt = store_prepare(s, "UPDATE conv SET model=?2 WHERE id=?1", err)) != NULL;
     if (ok) {
-        sqlite3_bind_blob(stmt, 1, uid, CHAT_UID_BYTES, SQLITE_STATIC);
+        sqlite3_bind_int64(stmt, 1, conv);
         sqlite3_bind_int64(stmt, 2, model_id);
         ok = store_run(s, stmt, "saving the model's name", err);
     }

@@ -19,7 +19,7 @@ static struct chat_db *open_ok(const char *path)
 {
     struct err err = {0};
     struct chat_db *db = chat_db_open(path, &err);
-    if (!db)
+    if (!db || chat_db_wait_open(db, PATIENCE_MS, &err) != CHAT_DB_OPEN)
         fail_msg("%s", err.text);
     return db;
 }
@@ -135,6 +135,48 @@ static void chat_db__locked__keeps_the_text_and_recovers(void **state)
     assert_true(chat_db_close(db, PATIENCE_MS, NULL));
 }
 
+/* A write for a chat that is gone is told and let go; the next chat is stored. */
+static void chat_db__gone__does_not_stand_in_the_way(void **state)
+{
+    struct chat_db *db = open_ok(temp_path(state, "chat.db"));
+    struct chat *gone = two_messages(), *next = two_messages();
+    chat_db_put(db, gone, 0);
+    chat_db_create(db, next, NULL);
+    chat_db_put(db, next, 0);
+    struct chat_db_event event;
+    wait_event(db, CHAT_DB_GONE, &event);
+    assert_memory_equal(event.uid, gone->uid, CHAT_UID_BYTES);
+    struct chat_key key = {.kind = CHAT_BY_UID, .uid = next->uid};
+    chat_db_load(db, &key);
+    wait_event(db, CHAT_DB_LOADED, &event);
+    assert_int_equal(event.chat->n_msgs, 2);
+    chat_db_event_fini(&event);
+    chat_free(gone);
+    chat_free(next);
+    assert_true(chat_db_close(db, PATIENCE_MS, NULL));
+}
+
+static void chat_db__open__does_not_wait_for_a_locked_file(void **state)
+{
+    const char *path = temp_path(state, "chat.db");
+    assert_true(chat_db_close(open_ok(path), PATIENCE_MS, NULL));
+    sqlite3 *other;
+    assert_int_equal(sqlite3_open(path, &other), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(other, "BEGIN EXCLUSIVE", NULL, NULL, NULL), SQLITE_OK);
+    struct err err = {0};
+    struct chat_db *db = chat_db_open(path, &err);
+    assert_int_equal(chat_db_wait_open(db, 1, &err), CHAT_DB_OPENING);
+    struct chat *chat = two_messages();
+    chat_db_create(db, chat, NULL);
+    chat_db_put(db, chat, 0);
+    sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL);
+    sqlite3_close(other);
+    assert_int_equal(chat_db_wait_open(db, PATIENCE_MS, &err), CHAT_DB_OPEN);
+    assert_true(chat_db_flush(db, PATIENCE_MS, &err));
+    chat_free(chat);
+    assert_true(chat_db_close(db, PATIENCE_MS, NULL));
+}
+
 static void chat_db__close__says_what_it_could_not_save(void **state)
 {
     const char *path = temp_path(state, "chat.db");
@@ -155,17 +197,24 @@ static void chat_db__open__tells_of_a_bad_place(void **state)
 {
     (void)state;
     struct err err = {0};
-    assert_null(chat_db_open("/dev/null/chat.db", &err));
+    struct chat_db *db = chat_db_open("/dev/null/chat.db", &err);
+    assert_non_null(db);
+    assert_int_equal(chat_db_wait_open(db, PATIENCE_MS, &err), CHAT_DB_BAD);
     assert_int_equal(err.code, ERR_DATABASE);
     assert_non_null(strstr(err.text, "/dev/null"));
+    assert_true(chat_db_close(db, 0, NULL));
 }
 
 int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, temp_dir_setup, temp_dir_teardown)
     const struct CMUnitTest tests[] = {
-        CASE(chat_db__put__is_there_after_close),           CASE(chat_db__questions__are_answered_in_order),
-        CASE(chat_db__locked__keeps_the_text_and_recovers), CASE(chat_db__close__says_what_it_could_not_save),
+        CASE(chat_db__put__is_there_after_close),
+        CASE(chat_db__questions__are_answered_in_order),
+        CASE(chat_db__locked__keeps_the_text_and_recovers),
+        CASE(chat_db__gone__does_not_stand_in_the_way),
+        CASE(chat_db__open__does_not_wait_for_a_locked_file),
+        CASE(chat_db__close__says_what_it_could_not_save),
         CASE(chat_db__open__tells_of_a_bad_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -51,7 +51,7 @@ static int64_t save(struct store *s, const struct chat *chat)
 {
     struct err err = {0};
     int64_t id = 0;
-    if (!store_create(s, chat, NULL, &id, &err))
+    if (!store_create(s, chat, NULL, &id, &(bool){false}, &err))
         fail_msg("%s", err.text);
     for (int i = 0; i < chat->n_msgs; i++) {
         struct msg_row row = row_of(chat, i);
@@ -219,6 +219,78 @@ static void store__delete__leaves_no_text_in_the_file(void **state)
     chat_free(chat);
 }
 
+static void store__create__a_taken_name_is_not_taken_again(void **state)
+{
+    struct store *s = open_ok(temp_path(state, "chat.db"));
+    struct err err = {0};
+    for (int i = 0; i < 2; i++) {
+        struct chat *chat = sample_chat();
+        chat->name = mem_strdup("work");
+        int64_t id;
+        bool taken = i == 0;
+        assert_true(store_create(s, chat, NULL, &id, &taken, &err));
+        assert_int_equal(taken, i == 1);
+        struct chat_info info;
+        struct chat *back = load(s, (struct chat_key){.kind = CHAT_BY_ID, .id = id}, &info);
+        assert_int_equal(info.name == NULL, i == 1);
+        chat_info_fini(&info);
+        chat_free(back);
+        chat_free(chat);
+    }
+    store_close(s);
+}
+
+static void store__set_model__forgets_the_old_ids(void **state)
+{
+    struct store *s = open_ok(temp_path(state, "chat.db"));
+    struct chat *chat = sample_chat(), *other = sample_chat();
+    save(s, chat);
+    save(s, other);
+    struct store_model model = {.fingerprint = {7}, .name = "new", .path = "/m.gguf"};
+    struct err err = {0};
+    assert_true(store_set_model(s, chat->uid, &model, &err));
+    struct chat_info info;
+    struct chat *back = load(s, (struct chat_key){.kind = CHAT_BY_UID, .uid = chat->uid}, &info);
+    assert_string_equal(info.model_name, "new");
+    assert_int_equal(back->msgs[0].n_tokens, 0);
+    assert_int_equal(back->msgs[0].text.len, 16);
+    chat_free(back);
+    chat_info_fini(&info);
+    back = load(s, (struct chat_key){.kind = CHAT_BY_UID, .uid = other->uid}, NULL);
+    assert_int_equal(back->msgs[0].n_tokens, 4);
+    chat_free(back);
+    chat_free(chat);
+    chat_free(other);
+    store_close(s);
+}
+
+static void store__set_head__may_show_nothing(void **state)
+{
+    struct store *s = open_ok(temp_path(state, "chat.db"));
+    struct chat *chat = sample_chat();
+    save(s, chat);
+    struct err err = {0};
+    assert_true(store_set_head(s, chat->uid, STORE_HEAD_NONE, &err));
+    struct chat *back = load(s, (struct chat_key){.kind = CHAT_LATEST}, NULL);
+    assert_int_equal(back->n_msgs, 3);
+    assert_int_equal(back->head, -1);
+    chat_free(back);
+    chat_free(chat);
+    store_close(s);
+}
+
+static void store__put__tells_a_deleted_chat_from_a_busy_file(void **state)
+{
+    struct store *s = open_ok(temp_path(state, "chat.db"));
+    struct chat *chat = sample_chat();
+    struct err err = {0};
+    assert_false(store_set_head(s, chat->uid, 0, &err));
+    assert_true(store_chat_is_gone(s));
+    assert_false(store_may_retry(s));
+    chat_free(chat);
+    store_close(s);
+}
+
 static void store__draft__survives_with_and_without_a_chat(void **state)
 {
     const char *path = temp_path(state, "chat.db");
@@ -345,12 +417,13 @@ static void store__write__fails_with_a_sentence_while_locked(void **state)
     struct chat *chat = sample_chat();
     struct err err = {0};
     int64_t id;
-    assert_false(store_create(s, chat, NULL, &id, &err));
+    assert_false(store_create(s, chat, NULL, &id, &(bool){false}, &err));
     assert_non_null(strstr(err.text, "another program holds it"));
+    assert_true(store_may_retry(s));
     sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL);
     sqlite3_close(other);
     err_clear(&err);
-    assert_true(store_create(s, chat, NULL, &id, &err));
+    assert_true(store_create(s, chat, NULL, &id, &(bool){false}, &err));
     chat_free(chat);
     store_close(s);
 }
@@ -434,7 +507,7 @@ static void store__kill__loses_no_committed_message(void **state)
             struct store *s = store_open(path, STORE_READ_WRITE, &err);
             struct chat *chat = chat_new();
             int64_t id;
-            if (!s || !store_create(s, chat, NULL, &id, &err))
+            if (!s || !store_create(s, chat, NULL, &id, &(bool){false}, &err))
                 _exit(1);
             for (int i = 0; i < 1000; i++) {
                 chat_add(chat, i - 1, i % 2 ? CHAT_ASSISTANT : CHAT_USER, "text of a turn", 14);
@@ -478,6 +551,10 @@ int main(void)
         CASE(store__load__finds_by_name_uid_and_latest),
         CASE(store__put__updates_a_streaming_message),
         CASE(store__put__never_takes_an_id_of_another_chat),
+        CASE(store__create__a_taken_name_is_not_taken_again),
+        CASE(store__set_model__forgets_the_old_ids),
+        CASE(store__set_head__may_show_nothing),
+        CASE(store__put__tells_a_deleted_chat_from_a_busy_file),
         CASE(store__delete__leaves_no_text_in_the_file),
         CASE(store__draft__survives_with_and_without_a_chat),
         CASE(store__open__names_what_is_wrong_with_the_file),
