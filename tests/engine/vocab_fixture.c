@@ -95,6 +95,23 @@ void fixture_spm(struct fixture *f)
     assert_int_equal(f->n_tokens, SPM_N);
 }
 
+void fixture_gemma(struct fixture *f)
+{
+    static const char *const merges[] = {"\u2581 h", "h e",          "l l",          "he ll",
+                                         "hell o",   "\u2581 hello", "\u2581 \u2581"};
+    fixture_spm(f);
+    f->model = "gemma4";
+    f->tokens[SPM_LO] = "\n\n";
+    f->types[SPM_LO] = TOKEN_NORMAL;
+    f->tokens[SPM_W] = "</s>";
+    f->types[SPM_W] = TOKEN_USER_DEFINED;
+    f->tokens[2] = "<turn|>";
+    f->types[2] = TOKEN_CONTROL;
+    f->no_merges = false;
+    memcpy(f->merges, merges, sizeof merges);
+    f->n_merges = sizeof merges / sizeof *merges;
+}
+
 static void write_id(struct gguf_writer *w, const char *key, uint32_t id)
 {
     if (id != UINT32_MAX)

@@ -69,6 +69,10 @@ enum {
 };
 void fixture_spm(struct fixture *f);
 
+/* The pieces of fixture_spm merged by rank, in the manner of Gemma 4; three tokens differ:
+ * 2 <turn|>, SPM_LO "\n\n", SPM_W "</s>" (user-defined). */
+void fixture_gemma(struct fixture *f);
+
 /* The fixture as an open file (the temporary file is gone already). */
 struct gguf *fixture_open(const struct fixture *f);
 /* Both steps; NULL with *err set if the vocabulary is refused. */
