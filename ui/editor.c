@@ -187,6 +187,7 @@ void editor_set_text(struct editor *e, const char *text, size_t n, size_t cursor
     if (line.len > EDITOR_MAX_LINE_BYTES) {
         editor_keys_reset(e, "", 0, 0);
         editor_paste_insert(e, line.data, line.len);
+        rl_free_undo_list(); /* as in the other case: undo begins here */
     } else {
         editor_keys_reset(e, buf_text(&line), line.len, point);
     }

@@ -230,6 +230,28 @@ void ui_set_editor(struct ui *ui, const char *text, size_t n, size_t cursor)
     ui_mark_dirty(ui);
 }
 
+/* A draft that still waits to be told is of the text that goes now: app would store it with the wrong chat.
+ */
+static void forget_drafts(struct ui *ui)
+{
+    int n_kept = ui->first_event;
+    for (int i = ui->first_event; i < ui->n_events; i++) {
+        if (ui->events[i].event.type == UI_DRAFT)
+            mem_free(ui->events[i].text);
+        else
+            ui->events[n_kept++] = ui->events[i];
+    }
+    ui->n_events = n_kept;
+}
+
+void ui_reset_editor(struct ui *ui, const char *text, size_t n, size_t cursor)
+{
+    editor_set_text(ui->editor, text, n, cursor);
+    forget_drafts(ui);
+    ui->revision = ui->told_revision = editor_revision(ui->editor);
+    ui_mark_dirty(ui);
+}
+
 const char *ui_editor_text(struct ui *ui, size_t *cursor)
 {
     return editor_text(ui->editor, NULL, cursor);

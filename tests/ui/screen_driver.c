@@ -143,6 +143,8 @@ static void obey(struct driver *d, char *line)
         show_list(d, atoi(text));
     } else if (strcmp(line, "help") == 0) {
         ui_show_help(d->ui);
+    } else if (strcmp(line, "reset") == 0) {
+        ui_reset_editor(d->ui, text, strlen(text), strlen(text));
     } else if (strcmp(line, "timeout") == 0) {
         struct buf answer = {0};
         buf_printf(&answer, "timeout %d\n", ui_timeout_ms(d->ui));

@@ -429,6 +429,32 @@ static void screen__keys__multi_line_message_and_draft(void **state)
     screen_stop(s);
 }
 
+static void screen__editor__is_reset_without_a_draft(void **state)
+{
+    (void)state;
+    struct screen *s = start_chat(80, 24, false);
+    screen_type(s, "the first chat's");
+    screen_wait(s, "› the first chat's");
+    screen_tell(s, "reset two\\nlines");
+    screen_wait(s, "› two\n");
+    screen_wait_gone(s, "the first chat's");
+    screen_tell(s, "timeout"); /* -1: no draft is going to be told */
+    screen_wait_report(s, "timeout -1\n");
+    screen_type(s, "\037!");
+    screen_wait(s, "  lines!"); /* undo does not bring the other chat's text back */
+    screen_wait_report(s, "draft 10 two\nlines!\n");
+    screen_type(s, "\033[200~");
+    for (int i = 0; i < 30; i++)
+        screen_type(s, "pasted\n");
+    screen_type(s, "\033[201~");
+    screen_wait(s, "[paste: 30 lines]");
+    screen_tell(s, "reset");
+    screen_wait(s, "› Write a message");
+    screen_type(s, "next\r");
+    screen_wait_report(s, "send next\n");
+    screen_stop(s);
+}
+
 static void screen__editor__grows_to_two_fifths(void **state)
 {
     (void)state;
@@ -586,6 +612,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(screen__command__is_never_sent),
         cmocka_unit_test(screen__keys__ctrl_c_in_three_steps),
         cmocka_unit_test(screen__keys__multi_line_message_and_draft),
+        cmocka_unit_test(screen__editor__is_reset_without_a_draft),
         cmocka_unit_test(screen__editor__grows_to_two_fifths),
         cmocka_unit_test(screen__inputrc__is_read),
         cmocka_unit_test(screen__scroll__new_lines_and_back),
