@@ -236,20 +236,18 @@ static void check_batches(const json_t *row)
     size_t n = read_ids(row, "tokens", ids), n_vocab = model_config(m)->n_vocab;
     float *one = mem_array(n_vocab, sizeof *one, NULL), *other = mem_array(n_vocab, sizeof *other, NULL);
     eval_in_batches(m, ids, n, 1, one);
-    static const uint32_t same_bits[] = {2, 7, 8};
+    static const uint32_t same_bits[] = {2, 7, 8, 33, 512};
     for (size_t i = 0; i < sizeof same_bits / sizeof same_bits[0]; i++) {
         eval_in_batches(m, ids, n, same_bits[i], other);
         if (memcmp(one, other, n_vocab * sizeof *one) != 0)
             fail_msg("%s: batches of %u and of 1 give different bits", text_of(row, "model"), same_bits[i]);
     }
-    eval_in_batches(m, ids, n, 512, other);
-    assert_true(nmse(other, one, n_vocab) < 1e-3);
     mem_free(one);
     mem_free(other);
     model_free(m);
 }
 
-static void parity__batches__same_bits_up_to_eight(void **state)
+static void parity__batches__same_bits_however_cut(void **state)
 {
     (void)state;
     need_rows();
@@ -262,7 +260,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parity__compare__no_worse_than_the_peer),
-        cmocka_unit_test(parity__batches__same_bits_up_to_eight),
+        cmocka_unit_test(parity__batches__same_bits_however_cut),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
