@@ -67,17 +67,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     return 0;
 }
 
-static void add_spm(struct gguf_writer *w)
+static void add_spm(struct gguf_writer *w, const char *model)
 {
     static const char *const tokens[] = {"<unk>", "<s>", "</s>", "<0x41>",   "\u2581",
                                          "h",     "e",   "he",   "\u2581he", "wow"};
     static const int32_t types[] = {2, 3, 3, 6, 1, 1, 1, 1, 1, 4};
     static const float scores[] = {0, 0, 0, 0, -1, -2, -3, -4, -5, 0};
-    gguf_write_string(w, "tokenizer.ggml.model", "llama");
+    gguf_write_string(w, "tokenizer.ggml.model", model);
     gguf_write_strings(w, "tokenizer.ggml.tokens", tokens, 10);
     gguf_write_array(w, "tokenizer.ggml.token_type", GGUF_I32, types, 10, sizeof types);
     gguf_write_array(w, "tokenizer.ggml.scores", GGUF_F32, scores, 10, sizeof scores);
     gguf_write_u32(w, "tokenizer.ggml.bos_token_id", 1);
+    gguf_write_strings(w, "tokenizer.ggml.merges", (const char *[]){"h e", "\u2581 he", "\u2581 \u2581"}, 3);
 }
 
 static void add_bpe(struct gguf_writer *w, const char *pre)
@@ -98,10 +99,10 @@ void fuzz_seed(int i, struct buf *out)
 {
     static const char *const names[] = {"gpt-2", "llama-bpe", "qwen2", "unknown"};
     struct gguf_writer w = {0};
-    if (i > 4)
+    if (i > 5)
         return;
-    if (i == 4)
-        add_spm(&w);
+    if (i >= 4)
+        add_spm(&w, i == 4 ? "llama" : "gemma4");
     else
         add_bpe(&w, names[i]);
     gguf_write_string(&w, "text", "<|im_start|>he he\n\n 12345 <think>wow</s> \u00e9\u2581\U0001F999 it's");
