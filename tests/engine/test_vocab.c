@@ -208,6 +208,25 @@ static void spm__encode__no_space_in_front_when_the_file_says_so(void **state)
     vocab_free(v);
 }
 
+/* Gemma 1 to 3: no space in front, and runs of spaces and newlines as tokens of their own, longest first. */
+static void spm__encode__runs_of_gemma(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_spm(&f);
+    f.add_space = 0;
+    f.tokens[SPM_USER] = "  ";
+    f.tokens[SPM_LO] = "\n\n";
+    f.tokens[SPM_W] = "\n\n\n";
+    f.types[SPM_LO] = f.types[SPM_W] = TOKEN_USER_DEFINED;
+    struct vocab *v = must(&f);
+    ASSERT_IDS(v, "hello  hello", VOCAB_PLAIN, SPM_HELLO, SPM_USER, SPM_HELLO, -1);
+    ASSERT_IDS(v, "   hello", VOCAB_PLAIN, SPM_USER, SPM_MARK_HELLO, -1);
+    ASSERT_IDS(v, "h\n\n\n\n\nh", VOCAB_PLAIN, SPM_H, SPM_W, SPM_LO, SPM_H, -1);
+    ASSERT_IDS(v, "h\nh", VOCAB_PLAIN, SPM_H, 3 + '\n', SPM_H, -1);
+    vocab_free(v);
+}
+
 /* --- BPE over characters --- */
 
 static void gemma__encode__characters_and_bytes(void **state)
@@ -638,6 +657,7 @@ int main(void)
         cmocka_unit_test(spm__encode__bytes_for_unknown),
         cmocka_unit_test(spm__encode__typed_text_never_special),
         cmocka_unit_test(spm__encode__no_space_in_front_when_the_file_says_so),
+        cmocka_unit_test(spm__encode__runs_of_gemma),
         cmocka_unit_test(gemma__encode__characters_and_bytes),
         cmocka_unit_test(gemma__encode__newlines),
         cmocka_unit_test(gemma__facts__bos_and_html),
