@@ -19,8 +19,6 @@
 #include "engine/base/mem.h"
 #include "ui/ui.h"
 
-#define SAVE_LIMIT_MS 6000
-
 /* Tokens per second over the last second. */
 struct rate {
     uint64_t since_ns;
@@ -33,6 +31,8 @@ struct chat_loop {
     struct ui *ui;
     int signal_fd;
     struct chat_list list; /* rows of the overlay */
+    char *list_for;        /* what the editor held when the list was asked for; NULL: nobody waits for it */
+    enum { AWAIT_NOTHING, AWAIT_CHAT, AWAIT_DRAFT } awaited; /* the answer of chat_db_load */
     struct ui_status status;
     struct rate rate;
     bool quit;
@@ -94,10 +94,27 @@ static void show_status(struct chat_loop *c)
 static void show_chat(struct chat_loop *c)
 {
     struct session *s = &c->session;
+    const char *draft = s->draft ? s->draft : "";
     ui_set_chat(c->ui, s->chat);
-    if (s->draft && *s->draft)
-        ui_set_editor(c->ui, s->draft, strlen(s->draft), s->draft_cursor);
+    ui_reset_editor(c->ui, draft, strlen(draft), *draft ? s->draft_cursor : 0);
     c->rate = (struct rate){0};
+}
+
+static void store_draft(struct chat_loop *c)
+{
+    size_t cursor = 0;
+    const char *text = ui_editor_text(c->ui, &cursor);
+    session_put_draft(&c->session, text ? text : "", cursor);
+}
+
+/* Back to the editor, before what has been typed since; said NULL: the refused message. */
+static void take_back(struct chat_loop *c, const char *said)
+{
+    size_t cursor;
+    char *text = session_take_back(&c->session, said, ui_editor_text(c->ui, &cursor));
+    ui_reset_editor(c->ui, text, strlen(text), strlen(text));
+    ui_chat_changed(c->ui, -1);
+    mem_free(text);
 }
 
 /* A turn that came to nothing: its text goes back to the editor. */
@@ -106,10 +123,7 @@ static void give_back(struct chat_loop *c)
     struct session *s = &c->session;
     if (s->refused < 0)
         return;
-    const struct buf *text = &s->chat->msgs[s->refused].text;
-    ui_set_editor(c->ui, buf_text(text), text->len, text->len);
-    s->refused = -1;
-    ui_chat_changed(c->ui, -1);
+    take_back(c, NULL);
     if (s->failure.code)
         ui_notice(c->ui, s->failure.code != ERR_CANCELLED, s->failure.text);
 }
@@ -121,33 +135,62 @@ static void send_message(struct chat_loop *c, const struct ui_event *event)
     struct session *s = &c->session;
     struct err err = {0};
     char *text = mem_strndup(event->text, event->n_text); /* ui's text ends with the next call to it */
-    bool was_busy = session_is_busy(s) || s->phase == SESSION_FAILED;
-    if (!was_busy)
-        session_put_draft(s, "", 0);
     if (session_say(s, text, event->n_text, &err)) {
+        session_clear_draft(s);
         c->rate = (struct rate){0};
         ui_chat_changed(c->ui, -1);
     } else {
-        s->refused = -1;
-        ui_set_editor(c->ui, text, event->n_text, event->n_text);
-        ui_chat_changed(c->ui, -1);
+        take_back(c, s->refused >= 0 ? NULL : text);
         ui_notice(c->ui, true, err.text);
     }
     mem_free(text);
 }
 
+/* The chat may be left: nothing is answered, and no other one is on its way. */
 static bool must_be_idle(struct chat_loop *c)
 {
-    if (!session_is_busy(&c->session))
-        return true;
-    ui_notice(c->ui, true, "An answer is being written; stop it first (Esc).");
-    return false;
+    bool busy = session_is_busy(&c->session);
+    if (busy)
+        ui_notice(c->ui, true, "An answer is being written; stop it first (Esc).");
+    else if (c->awaited)
+        ui_notice(c->ui, true, "The database is being read; try again in a moment.");
+    return !busy && !c->awaited;
 }
 
-static void new_chat(struct chat_loop *c)
+/* The draft of no chat yet belongs to the new one. What is typed goes along if the old chat cannot keep it.
+ */
+static void new_chat(struct chat_loop *c, bool keep_typed)
 {
-    session_switch(&c->session, NULL, NULL);
-    show_chat(c);
+    struct session *s = &c->session;
+    bool was_stored = s->stored;
+    keep_typed |= !was_stored;
+    if (!keep_typed)
+        store_draft(c);
+    session_switch(s, NULL);
+    ui_set_chat(c->ui, s->chat);
+    c->rate = (struct rate){0};
+    if (was_stored) {
+        chat_db_load(s->db, NULL);
+        c->awaited = AWAIT_DRAFT;
+    }
+    if (keep_typed)
+        store_draft(c);
+    else
+        ui_reset_editor(c->ui, "", 0, 0);
+}
+
+static void forget_list(struct chat_loop *c)
+{
+    mem_free(c->list_for);
+    c->list_for = NULL;
+}
+
+static void expect_list(struct chat_loop *c)
+{
+    size_t cursor;
+    const char *text = ui_editor_text(c->ui, &cursor);
+    forget_list(c);
+    c->list_for = mem_strdup(text ? text : "");
 }
 
 static void run_action(struct chat_loop *c, enum ui_action action)
@@ -163,9 +206,10 @@ static void run_action(struct chat_loop *c, enum ui_action action)
         break;
     case ACTION_NEW:
         if (must_be_idle(c))
-            new_chat(c);
+            new_chat(c, false);
         break;
     case ACTION_SESSIONS:
+        expect_list(c);
         if (s->db)
             chat_db_list(s->db);
         else
@@ -185,9 +229,8 @@ static void pick_chat(struct chat_loop *c, int index)
 {
     if (index < 0 || (size_t)index >= c->list.n || !must_be_idle(c))
         return;
-    size_t cursor;
-    const char *text = ui_editor_text(c->ui, &cursor);
-    session_put_draft(&c->session, text, cursor);
+    store_draft(c);
+    c->awaited = AWAIT_CHAT;
     const struct chat_key key = {.kind = CHAT_BY_ID, .id = c->list.items[index].id};
     chat_db_load(c->session.db, &key);
 }
@@ -200,13 +243,16 @@ static void delete_chat(struct chat_loop *c, int index)
     if (id == c->session.chat->id) {
         if (!must_be_idle(c))
             return;
-        new_chat(c);
+        new_chat(c, true);
     }
+    expect_list(c);
     chat_db_delete(c->session.db, id);
 }
 
 static void on_ui_event(struct chat_loop *c, const struct ui_event *event)
 {
+    if (event->type != UI_DRAFT)
+        forget_list(c);
     switch (event->type) {
     case UI_SEND:
         send_message(c, event);
@@ -289,8 +335,20 @@ static void on_engine_event(struct chat_loop *c, const struct engine_event *even
 
 /* ---- what the database says ---- */
 
+/* Whether the user still looks for it: nothing was done and nothing typed since it was asked for. */
+static bool list_is_expected(struct chat_loop *c)
+{
+    size_t cursor;
+    const char *text = ui_editor_text(c->ui, &cursor);
+    bool expected = c->list_for && !strcmp(c->list_for, text ? text : "");
+    forget_list(c);
+    return expected;
+}
+
 static void show_list(struct chat_loop *c, struct chat_db_event *event)
 {
+    if (!list_is_expected(c))
+        return;
     chat_list_fini(&c->list);
     c->list = event->list;
     event->list = (struct chat_list){0};
@@ -301,7 +359,7 @@ static void show_list(struct chat_loop *c, struct chat_db_event *event)
     struct ui_list_row *rows = mem_need(c->list.n * sizeof *rows);
     for (size_t i = 0; i < c->list.n; i++)
         rows[i] =
-            (struct ui_list_row){.title = c->list.items[i].title,
+            (struct ui_list_row){.title = *c->list.items[i].title ? c->list.items[i].title : "(no title)",
                                  .detail = chat_row_detail(&c->list.items[i], (int64_t)time(NULL) * 1000)};
     ui_show_list(c->ui, "Chats", rows, (int)c->list.n);
     for (size_t i = 0; i < c->list.n; i++)
@@ -311,21 +369,36 @@ static void show_list(struct chat_loop *c, struct chat_db_event *event)
 
 static void open_loaded(struct chat_loop *c, struct chat_db_event *event)
 {
-    struct session *s = &c->session;
-    if (!event->chat || session_is_busy(s)) {
+    if (!event->chat || session_is_busy(&c->session)) {
         ui_notice(c->ui, true,
                   event->chat ? "An answer is being written; stop it first (Esc)." : "This chat is gone.");
         return;
     }
-    session_switch(s, event->chat, &event->info);
-    event->chat = NULL;
-    if (event->draft && *event->draft) {
-        mem_free(s->draft);
-        s->draft = event->draft;
-        s->draft_cursor = event->draft_cursor;
-        event->draft = NULL;
-    }
+    store_draft(c); /* typed since the chat was picked */
+    session_switch(&c->session, event);
     show_chat(c);
+}
+
+static void take_loose_draft(struct chat_loop *c, const char *draft)
+{
+    size_t cursor;
+    const char *typed = ui_editor_text(c->ui, &cursor);
+    if (!draft || !*draft)
+        return;
+    char *text = session_join(draft, typed ? typed : "");
+    session_adopt_draft(&c->session, text, strlen(text));
+    ui_reset_editor(c->ui, text, strlen(text), strlen(text));
+    mem_free(text);
+}
+
+static void on_loaded(struct chat_loop *c, struct chat_db_event *event)
+{
+    int awaited = c->awaited;
+    c->awaited = AWAIT_NOTHING;
+    if (awaited == AWAIT_CHAT)
+        open_loaded(c, event);
+    else if (awaited == AWAIT_DRAFT)
+        take_loose_draft(c, event->draft);
 }
 
 static void on_db_event(struct chat_loop *c, struct chat_db_event *event)
@@ -335,7 +408,7 @@ static void on_db_event(struct chat_loop *c, struct chat_db_event *event)
         show_list(c, event);
         break;
     case CHAT_DB_LOADED:
-        open_loaded(c, event);
+        on_loaded(c, event);
         break;
     case CHAT_DB_DELETED:
         chat_db_list(c->session.db);
@@ -347,10 +420,18 @@ static void on_db_event(struct chat_loop *c, struct chat_db_event *event)
     case CHAT_DB_RECOVERED:
         ui_notice(c->ui, false, "The database takes writes again; everything is saved.");
         break;
+    case CHAT_DB_GONE:
+        store_draft(c);
+        ui_notice(c->ui, true, event->error.text);
+        break;
     case CHAT_DB_FAILED:
+        c->awaited = AWAIT_NOTHING;
+        ui_note(c->ui, event->error.text);
         ui_notice(c->ui, true, event->error.text);
         break;
     case CHAT_DB_CREATED:
+        if (event->name_taken)
+            ui_notice(c->ui, true, event->error.text);
         break;
     }
 }
@@ -413,9 +494,10 @@ static void run_screen(struct chat_loop *c)
     ui_draw(c->ui);
     while (!c->quit)
         pump(c);
-    size_t cursor;
-    const char *draft = ui_editor_text(c->ui, &cursor);
-    session_put_draft(&c->session, draft ? draft : "", cursor);
+    session_stop(&c->session);
+    if (c->session.refused >= 0) /* a message that waited for the model: it is there again next time */
+        take_back(c, NULL);
+    store_draft(c);
     char *last = last_answer(&c->session);
     ui_close(c->ui, last);
     mem_free(last);
@@ -436,13 +518,16 @@ int chat_loop_run(const struct options *o, const struct paths *paths, const stru
         .no_color = env->no_color,
         .escape_ms = env->escape_ms,
     };
-    bool ok = session_open(&c.session, o, paths, &err) && session_start(&c.session, &err) &&
+    bool ok = session_open(&c.session, o, paths, signal_fd, &err) && session_start(&c.session, &err) &&
               (c.ui = ui_open(&ui_options, &err)) != NULL;
     if (ok)
         run_screen(&c);
-    ok = session_close(&c.session, SAVE_LIMIT_MS, ok ? &err : NULL) && ok;
-    if (!ok)
+    else if (c.session.signal)
+        c.code = signals_exit_code(c.session.signal);
+    bool saved = session_close(&c.session, ok ? &err : NULL);
+    if (!saved || (!ok && !c.code))
         report_line("%s", err.text);
+    forget_list(&c);
     chat_list_fini(&c.list);
     return c.code ? c.code : (int)err.code;
 }

@@ -10,6 +10,7 @@
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
 #include "engine/timeline.h"
+#include "ui/sanitize.h"
 
 #define READ_BYTES ((size_t)4 << 30) /* at most this much of the model is read for read_gb_s */
 #define READ_MIN_NS UINT64_C(20000000)
@@ -220,13 +221,14 @@ static void print_table(const json_t *report)
 {
     size_t i;
     const json_t *test;
-    printf("%s %s %s, %s, %d threads, plain reads %.1f GB/s\n\n",
-           json_string_value(json_object_get(report, "model")),
+    char *model = sanitize_line(json_string_value(json_object_get(report, "model")));
+    printf("%s %s %s, %s, %d threads, plain reads %.1f GB/s\n\n", model,
            json_string_value(json_object_get(report, "arch")),
            json_string_value(json_object_get(report, "quant")),
            json_string_value(json_object_get(report, "backend")),
            (int)json_integer_value(json_object_get(report, "threads")),
            json_number_value(json_object_get(report, "read_gb_s")));
+    mem_free(model);
     printf("%-10s %12s %12s %12s %10s\n", "test", "tokens/s", "min", "max", "GB/s");
     json_array_foreach(json_object_get(report, "tests"), i, test)
     {

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "app/output.h"
 #include "kernels_cpu/backend_cpu.h"
 
 bool loader_backend(const struct options *o, struct backend *out, struct err *err)
@@ -65,7 +66,7 @@ struct model *loader_model(const char *path, struct backend *backend, struct err
     loader_progress("loading", 1, 1);
     const char *warning = m ? vocab_warning(model_vocab(m)) : NULL;
     if (warning)
-        fprintf(stderr, "ferrum-chat: %s\n", warning);
+        report_line("%s", warning);
     return m;
 }
 

@@ -15,7 +15,6 @@
 #include "app/signals.h"
 #include "engine/base/utf8.h"
 
-#define SAVE_LIMIT_MS 6000
 #define STDIN_MAX_BYTES ((size_t)256 << 20)
 
 struct one_turn {
@@ -158,6 +157,10 @@ static void drain_db(struct one_turn *t)
     while (session_next_db_event(&t->session, &event)) {
         if (event.type == CHAT_DB_TROUBLE)
             report_line("%s; trying again", event.error.text);
+        if (event.type == CHAT_DB_CREATED && event.name_taken)
+            report_line("%s", event.error.text);
+        if (event.type == CHAT_DB_FAILED && !t->failure.code)
+            t->failure = event.error;
         chat_db_event_fini(&event);
     }
 }
@@ -233,7 +236,7 @@ static int finish(struct one_turn *t)
     struct err err = {0};
     struct buf line = {0};
     say_statistics(t);
-    if (!session_close(&t->session, SAVE_LIMIT_MS, &err) && !t->failure.code)
+    if (!session_close(&t->session, &err) && !t->failure.code)
         t->failure = err;
     if (t->out.error && t->out.error != EPIPE && t->out.error != EBADF)
         err_set(&t->failure, ERR_RUNTIME, "standard output cannot be written: %s", strerror(t->out.error));
@@ -265,7 +268,10 @@ int one_turn_run(const struct options *o, const struct paths *paths, int signal_
                          .session = {.asked = -1, .answer = -1, .refused = -1}};
     output_init(&t.out, STDOUT_FILENO);
     bool ok = session_check_options(o, &t.failure) && make_prompt(&t, &t.failure) &&
-              session_open(&t.session, o, paths, &t.failure) && session_start(&t.session, &t.failure);
+              session_open(&t.session, o, paths, signal_fd, &t.failure) &&
+              session_start(&t.session, &t.failure);
+    if (t.session.signal)
+        t.signal = t.session.signal;
     if (ok)
         run_turn(&t);
     int code = finish(&t);

@@ -19,12 +19,12 @@
 #include "engine/base/utf8.h"
 #include "ui/action.h"
 
-#define SAVE_LIMIT_MS 6000
-
 struct plain_loop {
     struct session session;
     struct output out;
     struct buf input; /* bytes typed, not yet a whole line */
+    char *draft;      /* the unsent text that the chat had at the start: kept for the full screen */
+    bool gave_back;   /* a refused message is stored before that */
     int signal_fd;
     bool quit, input_ended;
     int code;
@@ -78,6 +78,21 @@ static void show_help(struct plain_loop *p)
     say_line(p, "Ctrl-C stops an answer, Ctrl-D on an empty line leaves.");
 }
 
+/* There is no editor here to give a message back to: the chat keeps it as its draft until another is
+ * answered. */
+static void keep_unsent(struct plain_loop *p, const char *text)
+{
+    mem_free(session_take_back(&p->session, text, p->draft));
+    p->gave_back = true;
+}
+
+static void forget_unsent(struct plain_loop *p)
+{
+    if (p->gave_back)
+        session_put_draft(&p->session, p->draft, strlen(p->draft));
+    p->gave_back = false;
+}
+
 static void run_command(struct plain_loop *p, const char *line)
 {
     struct err err = {0};
@@ -87,7 +102,8 @@ static void run_command(struct plain_loop *p, const char *line)
         p->quit = true;
         break;
     case ACTION_NEW:
-        session_switch(&p->session, NULL, NULL);
+        session_switch(&p->session, NULL);
+        p->draft[0] = '\0';
         say_line(p, "A new chat.");
         break;
     case ACTION_SESSIONS:
@@ -117,11 +133,13 @@ static void take_line(struct plain_loop *p, const char *bytes, size_t n)
     struct err err = {0};
     struct buf line = {0};
     utf8_append_clean(&line, bytes, n);
-    if (line.len && line.data[0] == '/') {
+    size_t escaped = line.len > 1 && line.data[0] == '/' && line.data[1] == '/'; /* "//x" says "/x" */
+    if (line.len && line.data[0] == '/' && !escaped) {
         run_command(p, line.data);
     } else if (!line.len) {
         prompt(p);
-    } else if (!session_say(&p->session, line.data, line.len, &err)) {
+    } else if (!session_say(&p->session, line.data + escaped, line.len - escaped, &err)) {
+        keep_unsent(p, p->session.refused >= 0 ? NULL : line.data + escaped);
         say_line(p, err.text);
         prompt(p);
     }
@@ -159,6 +177,10 @@ static void on_done(struct plain_loop *p)
 {
     const struct session *s = &p->session;
     output_end_line(&p->out);
+    if (s->refused >= 0)
+        keep_unsent(p, NULL);
+    else
+        forget_unsent(p);
     if (s->failure.code)
         say_line(p, s->failure.text);
     prompt(p);
@@ -225,7 +247,7 @@ static void drain_db(struct plain_loop *p)
     while (session_next_db_event(&p->session, &event)) {
         if (event.type == CHAT_DB_LIST)
             show_list(p, &event.list);
-        if (event.type == CHAT_DB_TROUBLE || event.type == CHAT_DB_FAILED)
+        if (event.type != CHAT_DB_RECOVERED && event.error.code)
             say_line(p, event.error.text);
         if (event.type == CHAT_DB_RECOVERED)
             say_line(p, "The database takes writes again; everything is saved.");
@@ -260,13 +282,31 @@ static void pump(struct plain_loop *p)
     }
 }
 
+/* At the end: a message that waited for the model, and what was typed and not yet looked at. */
+static void keep_rest(struct plain_loop *p)
+{
+    struct buf rest = {0};
+    session_stop(&p->session);
+    if (p->session.refused >= 0)
+        keep_unsent(p, NULL);
+    utf8_append_clean(&rest, buf_text(&p->input), p->input.len);
+    if (rest.len) {
+        const char *before = p->session.stored && !p->gave_back ? p->draft : p->session.draft;
+        char *text = session_join(before ? before : "", rest.data);
+        session_put_draft(&p->session, text, strlen(text));
+        mem_free(text);
+    }
+    buf_fini(&rest);
+}
+
 int plain_loop_run(const struct options *o, const struct paths *paths, int signal_fd)
 {
     struct plain_loop p = {.signal_fd = signal_fd};
     struct err err = {0};
     output_init(&p.out, STDOUT_FILENO);
-    bool ok = session_open(&p.session, o, paths, &err) && session_start(&p.session, &err);
+    bool ok = session_open(&p.session, o, paths, signal_fd, &err) && session_start(&p.session, &err);
     if (ok) {
+        p.draft = mem_strdup(p.session.stored && p.session.draft ? p.session.draft : "");
         show_path(&p);
         prompt(&p);
     }
@@ -274,11 +314,16 @@ int plain_loop_run(const struct options *o, const struct paths *paths, int signa
         pump(&p);
     while (ok && output_pending(&p.out))
         output_flush_some(&p.out);
-    ok = session_close(&p.session, SAVE_LIMIT_MS, ok ? &err : NULL) && ok;
-    if (!ok) {
+    if (ok)
+        keep_rest(&p);
+    else if (p.session.signal)
+        p.code = signals_exit_code(p.session.signal);
+    bool saved = session_close(&p.session, ok ? &err : NULL);
+    if (!saved || (!ok && !p.code)) {
         report_line("%s", err.text);
         p.code = p.code ? p.code : (int)err.code;
     }
+    mem_free(p.draft);
     output_fini(&p.out);
     buf_fini(&p.input);
     return p.code;

@@ -10,9 +10,12 @@
 #include "app/loader.h"
 #include "app/profile_file.h"
 #include "app/sampling.h"
+#include "app/session_parts.h"
 #include "engine/base/clock.h"
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
+
+#define STOP_LIMIT_NS UINT64_C(6000000000)
 
 bool session_check_options(const struct options *o, struct err *err)
 {
@@ -54,25 +57,6 @@ static void repair_loaded(struct chat *chat)
             chat->msgs[i].status = CHAT_INTERRUPTED;
 }
 
-/* Waits for the answer to chat_db_load; at the start nothing else goes on. */
-static bool wait_loaded(struct chat_db *db, struct chat_db_event *event, struct err *err)
-{
-    struct pollfd fd = {.fd = chat_db_event_fd(db), .events = POLLIN};
-    for (;;) {
-        while (chat_db_next_event(db, event)) {
-            if (event->type == CHAT_DB_LOADED)
-                return true;
-            if (event->type == CHAT_DB_FAILED) {
-                *err = event->error;
-                chat_db_event_fini(event);
-                return false;
-            }
-            chat_db_event_fini(event);
-        }
-        poll(&fd, 1, -1);
-    }
-}
-
 static void forget_ids(struct chat *chat)
 {
     for (int i = 0; i < chat->n_msgs; i++)
@@ -92,19 +76,29 @@ static void take_chat(struct session *s, struct chat *chat, const struct chat_in
 }
 
 /* A head without an answer (the program was killed, or the prompt did not fit): its text becomes the draft
- * again. */
+ * again, before what the draft holds; on disk too, in this order. */
 static void reopen_unanswered(struct session *s)
 {
     struct chat *chat = s->chat;
     if (chat->head < 0 || chat->msgs[chat->head].role != CHAT_USER)
         return;
     const struct chat_msg *msg = &chat->msgs[chat->head];
-    if (!s->draft || !*s->draft) {
-        mem_free(s->draft);
-        s->draft = mem_strndup(buf_text(&msg->text), msg->text.len);
-        s->draft_cursor = msg->text.len;
-    }
+    char *text = session_join(buf_text(&msg->text), s->draft ? s->draft : "");
+    mem_free(s->draft);
+    s->draft = text;
+    s->draft_cursor = strlen(text);
     chat->head = msg->parent;
+    session_put_draft(s, s->draft, s->draft_cursor);
+    session_store_head(s);
+}
+
+/* What a loaded chat needs when the model is known: ids of another model never reach this one. */
+static void settle_loaded(struct session *s)
+{
+    if (s->other_model)
+        forget_ids(s->chat);
+    reopen_unanswered(s);
+    session_count_ids(s);
 }
 
 static bool not_found(const struct options *o, struct err *err)
@@ -130,10 +124,11 @@ static bool choose_chat(struct session *s, struct chat_info *info, struct err *e
     bool named = opt_given(o, OPT_SESSION) || opt_given(o, OPT_RESUME) || opt_given(o, OPT_CONTINUE);
     struct chat_db_event event;
     chat_db_load(s->db, named ? &key : NULL);
-    if (!wait_loaded(s->db, &event, err))
+    if (!session_wait_loaded(s, &event, err))
         return false;
     s->draft = event.draft;
     s->draft_cursor = event.draft_cursor;
+    s->draft_loose = !named && s->draft;
     event.draft = NULL;
     if (event.chat) {
         take_chat(s, event.chat, NULL);
@@ -192,23 +187,27 @@ static bool choose_model(struct session *s, const struct chat_info *info, struct
     return check_model(s, info, !o->n_words, err);
 }
 
-bool session_open(struct session *s, const struct options *o, const struct paths *paths, struct err *err)
+bool session_open(struct session *s, const struct options *o, const struct paths *paths, int signal_fd,
+                  struct err *err)
 {
-    *s = (struct session){
-        .options = o, .paths = paths, .asked = -1, .answer = -1, .refused = -1, .head_before = -1};
+    *s = (struct session){.options = o,
+                          .paths = paths,
+                          .signal_fd = signal_fd,
+                          .asked = -1,
+                          .answer = -1,
+                          .refused = -1,
+                          .head_before = -1};
     if (!session_check_options(o, err) || !loader_kv_type(o, DTYPE_F16, &s->kv_type, err))
         return false;
     s->chat = chat_new();
-    if (paths->chat_db && !(s->db = chat_db_open(paths->chat_db, err)))
+    if (paths->chat_db && (!(s->db = chat_db_open(paths->chat_db, err)) || !session_wait_open(s, err)))
         return false;
     struct chat_info info = {0};
     bool ok = (!s->db || choose_chat(s, &info, err)) && choose_model(s, &info, err);
     chat_info_fini(&info);
     if (!ok)
         return false;
-    if (s->other_model)
-        forget_ids(s->chat);
-    reopen_unanswered(s);
+    settle_loaded(s);
     return true;
 }
 
@@ -227,32 +226,29 @@ bool session_start(struct session *s, struct err *err)
     return s->engine != NULL;
 }
 
-void session_switch(struct session *s, struct chat *chat, const struct chat_info *info)
+void session_switch(struct session *s, struct chat_db_event *loaded)
 {
     mem_free(s->draft);
     s->draft = NULL;
-    s->ctx_used = 0;
-    if (chat) {
-        take_chat(s, chat, info);
-        if (s->other_model)
-            forget_ids(chat);
-        reopen_unanswered(s);
+    s->title_open = s->title_due = s->draft_loose = false;
+    s->failure = (struct err){0};
+    if (loaded) {
+        s->draft = loaded->draft;
+        s->draft_cursor = loaded->draft_cursor;
+        take_chat(s, loaded->chat, &loaded->info);
+        loaded->draft = NULL;
+        loaded->chat = NULL;
     } else {
         chat_free(s->chat);
         s->chat = chat_new();
         s->stored = s->other_model = false;
         s->answer = s->asked = s->refused = -1;
     }
+    settle_loaded(s);
     /* Settings were in range when they were stored; should they not be, the former ones stay. */
     struct sampler_params params;
     if (sampling_resolve(&params, &s->of_model, s->options, s->chat, NULL))
         s->sampler = params;
-}
-
-void session_put_draft(struct session *s, const char *text, size_t cursor)
-{
-    if (s->db)
-        chat_db_put_draft(s->db, s->stored ? s->chat : NULL, text, cursor);
 }
 
 int session_engine_fd(const struct session *s)
@@ -276,11 +272,14 @@ void session_ctx_note(const struct session *s, char *out, size_t n)
                  n_ctx, s->config.n_ctx_train);
 }
 
-/* After cancelling, the engine needs at most a layer's time to say that it is done. */
-static void wait_idle(struct session *s, int limit_ms)
+void session_stop(struct session *s)
 {
-    uint64_t until = clock_now_ns() + (uint64_t)limit_ms * 1000000u;
+    if (!s->engine || !session_is_busy(s))
+        return;
+    /* After cancelling, the engine needs at most a layer's time to say that it is done. */
+    uint64_t until = clock_now_ns() + STOP_LIMIT_NS;
     struct engine_event event;
+    session_cancel(s);
     while (session_is_busy(s) && clock_now_ns() < until) {
         struct pollfd fd = {.fd = session_engine_fd(s), .events = POLLIN};
         poll(&fd, 1, 50);
@@ -289,19 +288,18 @@ static void wait_idle(struct session *s, int limit_ms)
     }
 }
 
-bool session_close(struct session *s, int limit_ms, struct err *err)
+bool session_close(struct session *s, struct err *err)
 {
     bool ok = true;
-    if (s->engine && session_is_busy(s)) {
-        session_cancel(s);
-        wait_idle(s, limit_ms);
-    }
+    session_stop(s);
     if (s->engine && opt_text(s->options, OPT_PROFILE)) {
         struct prof prof;
         engine_prof(s->engine, &prof);
         ok = profile_file_write(&prof, opt_text(s->options, OPT_PROFILE), err);
     }
-    if (!chat_db_close(s->db, limit_ms, ok ? err : NULL))
+    if (s->refused >= 0) /* nobody took it back: it came from the command line */
+        session_store_head(s);
+    if (!session_save(s, ok ? err : NULL))
         ok = false;
     engine_close(s->engine);
     if (s->backend.ops)
@@ -309,6 +307,6 @@ bool session_close(struct session *s, int limit_ms, struct err *err)
     chat_free(s->chat);
     mem_free(s->model_path);
     mem_free(s->draft);
-    *s = (struct session){.asked = -1, .answer = -1, .refused = -1};
+    *s = (struct session){.signal = s->signal, .asked = -1, .answer = -1, .refused = -1};
     return ok;
 }

@@ -7,6 +7,9 @@
  *  3. A turn that the engine refuses leaves the head where it was; `refused` names the message whose text
  * goes back.
  *  4. While an answer grows it is handed to chat_db every second, and always when it ends.
+ *  5. A text is handed to chat_db in its new place (message, draft) before it leaves its old one; a crash in
+ * between repeats it and never loses it.
+ *  6. A chat that another program deleted while it is open is stored again, whole, as a new one.
  * Thread rule: the main thread only. Ownership: session owns chat, engine, backend and db; options and paths
  * are the caller's. */
 #ifndef FERRUM_SESSION_H
@@ -23,6 +26,8 @@ enum session_phase { SESSION_LOADING, SESSION_IDLE, SESSION_PREFILL, SESSION_GEN
 struct session {
     const struct options *options;
     const struct paths *paths;
+    int signal_fd;
+    int signal; /* what ended session_open's waiting, or 0 */
 
     char *model_path; /* absolute */
     char model_name[128];
@@ -34,9 +39,14 @@ struct session {
 
     struct chat_db *db; /* NULL: --private */
     struct chat *chat;
-    bool stored;      /* chat_db knows the chat */
+    bool db_open;      /* jobs run */
+    bool stored;       /* chat_db knows the chat */
+    bool title_open;   /* the title is that of a first message that may yet be refused */
+    bool title_due;    /* the title is to be stored when the chat's number is known */
+    bool draft_loose;  /* the draft that belongs to no chat yet is that of this chat */
+    bool turn_unsaved; /* jobs with messages may wait still */
     bool other_model; /* the chat was last used with another model: ids were dropped, the next turn says so */
-    char *draft;      /* unsent text of the chat just loaded, or NULL */
+    char *draft;      /* unsent text of the chat, as loaded or stored last, or NULL */
     size_t draft_cursor;
 
     struct backend backend;
@@ -57,7 +67,7 @@ struct session {
     uint64_t seed; /* of the turn */
     enum finish_reason reason;
     struct turn_stats stats; /* of the last finished turn */
-    uint32_t ctx_used;
+    uint32_t ctx_used;       /* ids of the path that is shown */
     uint64_t saved_ns;
     bool unsaved;
 };
@@ -65,12 +75,17 @@ struct session {
 /* Options that cannot go together, and what a chat cannot do without: ERR_USAGE. session_open asks it too. */
 bool session_check_options(const struct options *o, struct err *err);
 /* Chooses the chat (new, --session, --continue, --resume), checks the model file and prepares the settings.
- * The error's code is the exit code. *s is valid for session_close in every case. */
-bool session_open(struct session *s, const struct options *o, const struct paths *paths, struct err *err);
+ * Waits for a database that another program holds until a signal comes (s->signal, ERR_CANCELLED). Otherwise
+ * the error's code is the exit code. *s is valid for session_close in every case. */
+bool session_open(struct session *s, const struct options *o, const struct paths *paths, int signal_fd,
+                  struct err *err);
 /* Starts the engine thread, which loads the model. */
 bool session_start(struct session *s, struct err *err);
-/* Cancels, saves, waits for chat_db (up to limit_ms), ends the threads. False: something is not on disk. */
-bool session_close(struct session *s, int limit_ms, struct err *err);
+/* Stops what is asked or answered and waits until the engine is done with it. */
+void session_stop(struct session *s);
+/* Stops, saves (waits some seconds for chat_db and says so on stderr; Ctrl-C ends that), ends the threads.
+ * False: something is not on disk, and err names it. */
+bool session_close(struct session *s, struct err *err);
 
 /* ---- turns (session_turn.c) ---- */
 
@@ -86,14 +101,25 @@ void session_cancel(struct session *s);
 bool session_next_event(struct session *s, struct engine_event *event);
 /* Saves a growing answer when its second is over; ms until it wants to be called again, -1: never. */
 int session_tick(struct session *s);
-/* Takes one database event in: ids of new chats. True: the event is for the face (which ends it). */
+/* Takes one database event in: ids of new chats, chats that are gone. True: the event is for the face (which
+ * ends it); where event->error has a text, people should read it. */
 bool session_next_db_event(struct session *s, struct chat_db_event *event);
 
 /* ---- chats ---- */
 
-/* Leaves the current chat for a new one, or for a loaded one (taken over, with its draft). Only when idle. */
-void session_switch(struct session *s, struct chat *chat, const struct chat_info *info);
+/* Leaves the current chat for a new one (NULL), or for a loaded one (taken out of the event, with its draft).
+ * Only when idle. */
+void session_switch(struct session *s, struct chat_db_event *loaded);
 void session_put_draft(struct session *s, const char *text, size_t cursor);
+/* The draft of no chat yet, looked at by this chat. */
+void session_adopt_draft(struct session *s, const char *text, size_t cursor);
+/* A message was accepted: what the editor held is in the tree now. */
+void session_clear_draft(struct session *s);
+/* What came to nothing goes back to its writer: the text (said, or NULL: that of the refused message), then
+ * what has been typed since. It is stored as the draft; the caller shows it and frees it (mem_free). */
+char *session_take_back(struct session *s, const char *said, const char *typed);
+/* Two texts on lines of their own; said once when one begins with the other. mem_free. */
+char *session_join(const char *first, const char *second);
 
 /* For poll(2); the database's is -1 under --private. */
 int session_engine_fd(const struct session *s);

@@ -6,68 +6,23 @@
 #include <string.h>
 
 #include "app/sampling.h"
-#include "app/session.h"
+#include "app/session_parts.h"
 #include "engine/base/clock.h"
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
-#include "engine/base/utf8.h"
 
 #define SAVE_EVERY_NS UINT64_C(1000000000)
-#define TITLE_BYTES 60
 
 bool session_is_busy(const struct session *s)
 {
     return s->asked >= 0;
 }
 
-/* ---- to the database ---- */
-
-static void put_msg(struct session *s, int msg)
+void session_count_ids(struct session *s)
 {
-    if (s->db)
-        chat_db_put_one(s->db, s->chat, msg);
-    s->saved_ns = clock_now_ns();
-    s->unsaved = false;
-}
-
-/* The first words of the first message, cut between words where one ends early enough. */
-static char *make_title(const char *text, size_t n)
-{
-    struct buf title = {0};
-    size_t i = 0;
-    while (i < n && title.len < TITLE_BYTES) {
-        uint32_t c;
-        size_t used = utf8_decode(text + i, n - i, &c, NULL);
-        if (c <= ' ' || c == 0x7F) {
-            if (title.len && title.data[title.len - 1] != ' ')
-                buf_putc(&title, ' ');
-        } else {
-            buf_append(&title, text + i, used);
-        }
-        i += used;
-    }
-    const char *space = i < n && title.len ? strrchr(title.data, ' ') : NULL;
-    if (space && space > title.data + TITLE_BYTES / 2)
-        buf_truncate(&title, (size_t)(space - title.data));
-    while (title.len && title.data[title.len - 1] == ' ')
-        buf_truncate(&title, title.len - 1);
-    return buf_take(&title);
-}
-
-static void store_asked(struct session *s, int first)
-{
-    if (!s->db)
-        return;
-    struct store_model model = {.name = s->model_name, .path = s->model_path};
-    memcpy(model.fingerprint, s->fingerprint, sizeof s->fingerprint);
-    if (!s->stored)
-        chat_db_create(s->db, s->chat, &model);
-    else if (s->other_model)
-        chat_db_set_model(s->db, s->chat, &model);
-    s->stored = true;
-    s->other_model = false;
-    if (first >= 0)
-        chat_db_put(s->db, s->chat, first);
+    s->ctx_used = 0;
+    for (int i = s->chat->head; i >= 0; i = s->chat->msgs[i].parent)
+        s->ctx_used += (uint32_t)s->chat->msgs[i].n_tokens;
 }
 
 /* ---- asking ---- */
@@ -93,6 +48,15 @@ static void request_from_path(const struct session *s, struct engine_request *r)
     mem_free(path);
 }
 
+static void set_title(struct session *s, const char *text, size_t n)
+{
+    mem_free(s->chat->title);
+    s->chat->title = session_make_title(text, n);
+    if (s->stored)
+        session_store_title(s);
+}
+
+/* The head is stored by who takes the text back, after the text (session_take_back), or at the end. */
 static void turn_refused(struct session *s, const struct err *why)
 {
     s->failure = *why;
@@ -101,8 +65,10 @@ static void turn_refused(struct session *s, const struct err *why)
     s->asked = -1;
     s->submitted = false;
     s->phase = s->phase == SESSION_FAILED || s->phase == SESSION_LOADING ? s->phase : SESSION_IDLE;
-    if (s->db && s->stored && s->chat->head >= 0)
-        chat_db_set_head(s->db, s->chat);
+    if (s->title_open)
+        set_title(s, "", 0);
+    s->title_open = false;
+    session_count_ids(s);
     log_line("turn refused: %s", why->text);
 }
 
@@ -181,12 +147,11 @@ bool session_say(struct session *s, const char *text, size_t n, struct err *err)
     s->head_before = chat->head;
     s->regenerate = false;
     s->seed = 0;
-    if (!chat->title[0]) {
-        mem_free(chat->title);
-        chat->title = make_title(text, n);
-    }
+    s->title_open = !chat->title[0];
+    if (s->title_open)
+        set_title(s, text, n);
     s->asked = chat_add(chat, parent_of_new(s), CHAT_USER, text, n);
-    store_asked(s, first);
+    session_store_asked(s, first);
     return ask(s, err);
 }
 
@@ -203,7 +168,7 @@ bool session_regenerate(struct session *s, struct err *err)
     s->regenerate = true;
     s->seed = 0;
     s->asked = user;
-    store_asked(s, -1);
+    session_store_asked(s, -1);
     return ask(s, err);
 }
 
@@ -227,12 +192,13 @@ static void ensure_answer(struct session *s)
 {
     if (s->answer >= 0)
         return;
+    s->title_open = false;
     s->answer = chat_add(s->chat, s->asked, CHAT_ASSISTANT, NULL, 0);
     struct sampler_params params = s->sampler;
     params.seed = s->seed;
     s->chat->msgs[s->answer].status = CHAT_STREAMING;
     s->chat->msgs[s->answer].params = sampling_to_json(&params);
-    put_msg(s, s->answer);
+    session_put_msg(s, s->answer);
 }
 
 /* The exact ids of the messages that had none. */
@@ -249,7 +215,7 @@ static void take_prompt_ids(struct session *s, struct engine_event *event)
         msg->n_tokens = 0;
         chat_msg_add_tokens(msg, ids, event->n_ids_of[i]);
         ids += event->n_ids_of[i];
-        put_msg(s, path[i]);
+        session_put_msg(s, path[i]);
     }
     mem_free(path);
     mem_free(event->ids);
@@ -257,6 +223,7 @@ static void take_prompt_ids(struct session *s, struct engine_event *event)
     event->ids = NULL;
     event->n_ids_of = NULL;
     ensure_answer(s);
+    session_count_ids(s);
 }
 
 static void take_token(struct session *s, const struct engine_event *event)
@@ -303,10 +270,10 @@ static void take_done(struct session *s, const struct engine_event *event)
     struct chat_msg *msg = &s->chat->msgs[s->answer];
     msg->status = status_of(event->reason);
     msg->stats = stats_to_json(s, &event->stats);
-    put_msg(s, s->answer);
+    session_put_msg(s, s->answer);
     if (event->reason == FINISH_ERROR)
         s->failure = event->error;
-    s->ctx_used = event->stats.prompt_tokens + event->stats.completion_tokens;
+    session_count_ids(s);
     s->asked = -1;
     s->submitted = false;
     s->phase = SESSION_IDLE;
@@ -370,19 +337,8 @@ int session_tick(struct session *s)
         return -1;
     uint64_t now = clock_now_ns();
     if (now - s->saved_ns >= SAVE_EVERY_NS) {
-        put_msg(s, s->answer);
+        session_put_msg(s, s->answer);
         return -1;
     }
     return (int)((SAVE_EVERY_NS - (now - s->saved_ns)) / 1000000u) + 1;
-}
-
-bool session_next_db_event(struct session *s, struct chat_db_event *event)
-{
-    if (!s->db || !chat_db_next_event(s->db, event))
-        return false;
-    if (event->type == CHAT_DB_CREATED && !memcmp(event->uid, s->chat->uid, sizeof event->uid))
-        s->chat->id = event->id;
-    if (event->type == CHAT_DB_TROUBLE || event->type == CHAT_DB_FAILED)
-        log_line("database: %s", event->error.text);
-    return true;
 }

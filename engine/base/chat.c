@@ -31,6 +31,12 @@ struct chat *chat_new(void)
     return chat;
 }
 
+void chat_renew_uid(struct chat *chat)
+{
+    (void)!getrandom(chat->uid, sizeof chat->uid, 0);
+    chat->id = 0;
+}
+
 static void msg_fini(struct chat_msg *msg)
 {
     buf_fini(&msg->text);

@@ -1,0 +1,317 @@
+/* session_store.c: what of a session goes to chat.db and in which order, what chat.db says back, and waiting
+ * for it at the start and the end (invariants in session.h). */
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "app/output.h"
+#include "app/session_parts.h"
+#include "app/signals.h"
+#include "engine/base/clock.h"
+#include "engine/base/log.h"
+#include "engine/base/mem.h"
+#include "engine/base/utf8.h"
+
+#define SLICE_MS 50      /* how late a signal is seen while waiting */
+#define SAY_AFTER_MS 500 /* waiting shorter than this is not worth a line */
+#define SAVE_LIMIT_MS 6000
+#define TITLE_BYTES 60
+
+/* ---- messages ---- */
+
+void session_put_msg(struct session *s, int msg)
+{
+    if (s->db)
+        chat_db_put_one(s->db, s->chat, msg);
+    s->saved_ns = clock_now_ns();
+    s->unsaved = false;
+    s->turn_unsaved = true;
+}
+
+static struct store_model model_of(const struct session *s)
+{
+    struct store_model model = {.name = s->model_name, .path = s->model_path};
+    memcpy(model.fingerprint, s->fingerprint, sizeof s->fingerprint);
+    return model;
+}
+
+void session_store_asked(struct session *s, int first)
+{
+    if (!s->db)
+        return;
+    struct store_model model = model_of(s);
+    if (!s->stored)
+        chat_db_create(s->db, s->chat, &model);
+    else if (s->other_model)
+        chat_db_set_model(s->db, s->chat, &model);
+    s->stored = true;
+    s->other_model = false;
+    s->turn_unsaved = true;
+    if (first >= 0)
+        chat_db_put(s->db, s->chat, first);
+}
+
+void session_store_head(struct session *s)
+{
+    if (s->db && s->stored)
+        chat_db_set_head(s->db, s->chat);
+}
+
+void session_store_title(struct session *s)
+{
+    s->title_due = s->db && s->stored && !s->chat->id;
+    if (s->db && s->stored && s->chat->id)
+        chat_db_rename(s->db, s->chat->id, s->chat->title);
+}
+
+char *session_make_title(const char *text, size_t n)
+{
+    struct buf title = {0};
+    size_t i = 0;
+    while (i < n && title.len < TITLE_BYTES) {
+        uint32_t c;
+        size_t used = utf8_decode(text + i, n - i, &c, NULL);
+        if (c <= ' ' || c == 0x7F) {
+            if (title.len && title.data[title.len - 1] != ' ')
+                buf_putc(&title, ' ');
+        } else {
+            buf_append(&title, text + i, used);
+        }
+        i += used;
+    }
+    const char *space = i < n && title.len ? strrchr(title.data, ' ') : NULL;
+    if (space && space > title.data + TITLE_BYTES / 2)
+        buf_truncate(&title, (size_t)(space - title.data));
+    while (title.len && title.data[title.len - 1] == ' ')
+        buf_truncate(&title, title.len - 1);
+    return buf_take(&title);
+}
+
+/* ---- drafts ---- */
+
+void session_put_draft(struct session *s, const char *text, size_t cursor)
+{
+    if (!s->db)
+        return;
+    if (!s->stored && !*text && !s->draft_loose)
+        return; /* the draft of no chat is another one, which has not been looked at */
+    if (chat_db_flush(s->db, 0, NULL))
+        s->turn_unsaved = false;
+    chat_db_put_draft(s->db, s->stored ? s->chat : NULL, text, cursor);
+    if (!s->stored)
+        s->draft_loose = *text != '\0';
+    char *copy = mem_strdup(text);
+    mem_free(s->draft);
+    s->draft = copy;
+    s->draft_cursor = cursor;
+}
+
+void session_adopt_draft(struct session *s, const char *text, size_t cursor)
+{
+    session_put_draft(s, text, cursor);
+    if (s->stored)
+        chat_db_put_draft(s->db, NULL, "", 0);
+}
+
+void session_clear_draft(struct session *s)
+{
+    mem_free(s->draft);
+    s->draft = NULL;
+    if (!s->db)
+        return;
+    if (s->draft_loose)
+        chat_db_put_draft(s->db, NULL, "", 0);
+    s->draft_loose = false;
+    if (s->stored)
+        chat_db_put_draft(s->db, s->chat, "", 0);
+}
+
+char *session_join(const char *first, const char *second)
+{
+    if (!strncmp(first, second, strlen(second)))
+        return mem_strdup(first);
+    if (!strncmp(first, second, strlen(first)))
+        return mem_strdup(second);
+    struct buf text = {0};
+    buf_printf(&text, "%s\n%s", first, second);
+    return buf_take(&text);
+}
+
+char *session_take_back(struct session *s, const char *said, const char *typed)
+{
+    const struct buf *refused = s->refused >= 0 ? &s->chat->msgs[s->refused].text : NULL;
+    char *text = session_join(said ? said : refused ? buf_text(refused) : "", typed ? typed : "");
+    s->refused = -1;
+    session_put_draft(s, text, strlen(text));
+    session_store_head(s);
+    return text;
+}
+
+/* ---- what chat.db says ---- */
+
+/* Another program deleted the chat that is open here. */
+static void store_again(struct session *s, struct chat_db_event *event)
+{
+    chat_renew_uid(s->chat);
+    s->stored = s->title_due = false;
+    session_store_asked(s, 0);
+    if (s->draft && *s->draft)
+        chat_db_put_draft(s->db, s->chat, s->draft, s->draft_cursor);
+    err_set(&event->error, ERR_DATABASE,
+            "This chat was deleted by another program; it is kept as a new chat.");
+}
+
+static void on_created(struct session *s, struct chat_db_event *event)
+{
+    s->chat->id = event->id;
+    if (s->title_due)
+        session_store_title(s);
+    if (!event->name_taken)
+        return;
+    err_set(&event->error, ERR_DATABASE,
+            "The name \"%.80s\" was taken by another chat; this one is stored without a name, `ferrum-chat "
+            "sessions "
+            "list` shows it as %" PRId64 ".",
+            s->chat->name ? s->chat->name : "", event->id);
+    mem_free(s->chat->name);
+    s->chat->name = NULL;
+}
+
+bool session_next_db_event(struct session *s, struct chat_db_event *event)
+{
+    for (;;) {
+        if (!s->db || !chat_db_next_event(s->db, event))
+            return false;
+        bool is_ours = s->chat && !memcmp(event->uid, s->chat->uid, sizeof event->uid);
+        if (event->error.code)
+            log_line("database: %s", event->error.text);
+        if (event->type == CHAT_DB_CREATED && is_ours)
+            on_created(s, event);
+        if (event->type != CHAT_DB_GONE)
+            return true;
+        if (is_ours && s->stored) {
+            store_again(s, event);
+            return true;
+        }
+        chat_db_event_fini(
+            event); /* of a chat that is not open any more, or of a job given before it was renewed */
+    }
+}
+
+/* ---- waiting ---- */
+
+struct waiting {
+    uint64_t since_ns;
+    bool said;
+};
+
+/* After each slice. False: a signal came. */
+static bool go_on_waiting(struct session *s, struct waiting *w, const char *what)
+{
+    int number = signals_next(s->signal_fd);
+    if (number) {
+        s->signal = number;
+        return false;
+    }
+    if (!w->said && clock_now_ns() - w->since_ns >= SAY_AFTER_MS * UINT64_C(1000000)) {
+        report_line("waiting for %s%s; Ctrl-C gives up", s->paths->chat_db, what);
+        w->said = true;
+    }
+    return true;
+}
+
+static bool gave_up(const struct session *s, struct err *err)
+{
+    return err_set(err, ERR_CANCELLED, "%s: stopped while waiting for the database", s->paths->chat_db);
+}
+
+bool session_wait_open(struct session *s, struct err *err)
+{
+    struct waiting w = {.since_ns = clock_now_ns()};
+    enum chat_db_state state;
+    while ((state = chat_db_wait_open(s->db, SLICE_MS, err)) == CHAT_DB_OPENING)
+        if (!go_on_waiting(s, &w, ", which another program holds"))
+            return gave_up(s, err);
+    s->db_open = state == CHAT_DB_OPEN;
+    return s->db_open;
+}
+
+bool session_wait_loaded(struct session *s, struct chat_db_event *event, struct err *err)
+{
+    struct waiting w = {.since_ns = clock_now_ns()};
+    for (;;) {
+        struct pollfd fds[] = {{.fd = chat_db_event_fd(s->db), .events = POLLIN},
+                               {.fd = s->signal_fd, .events = POLLIN}};
+        poll(fds, 2, SLICE_MS);
+        while (chat_db_next_event(s->db, event)) {
+            if (event->type == CHAT_DB_LOADED)
+                return true;
+            bool failed = event->type == CHAT_DB_FAILED;
+            if (failed)
+                *err = event->error;
+            chat_db_event_fini(event);
+            if (failed)
+                return false;
+        }
+        if (!go_on_waiting(s, &w, ", which another program holds"))
+            return gave_up(s, err);
+    }
+}
+
+/* Events nobody has looked at. True: they gave new work. */
+static bool drain(struct session *s, struct err *failed)
+{
+    struct chat_db_event event;
+    bool more = false;
+    while (session_next_db_event(s, &event)) {
+        more |= event.type == CHAT_DB_GONE || event.type == CHAT_DB_CREATED;
+        if (event.type == CHAT_DB_FAILED && !failed->code)
+            *failed = event.error;
+        if (event.type == CHAT_DB_CREATED && event.name_taken)
+            report_line("%s", event.error.text);
+        chat_db_event_fini(&event);
+    }
+    return more;
+}
+
+/* What people would look for in vain. */
+static void name_what_is_lost(const struct session *s, const struct err *why, struct err *err)
+{
+    int msg = s->chat->n_msgs - 1;
+    while (msg >= 0 && s->chat->msgs[msg].role != CHAT_USER)
+        msg--;
+    if (!s->turn_unsaved || msg < 0) {
+        err_set(err, ERR_DATABASE, "%.300s; what was typed last is not saved", why->text);
+        return;
+    }
+    char *words = session_make_title(buf_text(&s->chat->msgs[msg].text), s->chat->msgs[msg].text.len);
+    err_set(err, ERR_DATABASE, "%.300s; the last turn (\"%s\") is not saved", why->text, words);
+    mem_free(words);
+}
+
+bool session_save(struct session *s, struct err *err)
+{
+    struct waiting w = {.since_ns = clock_now_ns()};
+    struct err why = {0}, failed = {0};
+    bool saved = false, more = false;
+    if (!s->db || !s->db_open) { /* nothing was written: what cannot be opened is said already */
+        chat_db_close(s->db, 0, NULL);
+        s->db = NULL;
+        return true;
+    }
+    do {
+        saved = chat_db_flush(s->db, SLICE_MS, &why);
+        more = drain(s, &failed);
+        if (saved && !more)
+            break;
+    } while (go_on_waiting(s, &w, " to take what is not saved yet") &&
+             clock_now_ns() - w.since_ns < SAVE_LIMIT_MS * UINT64_C(1000000));
+    bool closed = chat_db_close(s->db, 0, NULL);
+    s->db = NULL;
+    if (failed.code && err)
+        *err = failed;
+    else if (!closed && err)
+        name_what_is_lost(s, &why, err);
+    return closed && !failed.code;
+}
