@@ -252,5 +252,6 @@ void editor_feed(struct editor *e, const struct input_token *token)
     } else if (!e->search.active || !editor_search_key(e, token)) {
         editor_keys_feed(e, token);
     }
+    editor_fold_entry(e);
     note_change(e);
 }

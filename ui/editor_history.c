@@ -17,8 +17,12 @@
 #include "engine/base/mem.h"
 #include "engine/base/utf8.h"
 
-#define KEPT_ENTRIES 1000 /* a file with twice as many is trimmed to this */
-#define MAX_FILE_BYTES ((off_t)8 << 20)
+#define MAX_ENTRY_BYTES ((size_t)1 << 20) /* a refused long paste must be there to be called up again */
+/* A file of more than either is trimmed when it is opened, to the newest of at most so many and so long. */
+#define MAX_ENTRIES 2000
+#define KEPT_ENTRIES 1000
+#define MAX_FILE_BYTES ((off_t)4 << 20)
+#define KEPT_BYTES ((size_t)3 << 20)
 
 static void warn(struct editor *e, const char *what)
 {
@@ -31,16 +35,24 @@ static void warn(struct editor *e, const char *what)
     e->warning = buf_take(&text);
 }
 
-/* Opens and locks the file that stands at path now: a trim may have replaced it between the two. */
-static int open_locked(const char *path, int flags, int lock)
+/* No trim has put another file into its place. */
+static bool stands_at(int fd, const char *path)
+{
+    struct stat mine, there;
+    return fstat(fd, &mine) == 0 && stat(path, &there) == 0 && mine.st_ino == there.st_ino &&
+           mine.st_dev == there.st_dev;
+}
+
+/* The shared lock keeps other programs from trimming meanwhile. When it cannot be had at once it is done
+ * without, as a write at the end needs none: nobody waits for a key behind another program. */
+static int open_to_append(const char *path)
 {
     for (int tries = 0; tries < 10; tries++) {
-        int fd = open(path, flags | O_CLOEXEC, 0600);
+        int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
         if (fd < 0)
             return -1;
-        struct stat mine, there;
-        if (flock(fd, lock) == 0 && fstat(fd, &mine) == 0 && stat(path, &there) == 0 &&
-            mine.st_ino == there.st_ino && mine.st_dev == there.st_dev)
+        (void)flock(fd, LOCK_SH | LOCK_NB);
+        if (stands_at(fd, path))
             return fd;
         close(fd);
     }
@@ -48,25 +60,26 @@ static int open_locked(const char *path, int flags, int lock)
     return -1;
 }
 
-static bool read_file(int fd, struct buf *out, bool *from_start)
+/* Reads the last MAX_FILE_BYTES; *size: of the file, up to where it was read. */
+static bool read_file(int fd, struct buf *out, off_t *size)
 {
-    off_t size = lseek(fd, 0, SEEK_END);
-    off_t at = size > MAX_FILE_BYTES ? size - MAX_FILE_BYTES : 0;
-    *from_start = at == 0;
+    off_t end = lseek(fd, 0, SEEK_END);
+    off_t at = end > MAX_FILE_BYTES ? end - MAX_FILE_BYTES : 0;
     char block[65536];
     ssize_t n;
     while ((n = pread(fd, block, sizeof block, at)) > 0) {
         buf_append(out, block, (size_t)n);
         at += n;
     }
-    return n == 0 && size >= 0;
+    *size = at;
+    return n == 0 && end >= 0;
 }
 
 /* Adds the entry of one line; a line that is none (torn, or edited by hand) is passed over. */
 static bool load_line(struct editor *e, const char *line, size_t n)
 {
     json_t *value = json_loadb(line, n, JSON_DECODE_ANY, NULL);
-    bool usable = json_is_string(value) && json_string_length(value) <= EDITOR_MAX_LINE_BYTES;
+    bool usable = json_is_string(value) && json_string_length(value) <= MAX_ENTRY_BYTES;
     if (usable) {
         buf_truncate(&e->scratch, 0);
         input_clean(&e->scratch, json_string_value(value), json_string_length(value));
@@ -92,25 +105,41 @@ static bool write_fully(int fd, const char *bytes, size_t n)
     return true;
 }
 
-/* Writes the last KEPT_ENTRIES lines of text beside the file and puts them in its place; the caller holds the
- * lock. */
-static void trim(struct editor *e, const struct buf *text, size_t n_lines)
+/* Where the newest lines begin that a trim keeps; text ends with a line end. */
+static size_t kept_from(const struct buf *text)
 {
-    size_t at = 0;
-    for (size_t skip = n_lines - KEPT_ENTRIES; skip > 0 && at < text->len; at++)
-        skip -= text->data[at] == '\n';
+    size_t at = text->len;
+    for (int n = 0; n < KEPT_ENTRIES && at > 0; n++) {
+        const char *end = memrchr(text->data, '\n', at - 1);
+        size_t start = end ? (size_t)(end - text->data) + 1 : 0;
+        if (text->len - start > KEPT_BYTES)
+            break;
+        at = start;
+    }
+    return at;
+}
+
+/* Writes the newest of the lines that were read beside the file and puts them in its place. Without the lock,
+ * or when something was added since, the file stays long until the next time. */
+static void trim(struct editor *e, int fd, off_t size, const struct buf *text)
+{
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0 || !stands_at(fd, e->history_path) ||
+        lseek(fd, 0, SEEK_END) != size)
+        return;
+    size_t at = kept_from(text);
     struct buf path = {0};
     buf_printf(&path, "%s.new", e->history_path);
-    int fd = open(buf_text(&path), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    bool written = fd >= 0 && write_fully(fd, text->data + at, text->len - at) && fsync(fd) == 0;
-    if (fd >= 0)
-        close(fd);
+    int new_fd = open(buf_text(&path), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    bool written = new_fd >= 0 && write_fully(new_fd, text->data + at, text->len - at) && fsync(new_fd) == 0;
+    if (new_fd >= 0)
+        close(new_fd);
     if (!written || rename(buf_text(&path), e->history_path) != 0)
         unlink(buf_text(&path));
     buf_fini(&path);
 }
 
-static void load(struct editor *e, const struct buf *text, bool from_start)
+/* Returns the number of lines. */
+static size_t load(struct editor *e, const struct buf *text, bool from_start)
 {
     size_t n_lines = 0, start = 0;
     bool whole = from_start;
@@ -124,8 +153,7 @@ static void load(struct editor *e, const struct buf *text, bool from_start)
         n_lines++;
     }
     e->history_torn = start < text->len;
-    if (n_lines > 2 * KEPT_ENTRIES && !e->history_torn)
-        trim(e, text, n_lines);
+    return n_lines;
 }
 
 void editor_history_open(struct editor *e)
@@ -134,17 +162,20 @@ void editor_history_open(struct editor *e)
     clear_history();
     if (!e->history_path)
         return;
-    int fd = open_locked(e->history_path, O_RDWR | O_CREAT | O_APPEND, LOCK_EX);
+    int fd = open(e->history_path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (fd < 0) {
         warn(e, "opened");
         return;
     }
     struct buf text = {0};
-    bool from_start;
-    if (read_file(fd, &text, &from_start))
-        load(e, &text, from_start);
-    else
+    off_t size = 0;
+    if (read_file(fd, &text, &size)) {
+        size_t n_lines = load(e, &text, (off_t)text.len == size);
+        if ((n_lines > MAX_ENTRIES || size > MAX_FILE_BYTES) && !e->history_torn)
+            trim(e, fd, size, &text);
+    } else {
         warn(e, "read");
+    }
     buf_fini(&text);
     close(fd);
 }
@@ -154,7 +185,7 @@ static void append(struct editor *e, const char *text, size_t n)
 {
     json_t *value = json_stringn(text, n);
     char *line = value ? json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
-    int fd = line ? open_locked(e->history_path, O_WRONLY | O_CREAT | O_APPEND, LOCK_SH) : -1;
+    int fd = line ? open_to_append(e->history_path) : -1;
     if (fd >= 0) {
         buf_truncate(&e->scratch, 0);
         buf_printf(&e->scratch, "%s%s\n", e->history_torn ? "\n" : "", line);
@@ -172,7 +203,7 @@ static void append(struct editor *e, const char *text, size_t n)
 
 void editor_add_history(struct editor *e, const char *text, size_t n)
 {
-    if (n == 0 || n > EDITOR_MAX_LINE_BYTES || !utf8_is_valid(text, n))
+    if (n == 0 || n > MAX_ENTRY_BYTES || !utf8_is_valid(text, n))
         return;
     HIST_ENTRY *last = history_length > 0 ? history_get(history_base + history_length - 1) : NULL;
     if (last && strlen(last->line) == n && memcmp(last->line, text, n) == 0) {

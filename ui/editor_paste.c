@@ -84,29 +84,46 @@ static size_t count_lines(const char *text, size_t n)
     return n_lines;
 }
 
-static bool insert_chip(struct editor *e, const char *text, size_t n, size_t n_lines)
+/* Keeps the text and gives the name that stands for it; false: there are too many. */
+static bool make_chip(struct editor *e, const char *text, size_t n, char name[EDITOR_CHIP_BYTES + 1])
 {
     int slot = free_slot(e, n);
     if (slot < 0)
         return false;
-    e->chips[slot] = (struct editor_chip){mem_strndup(text, n), n, n_lines, e->next_serial++};
-    char name[EDITOR_CHIP_BYTES + 1];
+    e->chips[slot] = (struct editor_chip){mem_strndup(text, n), n, count_lines(text, n), e->next_serial++};
     placeholder(slot, name);
-    rl_insert_text(name);
     return true;
 }
 
 void editor_paste_insert(struct editor *e, const char *text, size_t n)
 {
-    size_t n_lines = count_lines(text, n);
+    char name[EDITOR_CHIP_BYTES + 1];
     rl_begin_undo_group();
-    if (n_lines <= CHIP_LINES && n <= CHIP_TEXT_BYTES) {
+    if (n <= CHIP_TEXT_BYTES && count_lines(text, n) <= CHIP_LINES) {
         rl_insert_text(text);
-    } else if (!insert_chip(e, text, n, n_lines)) {
+    } else if (make_chip(e, text, n, name)) {
+        rl_insert_text(name);
+    } else {
         static const char full[] = "The message already holds 64 MB of pastes; this one was not added.";
         editor_push_text(e, EDITOR_NOTICE, full, sizeof full - 1);
     }
     rl_end_undo_group();
+}
+
+void editor_fold_entry(struct editor *e)
+{
+    /* An entry comes without an undo list. A line that grew by typing keeps its own, which tells places. */
+    if (rl_end <= EDITOR_MAX_LINE_BYTES || rl_undo_list || editor_keys_pending(e))
+        return;
+    struct buf text = {0};
+    char name[EDITOR_CHIP_BYTES + 1];
+    bool at_end = rl_point > 0; /* vi command mode stands at the beginning */
+    editor_expand(e, &text, rl_line_buffer, (size_t)rl_end, 0);
+    if (make_chip(e, text.data, text.len, name)) {
+        rl_replace_line(name, 0); /* no undoable change: the history keeps the entry as it is */
+        rl_point = at_end ? rl_end : 0;
+    }
+    buf_fini(&text);
 }
 
 void editor_paste(struct editor *e, const struct input_token *token)

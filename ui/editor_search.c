@@ -72,8 +72,15 @@ static void accept(struct editor *e)
     size_t point;
     const char *line = editor_search_match(e, &point);
     e->search.active = false;
-    if (*line)
-        editor_replace_line(line, strlen(line), point);
+    size_t n = strlen(line);
+    if (n > EDITOR_MAX_LINE_BYTES) {
+        rl_begin_undo_group();
+        editor_replace_line("", 0, 0);
+        editor_paste_insert(e, line, n);
+        rl_end_undo_group();
+    } else if (n > 0) {
+        editor_replace_line(line, n, point);
+    }
 }
 
 static void drop_last(struct editor *e)

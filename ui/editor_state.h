@@ -11,7 +11,7 @@
  */
 #define EDITOR_MAX_CHIPS INPUT_N_RESERVED
 #define EDITOR_CHIP_BYTES 4
-/* Longer texts never stand in the line: pastes become chips, such history entries are not kept. */
+/* Longer texts do not come to stand in the line: pastes, drafts and history entries become chips. */
 #define EDITOR_MAX_LINE_BYTES 65536
 
 struct editor_chip {
@@ -106,6 +106,8 @@ bool editor_watchdog_run(void (*feed)(struct editor *e), struct editor *e);
 void editor_paste(struct editor *e, const struct input_token *token);
 /* Inserts at the cursor as one undo group: as text, or as a chip when it is long. */
 void editor_paste_insert(struct editor *e, const char *text, size_t n);
+/* Makes a chip of a long history entry that has just come into the line. */
+void editor_fold_entry(struct editor *e);
 /* The chip whose placeholder starts at s[0..n), or NULL. */
 const struct editor_chip *editor_chip_at(const struct editor *e, const char *s, size_t n);
 bool editor_is_chip(const char *s, size_t n);

@@ -1,6 +1,5 @@
-/* Tests of the guarded line editor, in process: the crash regressions, pastes, undo, cursor, history, and
+/* Tests of the guarded line editor, in process: the crash regressions, pastes, undo, cursor, and
  * random keys. */
-#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -17,97 +15,10 @@
 #include "engine/base/buf.h"
 #include "engine/base/mem.h"
 #include "engine/base/utf8.h"
-#include "ui/editor.h"
+#include "tests/ui/editor_fixture.h"
 #include "ui/terminal.h"
 
-#define N(array) (sizeof(array) / sizeof((array)[0]))
-#define TYPE(f, bytes) type(f, bytes, sizeof(bytes) - 1)
-
-struct fixture {
-    struct editor *editor;
-    struct input *input;
-    uint64_t now;
-    struct buf sent; /* every sent text, ended by a '|' */
-    int n_events[EDITOR_NOTICE + 1];
-    struct editor_event last;
-    char path[64];
-};
-
-static const char *const commands[] = {"/help", "/new", "/regen", "/sessions", "/quit", "/quiet"};
-
-static const char *complete(void *ctx, const char *word, size_t n, int index)
-{
-    (void)ctx;
-    for (size_t i = 0; i < N(commands); i++)
-        if (strncmp(commands[i], word, n) == 0 && index-- == 0)
-            return commands[i];
-    return NULL;
-}
-
-static void open_editor(struct fixture *f, const char *history_path)
-{
-    struct editor_options options = {.history_path = history_path, .complete = complete};
-    f->editor = editor_open(&options, NULL);
-    assert_non_null(f->editor);
-    rl_variable_bind("editing-mode", "emacs");
-    f->input = input_new(&(struct input_options){0});
-    f->now = 1;
-}
-
-static int set_up(void **state)
-{
-    struct fixture *f = mem_need(sizeof *f);
-    open_editor(f, NULL);
-    *state = f;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct fixture *f = *state;
-    editor_close(f->editor);
-    input_free(f->input);
-    buf_fini(&f->sent);
-    if (f->path[0])
-        unlink(f->path);
-    mem_free(f);
-    return 0;
-}
-
-static void take_events(struct fixture *f)
-{
-    struct editor_event event;
-    while (editor_next_event(f->editor, &event)) {
-        f->n_events[event.type]++;
-        f->last = event;
-        if (event.type == EDITOR_SEND) {
-            buf_append(&f->sent, event.text, event.n_text);
-            buf_putc(&f->sent, '|');
-        }
-    }
-}
-
-/* Types these bytes and then waits until every timer has run out. */
-static void type(struct fixture *f, const char *bytes, size_t n)
-{
-    struct input_token token;
-    input_feed(f->input, bytes, n, f->now);
-    for (int turn = 0; turn < 4; turn++, f->now += 2000000000u)
-        while (input_next(f->input, f->now, &token)) {
-            editor_feed(f->editor, &token);
-            take_events(f);
-        }
-}
-
-static void expect_text(struct fixture *f, const char *text, size_t cursor)
-{
-    size_t n, at;
-    assert_string_equal(editor_text(f->editor, &n, &at), text);
-    assert_int_equal(n, strlen(text));
-    assert_int_equal(at, cursor);
-}
-
-static void expect_alive(struct fixture *f)
+static void expect_alive(struct editor_fixture *f)
 {
     editor_clear(f->editor);
     if (rl_get_keymap() == vi_movement_keymap)
@@ -120,7 +31,7 @@ static void expect_alive(struct fixture *f)
 
 static void editor__feed__survives_the_known_crashes(void **state)
 {
-    struct fixture *f = *state;
+    struct editor_fixture *f = *state;
     TYPE(f, "\x12\x18\x09");
     expect_alive(f);
     TYPE(f, "\x13\x18)");
@@ -136,7 +47,7 @@ static void editor__feed__survives_the_known_crashes(void **state)
 
 static void editor__feed__survives_the_vi_hang(void **state)
 {
-    struct fixture *f = *state;
+    struct editor_fixture *f = *state;
     rl_variable_bind("editing-mode", "vi");
     TYPE(f, "\xc3\xa9\xa4\0330E");
     expect_alive(f);
@@ -147,7 +58,7 @@ static void editor__feed__survives_the_vi_hang(void **state)
 
 static void editor__enter__sends_the_text(void **state)
 {
-    struct fixture *f = *state;
+    struct editor_fixture *f = *state;
     TYPE(f, "caf\xc3\xa9 \xe6\xbc\xa2\r\r  \rtwo\nlines\r");
     assert_string_equal(buf_text(&f->sent), "caf\xc3\xa9 \xe6\xbc\xa2|two\nlines|");
     assert_true(editor_is_empty(f->editor));
@@ -155,84 +66,84 @@ static void editor__enter__sends_the_text(void **state)
 
 static void editor__alt_enter__is_a_new_line(void **state)
 {
-    struct fixture *f = *state;
+    struct editor_fixture *f = *state;
     TYPE(f, "a\033\rb\033[13;2uc\033[27;2;13~d\033\ne");
-    expect_text(f, "a\nb\nc\nd\ne", 9);
+    editor_fixture_expect(f, "a\nb\nc\nd\ne", 9);
     assert_int_equal(rl_editing_mode, 1);
 }
 
 static void editor__feed__edits_like_readline(void **state)
 {
-    struct fixture *f = *state;
+    struct editor_fixture *f = *state;
     TYPE(f, "one two three\x17");
-    expect_text(f, "one two ", 8);
+    editor_fixture_expect(f, "one two ", 8);
     TYPE(f, "\x19");
-    expect_text(f, "one two three", 13);
+    editor_fixture_expect(f, "one two three", 13);
     TYPE(f, "\x1f\x1f");
-    expect_text(f, "one two three", 13);
+    editor_fixture_expect(f, "one two three", 13);
     TYPE(f, "\x1f");
     editor_set_text(f->editor, "abc", 3, 3);
     TYPE(f, "\0333x\x01\x0b");
-    expect_text(f, "", 0);
+    editor_fixture_expect(f, "", 0);
     TYPE(f, "\x19\x02\033[3~");
-    expect_text(f, "abcxx", 5);
+    editor_fixture_expect(f, "abcxx", 5);
     TYPE(f, "\033[1~>\033[4~<");
-    expect_text(f, ">abcxx<", 7);
+    editor_fixture_expect(f, ">abcxx<", 7);
     TYPE(f, "\x16\033");
-    expect_text(f, ">abcxx<\033", 8);
+    editor_fixture_expect(f, ">abcxx<\033", 8);
 }
 
 static void editor__kill_line__stops_at_the_line(void **state)
 {
-    struct fixture *f = *state;
+    struct editor_fixture *f = *state;
     TYPE(f, "one\ntwo three\nfour\033[A\033[H\033f\x0b"); /* from behind "two" */
-    expect_text(f, "one\ntwo\nfour", 7);
+    editor_fixture_expect(f, "one\ntwo\nfour", 7);
     TYPE(f, "\x0b"); /* at the end it takes the line break */
-    expect_text(f, "one\ntwofour", 7);
+    editor_fixture_expect(f, "one\ntwofour", 7);
     TYPE(f, "\x19"); /* both come back as one */
-    expect_text(f, "one\ntwo three\nfour", 14);
+    editor_fixture_expect(f, "one\ntwo three\nfour", 14);
     TYPE(f, "\x05\x0b\x0b");
-    expect_text(f, "one\ntwo three\nfour", 18);
+    editor_fixture_expect(f, "one\ntwo three\nfour", 18);
     TYPE(f, "\x1f");
-    expect_text(f, "one\ntwofour", 7);
+    editor_fixture_expect(f, "one\ntwofour", 7);
 }
 
 static void editor__discard_line__stops_at_the_line(void **state)
 {
-    struct fixture *f = *state;
+    struct editor_fixture *f = *state;
     TYPE(f, "one\ntwo three\x02\x02\x15");
-    expect_text(f, "one\nee", 4);
+    editor_fixture_expect(f, "one\nee", 4);
     TYPE(f, "\x15");
-    expect_text(f, "oneee", 3);
+    editor_fixture_expect(f, "oneee", 3);
     TYPE(f, "\x15\x15");
-    expect_text(f, "ee", 0);
+    editor_fixture_expect(f, "ee", 0);
     TYPE(f, "\x19");
-    expect_text(f, "one\ntwo three", 11);
+    editor_fixture_expect(f, "one\ntwo three", 11);
 }
 
 static void editor__kill_line__in_vi_mode(void **state)
 {
-    struct fixture *f = *state;
+    struct editor_fixture *f = *state;
     rl_variable_bind("editing-mode", "vi");
     TYPE(f, "one\ntwo\x15x\033");
-    expect_text(f, "one\nx", 4);
+    editor_fixture_expect(f, "one\nx", 4);
     TYPE(f, "\x0b");
-    expect_text(f, "one\n", 3); /* a vi command leaves the cursor on a character */
+    editor_fixture_expect(f, "one\n", 3); /* a vi command leaves the cursor on a character */
     TYPE(f, "i");
 }
 
 static void editor__feed__composes_marks(void **state)
 {
-    struct fixture *f = *state;
+    struct editor_fixture *f = *state;
     TYPE(f, "\xcc\x81"
             "e\xcc\x81");
-    expect_text(f, "\xc3\xa9", 2);
+    editor_fixture_expect(f, "\xc3\xa9", 2);
     assert_int_equal(f->n_events[EDITOR_FLASH], 1);
 }
 
 static void editor__feed__reports_what_is_not_its_own(void **state)
 {
-    struct fixture *f = *state;
+    struct editor_fixture *f = *state;
     TYPE(f, "\033[5~");
     assert_int_equal(f->last.type, EDITOR_UNBOUND);
     assert_int_equal(f->last.token.key, INPUT_KEY_PAGE_UP);
@@ -255,36 +166,17 @@ static void editor__feed__reports_what_is_not_its_own(void **state)
     assert_int_equal(f->last.type, EDITOR_EOF);
     TYPE(f, "ab\x01\x04");
     assert_int_equal(f->n_events[EDITOR_EOF], 1);
-    expect_text(f, "b", 0);
-}
-
-static char *long_text(size_t n_lines, size_t *n)
-{
-    struct buf text = {0};
-    for (size_t i = 0; i < n_lines; i++)
-        buf_printf(&text, "line %zu of a long paste\n", i);
-    *n = text.len;
-    return buf_take(&text);
-}
-
-static void paste(struct fixture *f, const char *text, size_t n)
-{
-    struct buf bytes = {0};
-    buf_puts(&bytes, "\033[200~");
-    buf_append(&bytes, text, n);
-    buf_puts(&bytes, "\033[201~");
-    type(f, bytes.data, bytes.len);
-    buf_fini(&bytes);
+    editor_fixture_expect(f, "b", 0);
 }
 
 static void editor__paste__of_108_kb_is_one_message(void **state)
 {
-    struct fixture *f = *state;
+    struct editor_fixture *f = *state;
     size_t n;
-    char *text = long_text(4300, &n);
+    char *text = editor_fixture_long_text(4300, &n);
     assert_true(n > 108000);
     TYPE(f, "<>\x02");
-    paste(f, text, n);
+    editor_fixture_paste(f, text, n);
     struct editor_view view;
     editor_layout(f->editor, 80, &view);
     assert_int_equal(view.n_rows, 1);
@@ -302,22 +194,22 @@ static void editor__paste__of_108_kb_is_one_message(void **state)
 
 static void editor__paste__is_undone_at_once(void **state)
 {
-    struct fixture *f = *state;
+    struct editor_fixture *f = *state;
     TYPE(f, "a");
-    paste(f, "b\r\nc\td\033[1m", 11);
-    expect_text(f, "ab\nc\td[1m", 9);
+    editor_fixture_paste(f, "b\r\nc\td\033[1m", 11);
+    editor_fixture_expect(f, "ab\nc\td[1m", 9);
     TYPE(f, "\x1f");
-    expect_text(f, "a", 1);
+    editor_fixture_expect(f, "a", 1);
 }
 
 static void editor__paste__chips_are_kept_apart(void **state)
 {
-    struct fixture *f = *state;
+    struct editor_fixture *f = *state;
     size_t n1, n2;
-    char *one = long_text(25, &n1), *two = long_text(30, &n2);
-    paste(f, one, n1);
+    char *one = editor_fixture_long_text(25, &n1), *two = editor_fixture_long_text(30, &n2);
+    editor_fixture_paste(f, one, n1);
     TYPE(f, " and ");
-    paste(f, two, n2);
+    editor_fixture_paste(f, two, n2);
     size_t n, cursor;
     editor_text(f->editor, &n, &cursor);
     assert_int_equal(n, n1 + 5 + n2);
@@ -332,7 +224,7 @@ static void editor__paste__chips_are_kept_apart(void **state)
 
 static void editor__layout__knows_columns(void **state)
 {
-    struct fixture *f = *state;
+    struct editor_fixture *f = *state;
     struct editor_view view;
     TYPE(f, "a\xe6\xbc\xa2\xc3\xa9");
     editor_layout(f->editor, 10, &view);
@@ -360,46 +252,46 @@ static void editor__layout__knows_columns(void **state)
 
 static void editor__up__moves_by_rows_then_history(void **state)
 {
-    struct fixture *f = *state;
+    struct editor_fixture *f = *state;
     struct editor_view view;
     TYPE(f, "old\r");
     TYPE(f, "first line\n2\nthird");
     editor_layout(f->editor, 40, &view);
     TYPE(f, "\033[A");
-    expect_text(f, "first line\n2\nthird", 12);
+    editor_fixture_expect(f, "first line\n2\nthird", 12);
     TYPE(f, "\033[A");
-    expect_text(f, "first line\n2\nthird", 5); /* the column is remembered */
+    editor_fixture_expect(f, "first line\n2\nthird", 5); /* the column is remembered */
     TYPE(f, "\033[A");
-    expect_text(f, "old", 3);
+    editor_fixture_expect(f, "old", 3);
     TYPE(f, "\033[B");
     size_t n;
     assert_string_equal(editor_text(f->editor, &n, NULL), "first line\n2\nthird");
     TYPE(f, "\033[A\033[H");
-    expect_text(f, "first line\n2\nthird", 11);
+    editor_fixture_expect(f, "first line\n2\nthird", 11);
     TYPE(f, "\033[F");
-    expect_text(f, "first line\n2\nthird", 12);
+    editor_fixture_expect(f, "first line\n2\nthird", 12);
 }
 
 static void editor__tab__completes_commands(void **state)
 {
-    struct fixture *f = *state;
+    struct editor_fixture *f = *state;
     struct editor_view view;
     TYPE(f, "/re\t");
-    expect_text(f, "/regen ", 7);
+    editor_fixture_expect(f, "/regen ", 7);
     editor_clear(f->editor);
     TYPE(f, "/q\t");
-    expect_text(f, "/qui", 4);
+    editor_fixture_expect(f, "/qui", 4);
     editor_layout(f->editor, 40, &view);
     assert_int_equal(view.n_candidates, 2);
     assert_string_equal(view.candidates[1], "/quit");
     editor_clear(f->editor);
     TYPE(f, "etc\t");
-    expect_text(f, "etc", 3);
+    editor_fixture_expect(f, "etc", 3);
 }
 
 static void editor__search__finds_older_entries(void **state)
 {
-    struct fixture *f = *state;
+    struct editor_fixture *f = *state;
     struct editor_view view;
     TYPE(f, "red apple\rgreen pear\rred plum\rdraft\x12"
             "red");
@@ -414,36 +306,36 @@ static void editor__search__finds_older_entries(void **state)
     editor_layout(f->editor, 40, &view);
     assert_false(view.found);
     TYPE(f, "\x03");
-    expect_text(f, "draft", 5);
+    editor_fixture_expect(f, "draft", 5);
     TYPE(f, "\x12pear\r");
-    expect_text(f, "green pear", 6);
+    editor_fixture_expect(f, "green pear", 6);
     TYPE(f, "\x1f");
     assert_string_equal(editor_text(f->editor, NULL, NULL), "draft");
 }
 
 static void editor__prompt__shows_the_argument(void **state)
 {
-    struct fixture *f = *state;
+    struct editor_fixture *f = *state;
     struct editor_view view;
     TYPE(f, "\0334");
     editor_layout(f->editor, 40, &view);
     assert_string_equal(view.prompt, "(arg: 4) ");
     TYPE(f, "z");
-    expect_text(f, "zzzz", 4);
+    editor_fixture_expect(f, "zzzz", 4);
     editor_layout(f->editor, 40, &view);
     assert_string_equal(view.prompt, "");
 }
 
 static void editor__vi__works(void **state)
 {
-    struct fixture *f = *state;
+    struct editor_fixture *f = *state;
     rl_variable_bind("editing-mode", "vi");
     TYPE(f, "one two\033bcwbig\033x");
-    expect_text(f, "one bi", 5);
+    editor_fixture_expect(f, "one bi", 5);
     TYPE(f, "0r\xe6\x97\xa5");
-    expect_text(f, "\xe6\x97\xa5ne bi", 0);
+    editor_fixture_expect(f, "\xe6\x97\xa5ne bi", 0);
     TYPE(f, "fb");
-    expect_text(f, "\xe6\x97\xa5ne bi", 6);
+    editor_fixture_expect(f, "\xe6\x97\xa5ne bi", 6);
     TYPE(f, "d\033");
     TYPE(f, "A!\r");
     assert_string_equal(buf_text(&f->sent), "\xe6\x97\xa5ne bi!|");
@@ -451,126 +343,40 @@ static void editor__vi__works(void **state)
 
 static void editor__inputrc__wins(void **state)
 {
-    struct fixture *f = *state;
+    struct editor_fixture *f = *state;
     char line[] = "\"\\C-x\\C-h\": \"hi \\C-x\\C-w\"", more[] = "\"\\C-x\\C-w\": \"you\"";
     char self[] = "\"\\C-xr\": \"a\\C-xr\\C-xr\"";
     rl_parse_and_bind(line);
     rl_parse_and_bind(more);
     rl_parse_and_bind(self);
     TYPE(f, "\x18\x08");
-    expect_text(f, "hi you", 6);
+    editor_fixture_expect(f, "hi you", 6);
     TYPE(f, "\x18r"); /* a macro that calls itself ends */
     expect_alive(f);
     char page[] = "\"\\e[5~\": beginning-of-line";
     rl_parse_and_bind(page);
     TYPE(f, "\033[5~");
-    expect_text(f, "ok", 0);
-}
-
-static void editor__history__comes_back_whole(void **state)
-{
-    struct fixture *f = *state;
-    static const char *const entries[] = {
-        "plain",
-        "two\nlines",
-        "\n\nblank lines\n\n",
-        "#345\nnot a time",
-        "quote \" back \\ slash",
-        "caf\xc3\xa9 \xf0\x9f\x98\x80",
-        "tab\there ",
-        "{\"json\": true}",
-    };
-    tear_down(state);
-    f = mem_need(sizeof *f);
-    *state = f;
-    snprintf(f->path, sizeof f->path, "/tmp/ferrum-history-%d", (int)getpid());
-    unlink(f->path);
-    open_editor(f, f->path);
-    for (size_t i = 0; i < N(entries); i++)
-        editor_add_history(f->editor, entries[i], strlen(entries[i]));
-    struct stat st;
-    assert_int_equal(stat(f->path, &st), 0);
-    assert_int_equal(st.st_mode & 0777, 0600);
-    FILE *file = fopen(f->path, "a");
-    fputs("not json\n\"torn", file);
-    fclose(file);
-    for (int turn = 0; turn < 2; turn++) {
-        editor_close(f->editor);
-        input_free(f->input);
-        open_editor(f, f->path);
-        assert_null(editor_warning(f->editor));
-        for (size_t i = N(entries); i-- > 0;) {
-            if (turn == 1 && i == N(entries) - 1)
-                TYPE(f, "\x10");
-            TYPE(f, "\x10");
-            assert_string_equal(editor_text(f->editor, NULL, NULL), entries[i]);
-        }
-        editor_clear(f->editor);
-        if (turn == 0)
-            editor_add_history(f->editor, "after the torn line", 19);
-    }
-}
-
-static void editor__history__trims_a_long_file(void **state)
-{
-    struct fixture *f = *state;
-    struct stat st;
-    char line[64];
-    int n = 0;
-    editor_close(f->editor);
-    input_free(f->input);
-    snprintf(f->path, sizeof f->path, "/tmp/ferrum-history-%d", (int)getpid());
-    FILE *file = fopen(f->path, "w");
-    assert_non_null(file);
-    for (int i = 0; i < 2001; i++)
-        fprintf(file, "\"entry %d\"\n", i);
-    fclose(file);
-    open_editor(f, f->path);
-    assert_null(editor_warning(f->editor));
-    TYPE(f, "new\r\x10\x10");
-    assert_string_equal(editor_text(f->editor, NULL, NULL), "entry 2000");
-    file = fopen(f->path, "r");
-    assert_non_null(fgets(line, sizeof line, file));
-    assert_string_equal(line, "\"entry 1001\"\n");
-    for (n = 1; fgets(line, sizeof line, file); n++)
-        ;
-    fclose(file);
-    assert_int_equal(n, 1001);
-    assert_string_equal(line, "\"new\"\n");
-    assert_int_equal(stat(f->path, &st), 0);
-    assert_int_equal(st.st_mode & 0777, 0600);
-}
-
-static void editor__history__says_when_it_cannot_be_kept(void **state)
-{
-    struct fixture *f = *state;
-    editor_close(f->editor);
-    input_free(f->input);
-    open_editor(f, "/nonexistent/history");
-    assert_non_null(strstr(editor_warning(f->editor), "/nonexistent/history"));
-    assert_null(editor_warning(f->editor));
-    TYPE(f, "still works\r\x10");
-    expect_text(f, "still works", 11);
+    editor_fixture_expect(f, "ok", 0);
 }
 
 static void editor__set_text__counts_revisions(void **state)
 {
-    struct fixture *f = *state;
+    struct editor_fixture *f = *state;
     editor_set_text(f->editor, "dr\r\naft\xff\033", 9, 99);
-    expect_text(f, "dr\naft", 6);
+    editor_fixture_expect(f, "dr\naft", 6);
     uint64_t before = editor_revision(f->editor);
     TYPE(f, "\x02");
     assert_int_equal(editor_revision(f->editor), before);
     TYPE(f, "x");
     assert_true(editor_revision(f->editor) > before);
     size_t n;
-    char *text = long_text(9000, &n);
+    char *text = editor_fixture_long_text(9000, &n);
     editor_set_text(f->editor, text, n, 0);
     assert_string_equal(editor_text(f->editor, NULL, NULL), text);
     mem_free(text);
 }
 
-static void random_keys(struct fixture *f, const char *mode, uint32_t seed, int n)
+static void random_keys(struct editor_fixture *f, const char *mode, uint32_t seed, int n)
 {
     static const char *const keys[] = {
         "\033",
@@ -644,7 +450,7 @@ static void random_keys(struct fixture *f, const char *mode, uint32_t seed, int 
         f->now += (seed & 3) * 30000000u;
         while (input_next(f->input, f->now, &token)) {
             editor_feed(f->editor, &token);
-            take_events(f);
+            editor_fixture_take_events(f);
         }
         assert_true(utf8_is_valid(rl_line_buffer, (size_t)rl_end));
         assert_in_range(rl_point, 0, rl_end);
@@ -663,7 +469,7 @@ static void random_keys(struct fixture *f, const char *mode, uint32_t seed, int 
 
 static void editor__feed__survives_random_keys(void **state)
 {
-    struct fixture *f = *state;
+    struct editor_fixture *f = *state;
     for (uint32_t seed = 1; seed <= 3; seed++) {
         random_keys(f, "emacs", seed, 5000);
         random_keys(f, "vi", seed, 5000);
@@ -671,14 +477,7 @@ static void editor__feed__survives_random_keys(void **state)
     expect_alive(f);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-
-/* Readline itself loses memory in a few commands. */
-const char *__lsan_default_suppressions(void);
-const char *__lsan_default_suppressions(void)
-{
-    return "leak:libreadline";
-}
+#define TEST(name) cmocka_unit_test_setup_teardown(name, editor_fixture_set_up, editor_fixture_tear_down)
 
 int main(void)
 {
@@ -704,9 +503,6 @@ int main(void)
         TEST(editor__search__finds_older_entries),
         TEST(editor__prompt__shows_the_argument),
         TEST(editor__vi__works),
-        TEST(editor__history__comes_back_whole),
-        TEST(editor__history__trims_a_long_file),
-        TEST(editor__history__says_when_it_cannot_be_kept),
         TEST(editor__set_text__counts_revisions),
         TEST(editor__feed__survives_random_keys),
         TEST(editor__inputrc__wins),
