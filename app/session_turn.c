@@ -258,7 +258,18 @@ static enum chat_status status_of(enum finish_reason reason)
     return reason == FINISH_ERROR ? CHAT_ERROR : CHAT_DONE;
 }
 
-static void take_done(struct session *s, const struct engine_event *event)
+/* Of an answer that a stop cut: the ids that agree with its text. */
+static void take_answer_ids(struct chat_msg *msg, struct engine_event *event)
+{
+    if (!event->ids)
+        return;
+    msg->n_tokens = 0;
+    chat_msg_add_tokens(msg, event->ids, event->n_ids);
+    mem_free(event->ids);
+    event->ids = NULL;
+}
+
+static void take_done(struct session *s, struct engine_event *event)
 {
     s->reason = event->reason;
     s->stats = event->stats;
@@ -268,6 +279,7 @@ static void take_done(struct session *s, const struct engine_event *event)
     }
     ensure_answer(s);
     struct chat_msg *msg = &s->chat->msgs[s->answer];
+    take_answer_ids(msg, event);
     msg->status = status_of(event->reason);
     msg->stats = stats_to_json(s, &event->stats);
     session_put_msg(s, s->answer);

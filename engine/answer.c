@@ -3,69 +3,51 @@
 #include <assert.h>
 #include <string.h>
 
+#include "engine/base/buf.h"
 #include "engine/base/mem.h"
+#include "engine/base/utf8.h"
 #include "engine/engine.h"
-
-#define FIRST_TEXT_BYTES 4096
 
 bool answer_init(struct answer *a, struct queue *events, uint64_t request, const struct vocab *vocab,
                  bool at_start, size_t max_tokens, const char *const *stops, size_t n_stops, struct err *err)
 {
-    *a = (struct answer){.events = events, .request = request};
-    detok_init(&a->detok, vocab, at_start);
-    /* Each id, the end token, and text without an id. */
-    a->cap = max_tokens + 3;
+    *a = (struct answer){.events = events, .request = request, .vocab = vocab, .at_start = at_start};
+    detok_init(&a->reader, vocab, at_start);
+    detok_init(&a->sender, vocab, at_start);
+    a->cap = max_tokens + 1; /* and the end token */
     a->tokens = mem_array(a->cap, sizeof *a->tokens, err);
-    if (!a->tokens || !stop_text_init(&a->stop, stops, n_stops, err))
-        return false;
-    buf_reserve(&a->text, FIRST_TEXT_BYTES);
-    return true;
+    return a->tokens && stop_text_init(&a->stop, stops, n_stops, err);
 }
 
 void answer_fini(struct answer *a)
 {
     mem_free(a->tokens);
     stop_text_fini(&a->stop);
-    buf_fini(&a->text);
 }
 
-static void add_token(struct answer *a, int32_t id, bool end)
-{
-    assert(a->n < a->cap);
-    a->tokens[a->n++] = (struct answer_token){.id = id, .end = end};
-}
+/* ---- reading ---- */
 
-static void add_text(struct answer *a, const char *text, size_t n)
-{
-    if (!n)
-        return;
-    if (a->first == a->n)
-        add_token(a, -1, false);
-    buf_append(&a->text, text, n);
-    a->tokens[a->n - 1].n_text += n;
-}
-
-static bool add_piece(struct answer *a, const char *piece, size_t n)
+static bool read_piece(struct answer *a, const char *piece, size_t n)
 {
     const char *ready;
     size_t n_ready;
-    bool found = stop_text_push(&a->stop, piece, n, &ready, &n_ready);
-    add_text(a, ready, n_ready);
-    return found;
+    a->n_read += n;
+    a->found = stop_text_push(&a->stop, piece, n, &ready, &n_ready);
+    a->n_released += n_ready;
+    return a->found;
 }
 
 bool answer_push(struct answer *a, int32_t id)
 {
     char piece[STOP_TEXT_MAX_PIECE];
-    bool found = false;
-    add_token(a, id, false);
-    size_t n = detok_push(&a->detok, id, piece, sizeof piece);
-    while (n && !found) {
-        found = add_piece(a, piece, n);
-        n = found ? 0 : detok_more(&a->detok, piece, sizeof piece);
-    }
+    assert(a->n < a->cap);
+    size_t n = detok_push(&a->reader, id, piece, sizeof piece);
+    while (n && !read_piece(a, piece, n))
+        n = detok_more(&a->reader, piece, sizeof piece);
+    a->tokens[a->n++] =
+        (struct answer_token){.id = id, .unfinished = a->reader.n_held > 0, .text_end = a->n_read};
     answer_send(a);
-    return found;
+    return a->found;
 }
 
 bool answer_end_text(struct answer *a)
@@ -73,56 +55,121 @@ bool answer_end_text(struct answer *a)
     char piece[STOP_TEXT_MAX_PIECE];
     const char *ready;
     size_t n_ready;
-    if (add_piece(a, piece, detok_flush(&a->detok, piece)))
-        return true;
-    stop_text_flush(&a->stop, &ready, &n_ready);
-    add_text(a, ready, n_ready);
+    if (!a->ended && !a->found && !read_piece(a, piece, detok_flush(&a->reader, piece))) {
+        stop_text_flush(&a->stop, &ready, &n_ready);
+        a->n_released += n_ready;
+    }
+    if (!a->ended && a->n)
+        a->tokens[a->n - 1].text_end = a->n_read;
+    a->ended = true;
     answer_send(a);
-    return false;
+    return a->found;
 }
 
 void answer_push_end(struct answer *a, int32_t id)
 {
-    add_token(a, id, true);
+    assert(a->n < a->cap);
+    a->tokens[a->n++] = (struct answer_token){.id = id, .end = true, .text_end = a->n_read};
     answer_send(a);
 }
 
-/* How much of text[0..n) one event takes, whole characters. */
-static size_t cut_for_event(const char *text, size_t n, size_t max)
+/* ---- sending ---- */
+
+/* The newest token keeps its id while it may get U+FFFD for a character that never ends. */
+static bool may_send(const struct answer *a, size_t i)
 {
-    if (n <= max)
-        return n;
-    while (max && ((unsigned char)text[max] & 0xC0) == 0x80)
-        max--;
-    return max;
+    if (a->found || a->ended)
+        return true;
+    const struct answer_token *t = &a->tokens[i];
+    return t->text_end <= a->n_released && !(t->unfinished && i + 1 == a->n);
 }
 
-/* Sends the first waiting token, or the first part of its text; false when the queue is full. */
-static bool send_one(struct answer *a)
+/* The next part of the text of tokens[i], whether or not it is shown; 0 when there is no more. */
+static size_t next_part(const struct answer *a, struct detok *d, size_t i, bool is_first, char *out,
+                        size_t max)
 {
-    struct answer_token *t = &a->tokens[a->first];
-    struct engine_event event = {.type = ENGINE_TOKEN, .request = a->request, .token = t->id, .end = t->end};
-    const char *text = buf_text(&a->text) + a->first_text;
-    size_t n = cut_for_event(text, t->n_text, sizeof event.text);
-    memcpy(event.text, text, n);
-    event.n_text = (uint32_t)n;
-    if (!queue_push(a->events, &event))
+    if (a->tokens[i].end)
+        return 0;
+    size_t n = is_first ? detok_push(d, a->tokens[i].id, out, max) : detok_more(d, out, max);
+    bool is_last = i + 1 == a->n || a->tokens[i + 1].end;
+    if (a->ended && is_last && n + UTF8_MAX_BYTES <= max)
+        n += detok_flush(d, out + n);
+    return n;
+}
+
+/* Sends tokens[n_sent], or a further part of its text; false when the queue is full. */
+static bool send_part(struct answer *a)
+{
+    const struct answer_token *t = &a->tokens[a->n_sent];
+    struct detok before = a->sender;
+    struct engine_event event = {.type = ENGINE_TOKEN, .request = a->request, .token = -1};
+    size_t n = next_part(a, &a->sender, a->n_sent, !a->in_token, event.text, sizeof event.text);
+    size_t n_left = a->n_released - a->n_sent_bytes;
+    event.n_text = (uint32_t)(n < n_left ? n : n_left);
+    if (a->in_token && !event.n_text) {
+        a->in_token = false;
+        a->n_sent++;
+        return true;
+    }
+    if (!a->in_token) {
+        event.token = t->id;
+        event.end = t->end;
+    }
+    if (!queue_push(a->events, &event)) {
+        a->sender = before;
         return false;
-    a->first_text += n;
-    t->n_text -= n;
-    t->id = -1; /* the rest of a long text goes without the id */
-    if (!t->n_text)
-        a->first++;
+    }
+    a->n_sent_bytes += event.n_text;
+    a->in_token = true;
     return true;
 }
 
 bool answer_send(struct answer *a)
 {
-    while (a->first < a->n)
-        if (!send_one(a))
+    while (a->n_sent < a->n && (a->in_token || may_send(a, a->n_sent)))
+        if (!send_part(a))
             return false;
-    a->first = a->n = 0;
-    a->first_text = 0;
-    buf_truncate(&a->text, 0);
-    return true;
+    return a->n_sent == a->n;
+}
+
+/* ---- what is kept ---- */
+
+/* The text of the tokens from byte `from` to where the stop begins. */
+static void text_before_stop(const struct answer *a, size_t from, struct buf *out)
+{
+    char piece[STOP_TEXT_MAX_PIECE];
+    struct detok d;
+    size_t at = 0;
+    detok_init(&d, a->vocab, a->at_start);
+    for (size_t i = 0; i < a->n && at < a->n_released; i++) {
+        size_t n = next_part(a, &d, i, true, piece, sizeof piece);
+        for (; n; n = next_part(a, &d, i, false, piece, sizeof piece)) {
+            size_t begin = from > at ? from - at : 0, end = a->n_released - at;
+            end = end < n ? end : n;
+            if (begin < end)
+                buf_append(out, piece + begin, end - begin);
+            at += n;
+            if (at >= a->n_released)
+                return;
+        }
+    }
+}
+
+bool answer_kept_ids(const struct answer *a, struct token_list *out, struct err *err)
+{
+    size_t n = 0;
+    while (n < a->n && a->tokens[n].text_end <= a->n_released)
+        n++;
+    while (n && a->tokens[n - 1].unfinished)
+        n--;
+    if (!token_list_reserve(out, n, err))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        out->ids[out->n++] = a->tokens[i].id;
+    struct buf rest = {0};
+    text_before_stop(a, n ? a->tokens[n - 1].text_end : 0, &rest);
+    bool ok = !rest.len || vocab_encode(a->vocab, buf_text(&rest), rest.len,
+                                        n || !a->at_start ? VOCAB_CONTINUES : VOCAB_PLAIN, out, err);
+    buf_fini(&rest);
+    return ok;
 }

@@ -1,12 +1,14 @@
 /* answer.h: the way of an answer from sampled ids to ENGINE_TOKEN events.
  *
  * Invariants
- *  1. Every id pushed gives exactly one event that carries it; text joins the newest id that is not sent yet,
- * or goes alone (token -1).
- *  2. What finds the event queue full waits here, in order, and grows by merging; nobody waits for the
- * reader.
- *  3. The texts of all events joined are the answer: valid UTF-8, cut in front of a stop.
- * Belongs to the engine's thread. answer_push allocates only when the reader has long stopped reading. */
+ *  1. Every id pushed gives one event that carries it and its share of the text, in order. Only the rest of a
+ * token longer than an event goes without an id (-1).
+ *  2. An id waits while its text may still begin a stop or its last character is unfinished, and while the
+ * event queue is full; nobody waits for the reader. Only ids wait: their text is made again when they are
+ * sent, so nothing grows.
+ *  3. The texts of all events joined are the answer: valid UTF-8, cut in front of a stop. Ids that lie inside
+ * the stop are sent all the same, without text.
+ * Belongs to the engine's thread. Only answer_init and answer_kept_ids allocate. */
 #ifndef FERRUM_ANSWER_H
 #define FERRUM_ANSWER_H
 
@@ -14,27 +16,35 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "engine/base/buf.h"
 #include "engine/base/queue.h"
 #include "engine/stop_text.h"
 #include "engine/vocab.h"
 
-/* A token on its way; its text is the next n_text bytes of answer.text. */
 struct answer_token {
     int32_t id;
-    bool end;
-    size_t n_text;
+    bool end;        /* closes the turn, has no text */
+    bool unfinished; /* its last bytes begin a character */
+    size_t text_end; /* bytes of the answer's text up to here, uncut */
 };
 
 struct answer {
     struct queue *events;
     uint64_t request;
-    struct detok detok;
+    const struct vocab *vocab;
+    bool at_start;
+    struct answer_token *tokens; /* [cap] every id pushed, n of them */
+    size_t n, cap;
+    /* reading: looks for stops as the ids come */
+    struct detok reader;
     struct stop_text stop;
-    struct answer_token *tokens; /* [cap], waiting are first .. n */
-    size_t first, n, cap;
-    struct buf text; /* waiting are first_text .. text.len */
-    size_t first_text;
+    size_t n_read;     /* bytes of text so far */
+    size_t n_released; /* bytes of it that are no beginning of a stop */
+    bool found, ended; /* a stop; the last text has come */
+    /* sending: some tokens behind */
+    struct detok sender;
+    size_t n_sent; /* tokens whose whole text is sent */
+    bool in_token; /* a part of tokens[n_sent] is sent */
+    size_t n_sent_bytes;
 };
 
 /* At most max_tokens ids will be pushed. at_start as in detok_init; the stops are the caller's. */
@@ -50,5 +60,9 @@ bool answer_end_text(struct answer *a);
 void answer_push_end(struct answer *a, int32_t id);
 /* Sends what the queue takes; true when nothing waits any more. */
 bool answer_send(struct answer *a);
+
+/* After a stop (a->found): appends to out the ids whose text is what was shown: those in front of the stop,
+ * and where it begins inside a token, the encoding of that token's part. */
+bool answer_kept_ids(const struct answer *a, struct token_list *out, struct err *err);
 
 #endif

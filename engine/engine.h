@@ -3,8 +3,8 @@
  * Invariants
  *  1. At most one request is in work; engine_submit refuses another (the caller keeps its text).
  *  2. Every accepted request ends with exactly one ENGINE_DONE, after which no event of it follows.
- *  3. The engine never waits for the consumer of events: text that finds the queue full is kept back and
- * merged.
+ *  3. The engine never waits for the consumer of events while it computes: tokens that find the queue full
+ * are kept back. An id also waits while its text may begin a stop.
  *  4. Cancel is seen within one layer, in prefill too; ENGINE_DONE then says FINISH_CANCELLED and what was
  * generated stays valid.
  *  5. A prompt that does not fit is refused (ENGINE_DONE with FINISH_ERROR, ERR_PROMPT) before the timeline
@@ -37,7 +37,7 @@ struct engine_msg {
     enum chat_role role;
     char *text;
     size_t n_bytes;
-    int32_t *tokens;
+    int32_t *tokens; /* of the very model; else, seen by an id out of its range, the text is used */
     size_t n_tokens;
 };
 
@@ -47,7 +47,7 @@ struct engine_request {
     bool raw;                      /* PROMPT_RAW */
     struct sampler_params sampler; /* seed 0: random */
     int32_t n_predict;             /* tokens at most, -1: until stop or full context */
-    char **stops;                  /* end the answer; the text of a stop is not part of it */
+    char **stops;                  /* end the answer; neither their text nor their ids are part of it */
     size_t n_stops;
 };
 void engine_request_fini(struct engine_request *request);
@@ -57,7 +57,10 @@ const char *finish_reason_name(enum finish_reason reason); /* "stop", "length", 
 
 struct turn_stats {
     uint64_t seed;
-    uint32_t prompt_tokens, reused_tokens, prefilled_tokens, completion_tokens;
+    /* prompt_tokens = reused_tokens + prefilled_tokens, always: tokens before the answer whose KV is there.
+     * A turn that ends while it reads the prompt counts what it came to; one refused before that, 0. */
+    uint32_t prompt_tokens, reused_tokens, prefilled_tokens;
+    uint32_t completion_tokens; /* sampled ones, without the end token; as many as events with an id */
     double ttft_ms, prefill_ms, decode_ms; /* ttft from submit */
 };
 
@@ -68,21 +71,25 @@ enum engine_event_type {
     ENGINE_PROMPT,  /* ids: the exact ids of all messages that had none; owned by the receiver (mem_free) */
     ENGINE_PREFILL, /* done, total: tokens to compute */
     ENGINE_TOKEN,   /* one sampled token: token, text */
-    ENGINE_DONE,    /* reason, stats, error if FINISH_ERROR */
+    ENGINE_DONE,    /* reason, stats, error if FINISH_ERROR; ids where a stop cut the answer */
 };
 
 struct engine_event {
     enum engine_event_type type;
     uint64_t request; /* number given by engine_submit */
     uint64_t done, total;
-    int32_t token; /* -1: text only (held back before, or the rest of a long token) */
+    int32_t token; /* -1: text only, the rest of a token whose text fills more than one event */
     bool end; /* the end-of-turn token itself (no text): belongs to the message's ids, is not counted. Sent
                  only when the prompt style closes turns with it (ChatML), not for raw and plain text */
     uint32_t n_text;
     char text[256]; /* valid UTF-8, whole characters, not NUL-terminated */
     /* ENGINE_PROMPT: ids of rendered messages one after the other; n_ids_of[i] for the i-th message of the
-     * request (0 for those with stored ids). One allocation each. */
+     * request (0 for those with stored ids). One allocation each.
+     * ENGINE_DONE: NULL, or n_ids ids (perhaps none) that replace those of the ENGINE_TOKEN events as the
+     * answer's own: a stop was found, and some events carried ids of the stop, whose text was not shown.
+     * The receiver's (mem_free). */
     int32_t *ids;
+    size_t n_ids;
     size_t *n_ids_of;
     size_t n_msgs;
     enum finish_reason reason;

@@ -4,6 +4,7 @@
 
 #include "engine/answer.h"
 #include "engine/base/clock.h"
+#include "engine/base/log.h"
 #include "engine/base/mem.h"
 #include "engine/engine_internal.h"
 
@@ -77,10 +78,30 @@ static bool load(struct engine *e)
 
 /* --- the prompt --- */
 
+/* Stored ids may come from another model or a damaged database: the message is written anew then. */
+static void drop_foreign_ids(struct engine_request *r, int32_t n_vocab)
+{
+    for (size_t i = 0; i < r->n_msgs; i++) {
+        struct engine_msg *msg = &r->msgs[i];
+        size_t n = 0;
+        while (n < msg->n_tokens && msg->tokens[n] >= 0 && msg->tokens[n] < n_vocab)
+            n++;
+        if (n == msg->n_tokens)
+            continue;
+        log_line("message %zu of %zu: stored token %zu has the id %d, but the model has %d: its text is "
+                 "tokenised again",
+                 i + 1, r->n_msgs, n, msg->tokens[n], n_vocab);
+        mem_free(msg->tokens);
+        msg->tokens = NULL;
+        msg->n_tokens = 0;
+    }
+}
+
 static bool build_prompt(struct turn *t, struct err *err)
 {
-    const struct engine_request *r = &t->job->request;
+    struct engine_request *r = &t->job->request;
     const struct vocab *vocab = model_vocab(model_of(t));
+    drop_foreign_ids(r, vocab_size(vocab));
     t->style = r->raw ? PROMPT_RAW : prompt_style_of(vocab);
     t->starts = mem_array(r->n_msgs, sizeof *t->starts, err);
     struct prompt_msg *msgs = t->starts ? mem_array(r->n_msgs, sizeof *msgs, err) : NULL;
@@ -113,7 +134,6 @@ static bool check_fit(struct turn *t, struct err *err)
     t->max_new = n_ctx - n;
     if (r->n_predict >= 0 && (size_t)r->n_predict < t->max_new)
         t->max_new = (size_t)r->n_predict;
-    t->stats.prompt_tokens = (uint32_t)n;
     return true;
 }
 
@@ -196,11 +216,12 @@ static bool prefill(struct turn *t, struct err *err)
     struct timeline *timeline = t->engine->timeline;
     uint64_t start_ns = clock_now_ns();
     size_t kept = timeline_keep(timeline, t->prompt.ids, t->prompt.n);
-    t->stats.reused_tokens = (uint32_t)kept;
+    t->stats.reused_tokens = t->stats.prompt_tokens = (uint32_t)kept;
     report_prefill(t, 0, t->prompt.n - kept);
     struct eval_control control = {.cancel = &t->engine->cancel, .progress = report_prefill, .arg = t};
     bool ok = timeline_eval(timeline, t->prompt.ids + kept, t->prompt.n - kept, &control, NULL, err);
     t->stats.prefilled_tokens = (uint32_t)(timeline_length(timeline) - kept);
+    t->stats.prompt_tokens += t->stats.prefilled_tokens;
     t->stats.prefill_ms = ms_since(start_ns);
     t->prefilled_ns = ok ? clock_now_ns() : 0;
     return ok;
@@ -223,6 +244,15 @@ static int32_t sample(struct turn *t)
     timer->calls++;
     copy_prof(t->engine);
     return id;
+}
+
+static bool push_token(struct turn *t, int32_t id)
+{
+    mem_guard_enter();
+    sampler_accept(t->sampler, id);
+    bool found = answer_push(&t->answer, id);
+    mem_guard_leave();
+    return found;
 }
 
 static enum finish_reason fail_or_cancel(const struct err *err)
@@ -260,8 +290,7 @@ static enum finish_reason generate(struct turn *t, struct err *err)
         if (n_done == t->max_new)
             return FINISH_CONTEXT;
         t->stats.completion_tokens = (uint32_t)++n_done;
-        sampler_accept(t->sampler, id);
-        if (answer_push(&t->answer, id))
+        if (push_token(t, id))
             return FINISH_STOP;
         if (n_done < n_predict && !eval_token(t, id, err))
             return fail_or_cancel(err);
@@ -278,12 +307,25 @@ static enum finish_reason work(struct turn *t, struct err *err)
     return generate(t, err);
 }
 
-static void finish_answer(struct turn *t, enum finish_reason reason)
+/* What was shown and what the next turn is given must agree, also where a stop cut the text. */
+static void replace_ids(const struct turn *t, struct engine_event *done)
+{
+    struct token_list kept = {0};
+    if (!answer_kept_ids(&t->answer, &kept, &done->error)) {
+        done->reason = FINISH_ERROR;
+        token_list_fini(&kept);
+        return;
+    }
+    done->ids = kept.ids ? kept.ids : mem_need(sizeof *done->ids);
+    done->n_ids = kept.n;
+}
+
+static void finish_answer(struct turn *t, struct engine_event *done)
 {
     if (!t->answer.stop.held)
         return; /* refused before it began */
-    if (reason != FINISH_STOP)
-        answer_end_text(&t->answer);
+    if (answer_end_text(&t->answer))
+        replace_ids(t, done);
     while (!answer_send(&t->answer) && !atomic_load(&t->engine->closing))
         sleep_a_little();
 }
@@ -297,7 +339,7 @@ static void run_turn(struct engine *e, struct engine_job *job)
         err_clear(&done.error);
     if (t.prefilled_ns)
         t.stats.decode_ms = ms_since(t.prefilled_ns);
-    finish_answer(&t, done.reason);
+    finish_answer(&t, &done);
     done.stats = t.stats;
     answer_fini(&t.answer);
     sampler_free(t.sampler);
@@ -307,7 +349,8 @@ static void run_turn(struct engine *e, struct engine_job *job)
     struct backend *backend = e->options.backend;
     if (backend->ops->park)
         backend->ops->park(backend->ctx);
-    send_surely(e, &done);
+    if (!send_surely(e, &done))
+        mem_free(done.ids);
 }
 
 void *engine_thread_main(void *engine)

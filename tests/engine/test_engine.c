@@ -49,7 +49,9 @@ static int tear_down(void **state)
 struct result {
     struct buf text;
     int32_t ids[4096];
-    size_t n_ids, n_ends, n_prefill_events;
+    size_t n_ids, n_ends, n_prefill_events, n_without_id;
+    int32_t *kept; /* of ENGINE_DONE, or NULL */
+    size_t n_kept;
     int32_t end_id;
     int32_t prompt_ids[4096];
     size_t n_prompt_ids, n_prompt_events;
@@ -107,6 +109,8 @@ static void take_event(struct result *out, const struct engine_event *event)
             out->end_id = event->token;
         } else if (event->token >= 0) {
             out->ids[out->n_ids++] = event->token;
+        } else {
+            out->n_without_id++;
         }
         break;
     case ENGINE_PROMPT:
@@ -137,7 +141,11 @@ static void gather(struct engine *e, uint64_t number, struct result *out)
     out->reason = event.reason;
     out->stats = event.stats;
     out->error = event.error;
+    out->kept = event.ids;
+    out->n_kept = event.n_ids;
     assert_int_equal(out->stats.completion_tokens, out->n_ids);
+    assert_int_equal(out->n_without_id, 0);
+    assert_int_equal(out->stats.prompt_tokens, out->stats.reused_tokens + out->stats.prefilled_tokens);
     assert_false(engine_next_event(e, &event));
 }
 
@@ -156,6 +164,7 @@ static struct result *run(struct engine *e, struct engine_request request)
 static void result_free(struct result *r)
 {
     buf_fini(&r->text);
+    mem_free(r->kept);
     mem_free(r);
 }
 
@@ -226,30 +235,60 @@ static void engine__run__repeated_prompt_is_reused(void **state)
     engine_close(e);
 }
 
+static struct engine_msg stored(enum chat_role role, const char *text, const int32_t *ids, size_t n)
+{
+    struct engine_msg msg = {.role = role, .text = mem_strdup(text), .n_bytes = strlen(text), .n_tokens = n};
+    msg.tokens = mem_need((n ? n : 1) * sizeof *ids);
+    memcpy(msg.tokens, ids, n * sizeof *ids);
+    return msg;
+}
+
+/* The turn after a, whose answer is kept as the given ids. */
+static struct engine_request follow(const struct result *a, const int32_t *ids, size_t n)
+{
+    struct engine_request r = {.raw = true, .sampler = sampler_defaults(), .n_predict = 3, .n_msgs = 3};
+    r.sampler.temp = 0.0f;
+    r.msgs = mem_need(3 * sizeof *r.msgs);
+    r.msgs[0] = stored(CHAT_USER, "first", a->prompt_ids, a->n_prompt_ids);
+    r.msgs[1] = stored(CHAT_ASSISTANT, "?", ids, n);
+    r.msgs[2] = (struct engine_msg){.role = CHAT_USER, .text = mem_strdup(" and"), .n_bytes = 4};
+    return r;
+}
+
 /* A second turn gives the stored ids of the first back: all but what was never evaluated is reused. */
 static void engine__run__history_keeps_its_ids(void **state)
 {
     (void)state;
     struct engine *e = open_engine(raw_path, 0);
     struct result *a = run(e, ask("first", 5));
-    struct engine_request r = ask("", 3);
-    r.msgs = mem_need_resize(r.msgs, 3, sizeof *r.msgs);
-    r.msgs[2] = (struct engine_msg){.role = CHAT_USER, .text = mem_strdup(" and"), .n_bytes = 4};
-    r.n_msgs = 3;
+    assert_null(a->kept);
     size_t n_of[2] = {a->n_prompt_ids, a->n_ids};
-    for (int i = 0; i < 2; i++) {
-        if (i == 1)
-            r.msgs[i] = (struct engine_msg){.role = CHAT_ASSISTANT, .text = mem_strdup("?"), .n_bytes = 1};
-        r.msgs[i].n_tokens = n_of[i];
-        r.msgs[i].tokens = mem_need(n_of[i] * sizeof(int32_t));
-        memcpy(r.msgs[i].tokens, i ? a->ids : a->prompt_ids, n_of[i] * sizeof(int32_t));
-    }
-    struct result *b = run(e, r);
+    struct result *b = run(e, follow(a, a->ids, a->n_ids));
     assert_int_equal(b->reason, FINISH_LENGTH);
     assert_int_equal(b->stats.reused_tokens, n_of[0] + n_of[1] - 1);
     assert_int_equal(b->stats.prompt_tokens, n_of[0] + n_of[1] + b->n_prompt_ids);
     result_free(a);
     result_free(b);
+    engine_close(e);
+}
+
+/* Ids no model of this size has: the message is tokenised from its text. */
+static void engine__run__foreign_ids_are_replaced(void **state)
+{
+    (void)state;
+    static const int32_t wrong[] = {-1, TINY_N_VOCAB, INT32_MAX, INT32_MIN};
+    struct engine *e = open_engine(raw_path, 0);
+    struct result *a = run(e, ask("first", 5));
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        struct engine_request request = follow(a, a->ids, a->n_ids);
+        request.msgs[0].tokens[i % a->n_prompt_ids] = wrong[i];
+        struct result *b = run(e, request);
+        assert_int_equal(b->reason, FINISH_LENGTH);
+        assert_true(b->n_prompt_ids > a->n_prompt_ids);
+        assert_memory_equal(b->prompt_ids, a->prompt_ids, a->n_prompt_ids * sizeof a->prompt_ids[0]);
+        result_free(b);
+    }
+    result_free(a);
     engine_close(e);
 }
 
@@ -334,6 +373,43 @@ static bool starts_character(char c)
     return ((unsigned char)c & 0xC0) != 0x80;
 }
 
+static struct buf text_of(const struct engine *e, const int32_t *ids, size_t n)
+{
+    struct buf text = {0};
+    struct detok d;
+    char piece[256];
+    detok_init(&d, model_vocab(engine_model(e)), false);
+    for (size_t i = 0; i < n; i++)
+        buf_append(&text, piece, detok_push(&d, ids[i], piece, sizeof piece));
+    buf_append(&text, piece, detok_flush(&d, piece));
+    return text;
+}
+
+static size_t n_shared(const int32_t *a, size_t n_a, const int32_t *b, size_t n_b)
+{
+    size_t n = 0;
+    while (n < n_a && n < n_b && a[n] == b[n])
+        n++;
+    return n;
+}
+
+/* What was cut from the text is neither in the ids nor in what the next turn is given. Tells whether a token
+ * had to be cut in two. */
+static bool check_kept(struct engine *e, const struct result *r)
+{
+    assert_non_null(r->kept);
+    struct buf text = text_of(e, r->kept, r->n_kept);
+    assert_string_equal(buf_text(&text), buf_text(&r->text));
+    buf_fini(&text);
+    size_t n = n_shared(r->kept, r->n_kept, r->ids, r->n_ids);
+    struct result *next = run(e, follow(r, r->kept, r->n_kept));
+    assert_int_equal(next->stats.prompt_tokens, r->n_prompt_ids + r->n_kept + next->n_prompt_ids);
+    assert_true(next->stats.reused_tokens >= r->n_prompt_ids + n - (n == r->n_ids));
+    assert_true(next->stats.reused_tokens <= r->n_prompt_ids + r->n_kept + next->n_prompt_ids);
+    result_free(next);
+    return n < r->n_kept;
+}
+
 /* Any stretch of the answer, made a stop, ends it in front of its first occurrence. */
 static void engine__stop__also_across_tokens(void **state)
 {
@@ -341,6 +417,7 @@ static void engine__stop__also_across_tokens(void **state)
     struct engine *e = open_engine(raw_path, 0);
     struct result *whole = run(e, ask("abc", 40));
     const char *text = buf_text(&whole->text);
+    int n_cut_tokens = 0;
     for (size_t at = 3; at + 6 < whole->text.len; at += 5) {
         size_t end = at + 5;
         while (!starts_character(text[at]))
@@ -355,8 +432,11 @@ static void engine__stop__also_across_tokens(void **state)
         assert_int_equal(r->reason, FINISH_STOP);
         assert_int_equal(r->text.len, first - text);
         assert_memory_equal(buf_text(&r->text), text, r->text.len);
+        assert_memory_equal(r->ids, whole->ids, r->n_ids * sizeof r->ids[0]);
+        n_cut_tokens += check_kept(e, r);
         result_free(r);
     }
+    assert_true(n_cut_tokens > 0);
     /* What is held back because a stop might begin there comes at the end. */
     struct buf never = {0};
     buf_printf(&never, "%c and on", text[whole->text.len - 1]);
@@ -398,6 +478,31 @@ static void engine__cancel__then_the_same_again(void **state)
         result_free(again);
     }
     result_free(fresh);
+    engine_close(e);
+}
+
+/* Stopped while the prompt is read: the counts tell what was done. */
+static void engine__cancel__in_prefill_counts_what_was_done(void **state)
+{
+    (void)state;
+    char text[3000];
+    memset(text, 'q', sizeof text - 1);
+    text[sizeof text - 1] = 0;
+    struct engine *e = open_engine(raw_path, 4096);
+    struct result *r = mem_need(sizeof *r);
+    struct engine_request request = ask(text, -1);
+    struct engine_event event;
+    uint64_t number;
+    assert_true(engine_submit(e, &request, &number, NULL));
+    do {
+        wait_event(e, &event);
+        take_event(r, &event);
+    } while (event.type != ENGINE_PREFILL);
+    engine_cancel(e);
+    gather(e, number, r);
+    assert_int_equal(r->reason, FINISH_CANCELLED);
+    assert_true(r->stats.prompt_tokens <= r->n_prompt_ids);
+    result_free(r);
     engine_close(e);
 }
 
@@ -504,6 +609,7 @@ int main(void)
         cmocka_unit_test(engine__run__counts_and_ids),
         cmocka_unit_test(engine__run__repeated_prompt_is_reused),
         cmocka_unit_test(engine__run__history_keeps_its_ids),
+        cmocka_unit_test(engine__run__foreign_ids_are_replaced),
         cmocka_unit_test(engine__run__zero_tokens_wanted),
         cmocka_unit_test(engine__run__too_long_is_refused_and_nothing_lost),
         cmocka_unit_test(engine__run__ends_where_the_context_ends),
@@ -511,6 +617,7 @@ int main(void)
         cmocka_unit_test(engine__run__same_seed_same_answer),
         cmocka_unit_test(engine__stop__also_across_tokens),
         cmocka_unit_test(engine__cancel__then_the_same_again),
+        cmocka_unit_test(engine__cancel__in_prefill_counts_what_was_done),
         cmocka_unit_test(engine__cancel__when_idle_does_not_hit_the_next),
         cmocka_unit_test(engine__submit__busy_keeps_the_request),
         cmocka_unit_test(engine__events__slow_reader_loses_nothing),
