@@ -30,6 +30,8 @@
 /* What a crash writes: it cannot ask ncurses, so it leaves every mode any part of this program could have
  * set. */
 #define RESET MODES_OFF "\033[?25h\033[0m\033[?1049l\r"
+/* Without an alternate screen what follows stands below ours, whose last row is not meant to stay. */
+#define LAST_ROW_CLEARED "\033[999;1H\033[K\n"
 #define SYNC_ON "\033[?2026h"
 #define SYNC_OFF "\033[?2026l"
 
@@ -47,6 +49,7 @@ static struct {
     atomic_int restoring; /* threads inside terminal_restore that may be at it */
     struct termios saved;
     SCREEN *screen;
+    bool has_alternate; /* giving back brings the shell's screen back */
     int colors;
     int event_fd;
     atomic_uint waiting;
@@ -140,6 +143,8 @@ void terminal_restore(void)
     bool mine = atomic_exchange(&term.taken, false);
     if (mine) {
         write_all(STDOUT_FILENO, RESET, sizeof RESET - 1);
+        if (!term.has_alternate)
+            write_all(STDOUT_FILENO, LAST_ROW_CLEARED, sizeof LAST_ROW_CLEARED - 1);
         restore_tty();
         replay_stderr();
     }
@@ -245,6 +250,8 @@ static void start_screen(const struct terminal_options *options)
     nonl();
     typeahead(-1); /* ncurses must not look at stdin: it is ours */
     read_size();
+    char *leave = tigetstr("rmcup");
+    term.has_alternate = leave && leave != (char *)-1;
     term.colors = start_colors(options->no_color);
     refresh();
     write_text(MODES_ON);
@@ -278,6 +285,7 @@ bool terminal_open(const struct terminal_options *options, struct err *err)
     atomic_store(&term.waiting, 0);
     take_signals();
     redirect_stderr();
+    term.has_alternate = true; /* until we draw, there is nothing of ours to clear */
     atomic_store(&term.taken, true);
     term.screen = new_screen(options->term);
     if (!term.screen) {
@@ -289,13 +297,28 @@ bool terminal_open(const struct terminal_options *options, struct err *err)
     return true;
 }
 
+/* Out of the screen, to where the shell goes on. */
+static void leave_screen(void)
+{
+    write_text(MODES_OFF);
+    if (term.has_alternate) {
+        endwin();
+        return;
+    }
+    read_size();
+    move(LINES - 1, 0);
+    clrtoeol();
+    refresh();
+    endwin(); /* leaves the cursor in the last row */
+    write_text("\r\n");
+}
+
 void terminal_close(void)
 {
     if (!atomic_exchange(&term.open, false))
         return;
     if (atomic_load(&term.taken)) {
-        write_text(MODES_OFF);
-        endwin();
+        leave_screen();
         atomic_store(&term.taken, false);
         restore_tty();
         replay_stderr();
@@ -330,8 +353,7 @@ static void take_back(void)
  * SIGCONT. A group without a shell cannot be stopped: then this returns at once, and all is as before. */
 static unsigned stop(bool group)
 {
-    write_text(MODES_OFF);
-    endwin();
+    leave_screen();
     atomic_store(&term.taken, false);
     restore_tty();
     struct sigaction mine, standard = {.sa_handler = SIG_DFL};

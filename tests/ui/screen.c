@@ -54,9 +54,9 @@ static int set_property(VTermProp property, VTermValue *value, void *user)
 
 static const VTermScreenCallbacks callbacks = {.settermprop = set_property};
 
-static void child(int control, int report_fd, bool no_color)
+static void child(int control, int report_fd, const char *term, bool no_color)
 {
-    const struct ui_options options = {.term = "xterm-256color", .no_color = no_color};
+    const struct ui_options options = {.term = term, .no_color = no_color};
     int code = screen_driver_run(&options, control, report_fd);
     exit(code); /* not _exit: the leak checker looks then */
 }
@@ -236,6 +236,11 @@ __attribute__((format(printf, 2, 3), noreturn)) static void give_up(struct scree
 
 struct screen *screen_start(int columns, int rows, bool no_color)
 {
+    return screen_start_on("xterm-256color", columns, rows, no_color);
+}
+
+struct screen *screen_start_on(const char *term, int columns, int rows, bool no_color)
+{
     struct screen *s = mem_need(sizeof *s);
     struct winsize size = {.ws_col = (unsigned short)columns, .ws_row = (unsigned short)rows};
     int control[2], report_fd[2];
@@ -254,7 +259,7 @@ struct screen *screen_start(int columns, int rows, bool no_color)
     if (s->pid == 0) {
         close(control[1]);
         close(report_fd[0]);
-        child(control[0], report_fd[1], no_color);
+        child(control[0], report_fd[1], term, no_color);
     }
     close(control[0]);
     close(report_fd[1]);

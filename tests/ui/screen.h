@@ -12,6 +12,8 @@
 struct screen;
 
 struct screen *screen_start(int columns, int rows, bool no_color);
+/* On a terminal of this TERM; screen_start: xterm-256color. */
+struct screen *screen_start_on(const char *term, int columns, int rows, bool no_color);
 /* Ends the driver if it still runs and checks its exit code. */
 void screen_stop(struct screen *s);
 

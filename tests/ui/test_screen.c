@@ -577,6 +577,27 @@ static void screen__end__last_words_on_the_normal_screen(void **state)
     screen_stop(s);
 }
 
+/* There the chat stays on the screen: the words come below it, and nothing of the status line shows. */
+static void screen__end__without_an_alternate_screen(void **state)
+{
+    static const char *const terms[] = {"vt100", "linux"};
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct screen *s = screen_start_on(terms[i], 60, 10, false);
+        screen_tell(s, "user What is it?");
+        screen_tell(s, "notice ready");
+        screen_tell(s, IDLE);
+        screen_wait(s, "11.8 tok/s");
+        screen_tell(s, "quit The answer.\\nIn two lines.");
+        const char *text = screen_wait_end(s);
+        if (!strstr(text, "\n\nThe answer.\nIn two lines.\n\n") || strstr(text, "tok/s"))
+            fail_msg("%s: left on the screen:\n%s", terms[i], text);
+        assert_non_null(strstr(text, "What is it?"));
+        assert_true(screen_is_given_back(s));
+        screen_stop(s);
+    }
+}
+
 static void screen__end__the_terminal_goes_away(void **state)
 {
     (void)state;
@@ -619,6 +640,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(screen__resize__storm_while_streaming),
         cmocka_unit_test(screen__idle__asks_for_no_wake_up),
         cmocka_unit_test(screen__end__last_words_on_the_normal_screen),
+        cmocka_unit_test(screen__end__without_an_alternate_screen),
         cmocka_unit_test(screen__end__the_terminal_goes_away),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

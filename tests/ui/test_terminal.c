@@ -59,12 +59,12 @@ static void crash_elsewhere(char key)
 }
 
 /* Opens the terminal, shows "ready", obeys single letters, and says what happens. */
-static void obey(void)
+static void obey(const char *term)
 {
     struct rlimit no_core = {0, 0};
     setrlimit(RLIMIT_CORE, &no_core);
     signal(SIGSEGV, SIG_DFL); /* cmocka has its own */
-    if (!terminal_open(&(struct terminal_options){.term = "ferrum-unknown-terminal"}, NULL))
+    if (!terminal_open(&(struct terminal_options){.term = term}, NULL))
         _exit(99);
     fputs("lost\033words\n", stderr);
     mvprintw(0, 0, "ready");
@@ -116,7 +116,7 @@ struct session {
     struct buf output;
 };
 
-static void start(struct session *s)
+static void start(struct session *s, const char *term)
 {
     struct winsize size = {.ws_row = 24, .ws_col = 80};
     *s = (struct session){0};
@@ -134,7 +134,7 @@ static void start(struct session *s)
             signal(SIGTTOU, SIG_IGN);
             tcsetpgrp(STDIN_FILENO, getpid());
             signal(SIGTTOU, SIG_DFL);
-            obey();
+            obey(term);
         }
         int status;
         while (waitpid(program, &status, WUNTRACED) == program && WIFSTOPPED(status)) {
@@ -211,7 +211,7 @@ static void finish(struct session *s, int expected)
 
 static size_t start_ready(struct session *s)
 {
-    start(s);
+    start(s, "ferrum-unknown-terminal");
     size_t at = wait_for(s, 0, "ready");
     assert_non_null(strstr(s->output.data, "\033[?1049h"));
     assert_non_null(strstr(s->output.data, "\033[?2004h"));
@@ -236,6 +236,7 @@ static void ends_by(char key, int sig, int expected)
     expect_settings_as_before(&s);
     expect_modes_off(&s, at);
     assert_non_null(strstr(s.output.data + at, "lost?words"));
+    assert_null(strstr(s.output.data + at, "\033[999;1H")); /* the shell's screen is not to be touched */
     finish(&s, expected);
 }
 
@@ -255,6 +256,21 @@ static void terminal__abort__gives_all_back(void **state)
 {
     (void)state;
     ends_by('a', 0, 128 + SIGABRT);
+}
+
+static void terminal__segv__clears_the_last_row_of_a_vt100(void **state)
+{
+    (void)state;
+    struct session s;
+    start(&s, "vt100");
+    size_t at = wait_for(&s, 0, "ready");
+    assert_null(strstr(s.output.data, "1049h"));
+    press(&s, 's');
+    at = wait_for(&s, at, "\033[999;1H\033[K");
+    wait_for(&s, at, "lost?words");
+    wait_for(&s, at, "[end]");
+    expect_settings_as_before(&s);
+    finish(&s, 128 + SIGSEGV);
 }
 
 static void terminal__segv_in_threads__gives_all_back(void **state)
@@ -351,6 +367,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(terminal__close__gives_all_back),
         cmocka_unit_test(terminal__segv__gives_all_back),
+        cmocka_unit_test(terminal__segv__clears_the_last_row_of_a_vt100),
         cmocka_unit_test(terminal__abort__gives_all_back),
         cmocka_unit_test(terminal__segv_in_threads__gives_all_back),
         cmocka_unit_test(terminal__abort_in_a_thread__gives_all_back),
