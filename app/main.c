@@ -88,6 +88,9 @@ static int run_command(const struct options *o, struct paths *paths, const struc
     case CMD_TOKENIZE:
         ok = cmd_tokenize(o, &err);
         break;
+    case CMD_RENDER:
+        ok = cmd_render(o, &err);
+        break;
     case CMD_INSPECT:
         ok = cmd_inspect(o, &err);
         break;

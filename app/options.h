@@ -20,8 +20,8 @@ enum command {
     CMD_TOKENIZE,
     CMD_INSPECT,
     CMD_SESSIONS,
-    CMD_RENDER,  /* known by name, not part of this version */
-    CMD_KV,      /* the same */
+    CMD_RENDER,
+    CMD_KV,      /* known by name, not part of this version */
     CMD_DEVICES, /* the same */
     CMD_N,
 };
@@ -73,6 +73,13 @@ enum opt_id {
     OPT_OUT,
     OPT_BOS,
     OPT_SPECIAL,
+    OPT_TEMPLATE,
+    OPT_MESSAGES,
+    OPT_NO_GENERATION_PROMPT,
+    OPT_SET,
+    OPT_BOS_TEXT,
+    OPT_EOS_TEXT,
+    OPT_NOW,
     OPT_HELP,
     OPT_VERSION,
     OPT_N,

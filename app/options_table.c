@@ -9,9 +9,10 @@
 #define LOGITS CMD_BIT(CMD_LOGITS)
 #define TOKENIZE CMD_BIT(CMD_TOKENIZE)
 #define INSPECT CMD_BIT(CMD_INSPECT)
+#define RENDER CMD_BIT(CMD_RENDER)
 #define SESSIONS CMD_BIT(CMD_SESSIONS)
 #define LOADS (CHAT | BENCH | LOGITS)
-#define ALL (LOADS | TOKENIZE | INSPECT | SESSIONS)
+#define ALL (LOADS | TOKENIZE | RENDER | INSPECT | SESSIONS)
 #define INT32 2147483647.0
 #define MAX_SEED 9007199254740991.0 /* 2^53 - 1: exact in every JSON reader */
 
@@ -25,7 +26,8 @@ static const struct command_info commands[CMD_N] = {
     [CMD_INSPECT] = {"inspect", "inspect MODEL [options]", "show what is in a model file", true},
     [CMD_SESSIONS] = {"sessions", "sessions list|show ID|export ID|delete ID [options]",
                       "look after saved chats", true},
-    [CMD_RENDER] = {"render", "render", "render a chat template", false},
+    [CMD_RENDER] = {"render", "render MODEL|--template FILE --messages FILE.json [options]",
+                    "print the exact prompt a chat template makes", true},
     [CMD_KV] = {"kv", "kv", "look after saved KV blocks", false},
     [CMD_DEVICES] = {"devices", "devices", "list compute devices", false},
 };
@@ -107,6 +109,20 @@ static const struct option_info options[OPT_N] = {
     [OPT_BOS] = {"bos", 0, OPT_FLAG, "", 0, 0, NULL, "", "put the BOS token first", TOKENIZE, false},
     [OPT_SPECIAL] = {"special", 0, OPT_FLAG, "", 0, 0, NULL, "",
                      "special tokens spelled in the text become tokens", TOKENIZE, false},
+    [OPT_TEMPLATE] = {"template", 0, OPT_TEXT, "FILE", 0, 0, NULL, "that of the model file",
+                      "the chat template", RENDER, false},
+    [OPT_MESSAGES] = {"messages", 0, OPT_TEXT, "FILE", 0, 0, NULL, "",
+                      "JSON: a list of messages, or {messages, tools, ...}", RENDER, false},
+    [OPT_NO_GENERATION_PROMPT] = {"no-generation-prompt", 0, OPT_FLAG, "", 0, 0, NULL, "",
+                                  "end behind the last message", RENDER, false},
+    [OPT_SET] = {"set", 0, OPT_TEXTS, "NAME=VALUE", 0, 0, NULL, "",
+                 "set a variable: JSON, else text; may be given again", RENDER, false},
+    [OPT_BOS_TEXT] = {"bos", 0, OPT_TEXT, "TEXT", 0, 0, NULL, "that of the model file", "bos_token", RENDER,
+                      false},
+    [OPT_EOS_TEXT] = {"eos", 0, OPT_TEXT, "TEXT", 0, 0, NULL, "that of the model file", "eos_token", RENDER,
+                      false},
+    [OPT_NOW] = {"now", 0, OPT_TEXT, "TIME", 0, 0, NULL, "the present",
+                 "\"YYYY-MM-DD HH:MM:SS\" for strftime_now", RENDER, false},
     [OPT_HELP] = {"help", 'h', OPT_FLAG, "", 0, 0, NULL, "", "this help", ALL, false},
     [OPT_VERSION] = {"version", 0, OPT_FLAG, "", 0, 0, NULL, "", "program, commit, compiler, features", ALL,
                      false},

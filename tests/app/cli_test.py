@@ -3,6 +3,7 @@ import errno
 import json
 import os
 import resource
+import shutil
 import signal
 import sqlite3
 import stat
@@ -10,7 +11,7 @@ import subprocess
 import time
 import unittest
 
-from harness import CHATML, LONG, PROGRAM, SMALL, STORIES, WORK, ProgramTest, main
+from harness import CHATML, LONG, PROGRAM, QWEN, SMALL, STORIES, WORK, ProgramTest, main, patched_copy
 
 TURN = ('--temp', '0', '-n', '8')
 
@@ -207,6 +208,10 @@ class Subcommands(ProgramTest):
             self.assertEqual(list(t), ['name', 'tok_s', 'min', 'max', 'gb_s'])
             self.assertTrue(0 < t['min'] <= t['tok_s'] <= t['max'])
 
+    def test_a_name_with_escapes_does_not_reach_the_terminal(self):
+        path = patched_copy(LONG, 'escape.gguf', b'tiny random', b'ti\x1b]0;\x07 om')
+        self.assertNotIn(b'\x1b', self.check(0, 'bench', path, '-p', '8', '-n', '4', '-r', '1'))
+
     def test_inspect_text_and_json(self):
         self.assertIn(b'general.architecture', self.check(0, 'inspect', LONG))
         report = json.loads(self.check(0, 'inspect', LONG, '--json'))
@@ -371,6 +376,122 @@ class Locked(ProgramTest):
         self.check(6, LONG, *TURN, '-p', 'again', words=['chat.db'])
         lock.execute('ROLLBACK')
         lock.close()
+
+
+    def test_waiting_for_it_is_said_and_ends_with_a_signal(self):
+        self.check(0, LONG, *TURN, '-p', 'hi')
+        lock = sqlite3.connect(self.database(), isolation_level=None)
+        lock.execute('BEGIN EXCLUSIVE')
+        p = subprocess.Popen([PROGRAM, LONG, *TURN, '-p', 'again'], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, env=self.env)
+        self.addCleanup(p.kill)
+        self.assertIn(b'waiting for ' + self.database().encode(), p.stderr.readline())
+        p.send_signal(signal.SIGINT)
+        p.communicate(timeout=30)
+        self.assertEqual(p.returncode, 130)
+        lock.execute('ROLLBACK')
+        lock.close()
+
+    def test_a_lock_that_comes_free_was_only_a_wait(self):
+        self.check(0, LONG, *TURN, '-p', 'hi')
+        lock = sqlite3.connect(self.database(), isolation_level=None)
+        lock.execute('BEGIN EXCLUSIVE')
+        p = subprocess.Popen([PROGRAM, LONG, *TURN, '-p', 'again'], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, env=self.env)
+        self.addCleanup(p.kill)
+        self.assertIn(b'Ctrl-C', p.stderr.readline())
+        lock.execute('ROLLBACK')
+        lock.close()
+        p.communicate(timeout=30)
+        self.assertEqual(p.returncode, 0)
+        self.assertEqual(len(self.sessions()), 2)
+
+    def test_what_is_not_saved_is_named(self):
+        p = subprocess.Popen([PROGRAM, LONG, '--temp', '0', '-p', 'remember me'], stdin=subprocess.DEVNULL,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.env)
+        self.addCleanup(p.kill)
+        os.read(p.stdout.fileno(), 100)
+        self.wait_until(lambda: self.sql('SELECT 1 FROM msg WHERE role = 2'))
+        lock = sqlite3.connect(self.database(), isolation_level=None, timeout=30)
+        lock.execute('BEGIN EXCLUSIVE')
+        p.send_signal(signal.SIGTERM)
+        time.sleep(1.5) # longer than it waits in silence
+        p.send_signal(signal.SIGINT)
+        _, errors = p.communicate(timeout=30)
+        lock.execute('ROLLBACK')
+        lock.close()
+        self.assertEqual(p.returncode, 143)
+        self.assertIn(b'waiting for', errors)
+        self.assertIn(b'"remember me"', errors)
+
+
+class AnotherModel(ProgramTest):
+    def test_ids_of_one_model_never_reach_another(self):
+        for first, second in [(QWEN, CHATML), (CHATML, QWEN)]:
+            with self.subTest(first=first):
+                self.setUp()
+                self.check(0, first, *TURN, '--session', 'a', '-p', 'one')
+                self.check(5, second, '--session', 'a', '--ctx', '64', '-p', 'word ' * 300)
+                kept = self.home
+                self.home = os.path.join(kept, 'copy')
+                self.env['HOME'] = self.home
+                shutil.copytree(os.path.join(kept, '.local'), os.path.join(self.home, '.local'))
+                self.sql('DELETE FROM seg') # a chat whose every text is rendered afresh
+                fresh = self.lines(second, *TURN, '--session', 'a', '-p', 'two')[-2]
+                self.home = self.env['HOME'] = kept
+                after = self.lines(second, *TURN, '--session', 'a', '-p', 'two')[-2]
+                self.assertEqual(after['prompt_tokens'], fresh['prompt_tokens'])
+                self.assertEqual(after['text'], fresh['text'])
+
+
+class NothingIsLost(ProgramTest):
+    def leave_unanswered(self, text):
+        """What kill -9 before the answer leaves behind."""
+        self.check(0, LONG, *TURN, '--session', 'a', '-p', 'hi')
+        self.sql('INSERT INTO msg(id, conv, parent, role, status, text, created) '
+                 'SELECT head + 1, id, head, 1, 0, ?, created FROM conv', (text,))
+        self.sql('UPDATE conv SET head = head + 1')
+
+    def test_an_unanswered_message_becomes_the_draft(self):
+        self.leave_unanswered('never answered')
+        self.check(0, LONG, *TURN, '--continue', '-p', 'another')
+        self.assertEqual(self.sql('SELECT text FROM draft'), [('never answered',)])
+        texts = [m['text'] for m in self.export(1)['messages']]
+        self.assertIn('another', texts)
+
+    def test_an_unanswered_message_and_a_draft_are_both_kept(self):
+        self.leave_unanswered('never answered')
+        self.sql("INSERT INTO draft SELECT id, 'typed', 0 FROM conv")
+        self.check(0, LONG, *TURN, '--continue', '-p', 'another')
+        self.assertEqual(self.sql('SELECT text FROM draft'), [('never answered\ntyped',)])
+
+    def test_a_turn_from_the_command_line_leaves_drafts_alone(self):
+        self.check(0, LONG, *TURN, '-p', 'hi')
+        self.sql("INSERT INTO draft VALUES(0, 'of no chat', 0), (1, 'of this chat', 0)")
+        self.check(0, LONG, *TURN, '--continue', '-p', 'more')
+        self.check(0, LONG, *TURN, '-p', 'new')
+        self.assertEqual(self.sql('SELECT text FROM draft ORDER BY conv'), [('of no chat',), ('of this chat',)])
+
+    def test_a_refused_first_message_gives_no_title_and_no_head(self):
+        self.check(5, SMALL, '--session', 'a', '-p', 'word ' * 200)
+        self.assertEqual(self.sessions()[0]['title'], '')
+        self.assertEqual(self.sql('SELECT head FROM conv'), [(None,)])
+        self.check(0, SMALL, *TURN, '--session', 'a', '-p', 'hi')
+        self.assertEqual(self.sessions()[0]['title'], 'hi')
+
+    def test_a_chat_deleted_meanwhile_is_stored_again(self):
+        p = subprocess.Popen([PROGRAM, LONG, '--temp', '0', '-p', 'keep this'], stdin=subprocess.DEVNULL,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.env)
+        self.addCleanup(p.kill)
+        os.read(p.stdout.fileno(), 100)
+        self.wait_until(lambda: os.path.exists(self.database()) and self.sessions())
+        self.check(0, 'sessions', 'delete', '1')
+        p.send_signal(signal.SIGTERM)
+        out, _ = p.communicate(timeout=30)
+        self.assertEqual(p.returncode, 143)
+        messages = self.export(self.sessions()[0]['id'])['messages']
+        self.assertEqual(messages[0]['text'], 'keep this')
+        self.assertTrue(out.decode().rstrip('\n').endswith(messages[1]['text'][-10:]))
 
 
 class FullDisk(ProgramTest):

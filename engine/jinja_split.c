@@ -1,0 +1,135 @@
+/* jinja_split.c: splitting and joining strings. */
+#include "engine/jinja_value.h"
+
+static void reverse(struct jinja_list *list)
+{
+    for (size_t i = 0; i < list->n / 2; i++) {
+        struct jinja_value item = list->items[i];
+        list->items[i] = list->items[list->n - 1 - i];
+        list->items[list->n - 1 - i] = item;
+    }
+}
+
+static void add_part(struct jinja_run *run, struct jinja_list *list, const struct jinja_str *s, size_t from,
+                     size_t to)
+{
+    jinja_charge(run, 1);
+    jinja_list_append(run, list, jinja_part(run, s, from, to));
+}
+
+static void split_left(struct jinja_run *run, struct jinja_list *list, const struct jinja_str *s,
+                       const struct jinja_str *sep, int64_t max)
+{
+    size_t at = 0;
+    for (; max != 0; max--) {
+        size_t hit = jinja_str_find(run, s, at, sep);
+        if (hit == SIZE_MAX)
+            break;
+        add_part(run, list, s, at, hit);
+        at = hit + sep->n;
+    }
+    add_part(run, list, s, at, s->n);
+}
+
+static size_t find_last(const struct jinja_str *s, size_t end, const struct jinja_str *sep)
+{
+    for (size_t at = end - sep->n + 1; end >= sep->n && at-- > 0;) {
+        struct jinja_str here = {.data = s->data + at, .n = sep->n};
+        if (jinja_str_equal(&here, sep))
+            return at;
+    }
+    return SIZE_MAX;
+}
+
+static void split_right(struct jinja_run *run, struct jinja_list *list, const struct jinja_str *s,
+                        const struct jinja_str *sep, int64_t max)
+{
+    size_t end = s->n;
+    for (; max != 0; max--) {
+        size_t hit = find_last(s, end, sep);
+        if (hit == SIZE_MAX)
+            break;
+        jinja_charge(run, (end - hit) / 16);
+        add_part(run, list, s, hit + sep->n, end);
+        end = hit;
+    }
+    jinja_charge(run, end / 16);
+    add_part(run, list, s, 0, end);
+    reverse(list);
+}
+
+static void split_words(struct jinja_run *run, struct jinja_list *list, const struct jinja_str *s,
+                        int64_t max)
+{
+    uint32_t cp;
+    size_t at = 0, n;
+    jinja_charge(run, s->n / 16);
+    for (;; max--) {
+        while (at < s->n && (n = jinja_char_at(s, at, &cp)) > 0 && jinja_is_space(cp))
+            at += n;
+        if (at >= s->n)
+            return;
+        if (max == 0)
+            break;
+        size_t from = at;
+        while (at < s->n && (n = jinja_char_at(s, at, &cp)) > 0 && !jinja_is_space(cp))
+            at += n;
+        add_part(run, list, s, from, at);
+    }
+    add_part(run, list, s, at, s->n);
+}
+
+static void split_words_right(struct jinja_run *run, struct jinja_list *list, const struct jinja_str *s,
+                              int64_t max)
+{
+    uint32_t cp;
+    size_t end = s->n, n;
+    jinja_charge(run, s->n / 16);
+    for (;; max--) {
+        while (end > 0 && (n = jinja_char_before(s, end, &cp)) > 0 && jinja_is_space(cp))
+            end -= n;
+        if (end == 0)
+            break;
+        size_t to = end;
+        while (max != 0 && end > 0 && (n = jinja_char_before(s, end, &cp)) > 0 && !jinja_is_space(cp))
+            end -= n;
+        add_part(run, list, s, max == 0 ? 0 : end, to);
+        if (max == 0)
+            break;
+    }
+    reverse(list);
+}
+
+struct jinja_value jinja_split(struct jinja_run *run, const struct jinja_str *s, const struct jinja_str *sep,
+                               int64_t max, bool from_right)
+{
+    struct jinja_list *list = jinja_list_new(run, JINJA_KIND_LIST, 0);
+    if (sep && sep->n == 0)
+        jinja_fail(run, "empty separator");
+    if (!sep && from_right)
+        split_words_right(run, list, s, max);
+    else if (!sep)
+        split_words(run, list, s, max);
+    else if (from_right)
+        split_right(run, list, s, sep, max);
+    else
+        split_left(run, list, s, sep, max);
+    return jinja_list_value(list);
+}
+
+struct jinja_value jinja_join(struct jinja_run *run, const struct jinja_str *glue,
+                              const struct jinja_list *items, bool only_strings)
+{
+    struct jinja_buf out;
+    jinja_buf_init(&out, run);
+    for (size_t i = 0; i < items->n; i++) {
+        if (only_strings && items->items[i].type != JINJA_STRING)
+            jinja_fail(run, "sequence item %zu: expected str instance, %s found", i,
+                       jinja_type_name(items->items[i]));
+        if (i)
+            jinja_put_str(&out, glue);
+        jinja_put_value(&out, items->items[i]);
+        jinja_charge(run, 1);
+    }
+    return jinja_buf_value(&out);
+}

@@ -1,0 +1,115 @@
+/* jinja_strip.c: what Python's str does to letters, ends and parts. */
+#include <wctype.h>
+
+#include "engine/jinja_value.h"
+
+/* C.UTF-8 knows the letters of Unicode whatever the user's locale is; without it only ASCII has cases. */
+locale_t jinja_locale(struct jinja_run *run)
+{
+    if (!run->locale)
+        run->locale = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+    if (!run->locale)
+        run->locale = newlocale(LC_CTYPE_MASK, "C", (locale_t)0);
+    return run->locale;
+}
+
+static void put_upper(struct jinja_buf *out, uint32_t cp, const struct jinja_str *s, size_t at, bool title)
+{
+    if (cp == 0xDF) { /* sharp s has no capital of one letter */
+        jinja_put_char_like(out, 'S', s, at);
+        jinja_put_char_like(out, title ? 's' : 'S', s, at);
+        return;
+    }
+    locale_t locale = jinja_locale(out->run);
+    jinja_put_char_like(out, (uint32_t)(locale ? towupper_l((wint_t)cp, locale) : (wint_t)cp), s, at);
+}
+
+static void put_lower(struct jinja_buf *out, uint32_t cp, const struct jinja_str *s, size_t at)
+{
+    locale_t locale = jinja_locale(out->run);
+    jinja_put_char_like(out, (uint32_t)(locale ? towlower_l((wint_t)cp, locale) : (wint_t)cp), s, at);
+}
+
+struct jinja_value jinja_change_case(struct jinja_run *run, const struct jinja_str *s, enum jinja_case how)
+{
+    struct jinja_buf out;
+    jinja_buf_init(&out, run);
+    locale_t locale = jinja_locale(run);
+    bool inside = false; /* a word, for title */
+    for (size_t at = 0; at < s->n;) {
+        uint32_t cp;
+        size_t n = jinja_char_at(s, at, &cp);
+        bool is_letter = locale && iswalpha_l((wint_t)cp, locale) && !(cp >= '0' && cp <= '9');
+        bool up = how == JINJA_UPPER || (how == JINJA_CAPITALIZE && at == 0) ||
+                  (how == JINJA_TITLE && !inside) ||
+                  (how == JINJA_SWAPCASE && locale && iswlower_l((wint_t)cp, locale));
+        if (cp == 0xFFFD)
+            jinja_put_part(&out, s, at, at + n);
+        else if (up)
+            put_upper(&out, cp, s, at, how != JINJA_UPPER);
+        else
+            put_lower(&out, cp, s, at);
+        inside = is_letter;
+        at += n;
+    }
+    struct jinja_value v = jinja_buf_value(&out);
+    v.as.s->is_safe = s->is_safe;
+    return v;
+}
+
+static bool is_one_of(uint32_t cp, const struct jinja_str *chars)
+{
+    if (!chars)
+        return jinja_is_space(cp);
+    for (size_t at = 0; at < chars->n;) {
+        uint32_t other;
+        at += jinja_char_at(chars, at, &other);
+        if (other == cp)
+            return true;
+    }
+    return false;
+}
+
+struct jinja_value jinja_strip(struct jinja_run *run, const struct jinja_str *s,
+                               const struct jinja_str *chars, int sides)
+{
+    size_t from = 0, to = s->n;
+    uint32_t cp;
+    if (sides & JINJA_STRIP_LEFT)
+        for (size_t n; from < to && (n = jinja_char_at(s, from, &cp)) > 0 && is_one_of(cp, chars);)
+            from += n;
+    if (sides & JINJA_STRIP_RIGHT)
+        for (size_t n; to > from && (n = jinja_char_before(s, to, &cp)) > 0 && is_one_of(cp, chars);)
+            to -= n;
+    jinja_charge(run, (s->n - (to - from)) * (chars ? chars->n + 1 : 1) / 64);
+    return jinja_part(run, s, from, to);
+}
+
+struct jinja_value jinja_replace(struct jinja_run *run, const struct jinja_str *s,
+                                 const struct jinja_str *from, const struct jinja_str *to, int64_t max)
+{
+    struct jinja_buf out;
+    jinja_buf_init(&out, run);
+    size_t at = 0;
+    for (; max != 0; max--) {
+        size_t hit = jinja_str_find(run, s, at, from);
+        if (hit == SIZE_MAX)
+            break;
+        jinja_put_part(&out, s, at, hit);
+        jinja_put_str(&out, to);
+        at = hit + from->n;
+        jinja_charge(run, 1);
+        if (from->n == 0) { /* between all characters, and at both ends */
+            uint32_t cp;
+            if (at >= s->n)
+                break;
+            size_t n = jinja_char_at(s, at, &cp);
+            jinja_put_part(&out, s, at, at + n);
+            at += n;
+        }
+    }
+    jinja_put_part(&out, s, at, s->n);
+    struct jinja_value v = jinja_buf_value(&out);
+    v.as.s->is_safe = s->is_safe;
+    return v;
+}
