@@ -133,20 +133,22 @@ static bool check_part(struct backend *b, const struct weight_part *part, size_t
     if (!is_matrix(w) || w->dims[0] != k)
         return err_set(
             err, ERR_MODEL,
-            "tensor %s: found %d dimensions with rows of %zu, expected 2 with rows of %zu; the file does not "
-            "fit its architecture",
+            "tensor %s: found %d dimensions with rows of %zu, expected 2 with rows of %zu; the file is "
+            "made for another program: get it again from its source",
             w->name, w->n_dims, w->dims[0], k);
     if (!dtype_row_bytes(w->type, k, &row_bytes) || !mem_mul(row_bytes, w->dims[1], &bytes) ||
         bytes != w->n_bytes)
         return err_set(err, ERR_MODEL,
                        "tensor %s: found %zu bytes, which are not %zu rows of %zu in %s; the file is "
-                       "damaged",
+                       "damaged: get it again from its source",
                        w->name, w->n_bytes, w->dims[1], k, dtype_info(w->type)->name);
     if (bias && (bias->type != DTYPE_F32 || bias->dims[0] != w->dims[1] ||
                  bias->n_bytes != w->dims[1] * sizeof(float)))
-        return err_set(err, ERR_MODEL,
-                       "tensor %s: found %zu elements of %s, expected %zu of f32, one per row of %s",
-                       bias->name, bias->dims[0], dtype_info(bias->type)->name, w->dims[1], w->name);
+        return err_set(
+            err, ERR_MODEL,
+            "tensor %s: found %zu elements of %s, expected %zu of f32, one per row of %s; the file is "
+            "damaged: get it again from its source",
+            bias->name, bias->dims[0], dtype_info(bias->type)->name, w->dims[1], w->name);
     return true;
 }
 

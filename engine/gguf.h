@@ -62,7 +62,12 @@ struct gguf *gguf_open_memory(const void *bytes, size_t n, const char *name, boo
                               struct err *err);
 void gguf_close(struct gguf *g);
 
-const char *gguf_path(const struct gguf *g); /* of the first part; as named at open, not made printable */
+const char *gguf_path(const struct gguf *g);  /* of the first part; as named at open, not made printable */
+const char *gguf_label(const struct gguf *g); /* the same for messages: printable, its beginning left out when
+                                                 it is long */
+/* Any string of the file for a message: other than printable ASCII as '?', cut with "...". Returns out. */
+#define GGUF_SHOWN_BYTES 72
+const char *gguf_show(const char *data, size_t n, char out[GGUF_SHOWN_BYTES]);
 uint32_t gguf_version(const struct gguf *g);
 int gguf_n_parts(const struct gguf *g);
 uint64_t gguf_file_bytes(const struct gguf *g); /* all parts */

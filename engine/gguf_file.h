@@ -12,7 +12,6 @@
 #include "engine/name_index.h"
 
 #define GGUF_LABEL_BYTES 168 /* of a path in a message */
-#define GGUF_SHOWN_BYTES 72  /* of a name in a message */
 
 struct gguf_file {
     char *path;
@@ -43,9 +42,6 @@ bool gguf_file_read_tensors(const struct gguf_file *file, struct tensor *tensors
 
 const struct gguf_kv *gguf_file_find(const struct gguf_file *file, const char *key);
 
-/* The path for messages, of an open model (gguf.c). */
-const char *gguf_label(const struct gguf *g);
-
 /* The one integer a key holds, of any width and sign; false when it holds something else or more than
  * int64_t. */
 bool gguf_kv_int(const struct gguf_kv *kv, int64_t *out);
@@ -53,8 +49,5 @@ bool gguf_kv_int(const struct gguf_kv *kv, int64_t *out);
 bool gguf_item_int(enum gguf_type type, const unsigned char *data, int64_t *out);
 /* Bytes of a value of fixed size; 0 for strings and arrays. */
 size_t gguf_type_bytes(enum gguf_type type);
-
-/* The string for a message: other than printable ASCII as '?', cut with "...". Returns out. */
-const char *gguf_show(const char *data, size_t n, char out[GGUF_SHOWN_BYTES]);
 
 #endif

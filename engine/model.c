@@ -20,14 +20,16 @@ const struct model_family *model_find_family(const char *arch, struct err *err)
         snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "",
                  families[i]->arch);
     }
+    char shown[GGUF_SHOWN_BYTES];
     size_t n = strlen(arch);
+    gguf_show(arch, n, shown);
     if (n >= 3 && strcmp(arch + n - 3, "moe") == 0)
-        err_set(
-            err, ERR_MODEL,
-            "architecture %s is a mixture of experts, which is not supported yet; known architectures: %s",
-            arch, known);
+        err_set(err, ERR_MODEL,
+                "architecture %s is a mixture of experts; this version runs dense models only: use one of %s",
+                shown, known);
     else
-        err_set(err, ERR_MODEL, "architecture %s is unknown; known architectures: %s", arch, known);
+        err_set(err, ERR_MODEL, "architecture %s is unknown to this version; use a model of %s", shown,
+                known);
     return NULL;
 }
 
@@ -37,7 +39,7 @@ static bool report(const struct model *m, const struct load_progress *progress, 
 {
     if (!progress || progress->report(progress->arg, done, m->config.weight_bytes))
         return true;
-    return err_set(err, ERR_CANCELLED, "loading %s was cancelled", gguf_path(m->gguf));
+    return err_set(err, ERR_CANCELLED, "loading %s was cancelled", gguf_label(m->gguf));
 }
 
 static uint64_t used_bytes(const struct model *m)
@@ -69,14 +71,15 @@ static bool read_rope_factors(struct model *m, struct err *err)
     if (!t)
         return false;
     if (t->type != DTYPE_F32)
-        return err_set(err, ERR_MODEL, "%s: tensor %s is of type %s, expected f32", gguf_path(m->gguf),
-                       t->name, dtype_info(t->type)->name);
+        return err_set(err, ERR_MODEL, "%s: tensor %s is of type %s, expected f32" GET_IT_AGAIN,
+                       gguf_label(m->gguf), t->name, dtype_info(t->type)->name);
     memcpy(m->rope.factors, t->data, m->rope.n_rot / 2 * sizeof(float));
     m->rope.has_factors = true;
     for (uint32_t i = 0; i < m->rope.n_rot / 2; i++)
         if (!(m->rope.factors[i] > 0.0f && m->rope.factors[i] < 1e6f))
-            return err_set(err, ERR_MODEL, "%s: tensor %s holds %g at %u, expected a positive number",
-                           gguf_path(m->gguf), t->name, (double)m->rope.factors[i], i);
+            return err_set(err, ERR_MODEL,
+                           "%s: tensor %s holds %g at %u, expected a positive number" GET_IT_AGAIN,
+                           gguf_label(m->gguf), t->name, (double)m->rope.factors[i], i);
     return true;
 }
 
@@ -91,6 +94,7 @@ static bool is_used(const struct model *m, const struct tensor *t)
 /* A tensor nobody asked for means a variant of the architecture: its answers would be quietly wrong. */
 static bool check_all_used(const struct model *m, struct err *err)
 {
+    char shown[GGUF_SHOWN_BYTES];
     for (size_t i = 0; i < gguf_n_tensors(m->gguf); i++) {
         const struct tensor *t = gguf_tensor_at(m->gguf, i);
         if (!is_used(m, t))
@@ -98,7 +102,7 @@ static bool check_all_used(const struct model *m, struct err *err)
                 err, ERR_MODEL,
                 "%s: tensor %s is not part of the %s models this program knows, so its answers would be "
                 "wrong; use another file of the model",
-                gguf_path(m->gguf), t->name, m->config.arch);
+                gguf_label(m->gguf), gguf_show(t->name, strlen(t->name), shown), m->config.arch);
     }
     return true;
 }
@@ -120,9 +124,11 @@ static bool check_vocab(const struct model *m, struct err *err)
 {
     if ((uint32_t)vocab_size(m->vocab) == m->config.n_vocab)
         return true;
-    return err_set(err, ERR_MODEL,
-                   "%s: tensor token_embd.weight has %u rows, but the tokenizer has %d tokens",
-                   gguf_path(m->gguf), m->config.n_vocab, vocab_size(m->vocab));
+    return err_set(
+        err, ERR_MODEL,
+        "%s: tensor token_embd.weight has %u rows, but the tokenizer has %d tokens, so they do not "
+        "belong together" GET_IT_AGAIN,
+        gguf_label(m->gguf), m->config.n_vocab, vocab_size(m->vocab));
 }
 
 struct model *model_load(const char *path, struct backend *backend, const struct load_progress *progress,

@@ -18,8 +18,9 @@
 struct model;
 
 struct model_config {
+    /* Text of the file, valid UTF-8, but not made for a terminal (gguf_show, ui's cleaner). */
     char arch[32];  /* "llama", "qwen2", "qwen3" */
-    char name[128]; /* general.name, valid UTF-8, "" if absent */
+    char name[128]; /* general.name, "" if absent */
     char quant[16]; /* "Q4_K_M" from general.file_type, else the most frequent weight type */
     uint32_t n_layer, n_embd, n_head, n_kv_head, head_dim, n_rot, n_ff, n_vocab;
     uint32_t n_ctx_train;

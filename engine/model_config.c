@@ -17,11 +17,13 @@
 /* The file's key for a number of this architecture: "llama.block_count". */
 struct key {
     char text[96];
+    char shown[GGUF_SHOWN_BYTES]; /* for messages */
 };
 static struct key key_of(const struct model_config *c, const char *name)
 {
     struct key key;
     snprintf(key.text, sizeof key.text, "%s.%s", c->arch, name);
+    gguf_show(key.text, strlen(key.text), key.shown);
     return key;
 }
 
@@ -34,8 +36,8 @@ static bool read_count(const struct gguf *g, const struct model_config *c, const
     if (!ok)
         return false;
     if (*out < low || *out > high)
-        return err_set(err, ERR_MODEL, "%s: %s is %u, expected %u to %u", gguf_path(g), key.text, *out, low,
-                       high);
+        return err_set(err, ERR_MODEL, "%s: %s is %u, expected %u to %u" GET_IT_AGAIN, gguf_label(g),
+                       key.shown, *out, low, high);
     return true;
 }
 
@@ -46,8 +48,8 @@ static bool read_real(const struct gguf *g, const struct model_config *c, const 
     if (!gguf_f32_or(g, key.text, fallback, out, err))
         return false;
     if (!(*out >= low && *out <= high))
-        return err_set(err, ERR_MODEL, "%s: %s is %g, expected %g to %g", gguf_path(g), key.text,
-                       (double)*out, (double)low, (double)high);
+        return err_set(err, ERR_MODEL, "%s: %s is %g, expected %g to %g" GET_IT_AGAIN, gguf_label(g),
+                       key.shown, (double)*out, (double)low, (double)high);
     return true;
 }
 
@@ -57,7 +59,8 @@ static bool read_names(const struct gguf *g, struct model_config *c, struct err 
     if (!gguf_get_string(g, "general.architecture", &s, err))
         return false;
     if (s.n == 0 || s.n >= sizeof c->arch || !utf8_is_valid(s.data, s.n) || memchr(s.data, 0, s.n))
-        return err_set(err, ERR_MODEL, "%s: general.architecture is %zu bytes of no name", gguf_path(g), s.n);
+        return err_set(err, ERR_MODEL, "%s: general.architecture is %zu bytes of no name" GET_IT_AGAIN,
+                       gguf_label(g), s.n);
     memcpy(c->arch, s.data, s.n);
     if (!gguf_find(g, "general.name") || !gguf_get_string(g, "general.name", &s, NULL))
         return true;
@@ -123,8 +126,9 @@ static bool read_shape(const struct gguf *g, struct model_config *c, struct err 
         !read_count(g, c, "attention.head_count_kv", c->n_head, 1, MAX_HEADS, &c->n_kv_head, err))
         return false;
     if (c->n_head % c->n_kv_head)
-        return err_set(err, ERR_MODEL, "%s: %u attention heads cannot share %u key/value heads evenly",
-                       gguf_path(g), c->n_head, c->n_kv_head);
+        return err_set(err, ERR_MODEL,
+                       "%s: %u attention heads cannot share %u key/value heads evenly" GET_IT_AGAIN,
+                       gguf_label(g), c->n_head, c->n_kv_head);
     return true;
 }
 
@@ -132,19 +136,22 @@ static bool read_head_dim(const struct gguf *g, struct model_config *c, struct e
 {
     uint32_t v_dim, share = c->n_embd / c->n_head;
     if (!gguf_find(g, key_of(c, "attention.key_length").text) && c->n_embd % c->n_head)
-        return err_set(err, ERR_MODEL, "%s: %s.embedding_length %u does not divide into %u heads",
-                       gguf_path(g), c->arch, c->n_embd, c->n_head);
+        return err_set(err, ERR_MODEL,
+                       "%s: %s.embedding_length %u does not divide into %u heads" GET_IT_AGAIN, gguf_label(g),
+                       c->arch, c->n_embd, c->n_head);
     if (!read_count(g, c, "attention.key_length", share ? share : 1, 2, MAX_HEAD_DIM, &c->head_dim, err) ||
         !read_count(g, c, "attention.value_length", c->head_dim, 2, MAX_HEAD_DIM, &v_dim, err) ||
         !read_count(g, c, "rope.dimension_count", c->head_dim, 2, c->head_dim, &c->n_rot, err))
         return false;
     if (c->head_dim % 2 || c->n_rot % 2)
         return err_set(err, ERR_MODEL,
-                       "%s: a head of %u dimensions, %u of them rotated: expected even numbers", gguf_path(g),
-                       c->head_dim, c->n_rot);
+                       "%s: a head of %u dimensions, %u of them rotated: expected even numbers" GET_IT_AGAIN,
+                       gguf_label(g), c->head_dim, c->n_rot);
     if (v_dim != c->head_dim)
-        return err_set(err, ERR_MODEL, "%s: %s.attention.value_length is %u, expected the key length %u",
-                       gguf_path(g), c->arch, v_dim, c->head_dim);
+        return err_set(err, ERR_MODEL,
+                       "%s: %s.attention.value_length is %u, expected the key length %u; this version runs "
+                       "no such model: use another",
+                       gguf_label(g), c->arch, v_dim, c->head_dim);
     return true;
 }
 
@@ -156,11 +163,14 @@ static bool read_numbers(const struct gguf *g, struct model_config *c, struct er
     if (!gguf_u32_or(g, experts.text, 0, &n_experts, err) || !gguf_u32_or(g, window.text, 0, &c->window, err))
         return false;
     if (n_experts)
-        return err_set(err, ERR_MODEL, "%s: %s is %u: mixture-of-experts models are not supported yet",
-                       gguf_path(g), experts.text, n_experts);
+        return err_set(
+            err, ERR_MODEL,
+            "%s: %s is %u: a mixture-of-experts model; this version runs dense models only, use one",
+            gguf_label(g), experts.shown, n_experts);
     if (!gguf_find(g, eps.text))
-        return err_set(err, ERR_MODEL, "%s: key %s is missing; download the file again", gguf_path(g),
-                       eps.text);
+        return err_set(err, ERR_MODEL,
+                       "%s: key %s is missing; get a complete model file, made by a current converter",
+                       gguf_label(g), eps.shown);
     return read_real(g, c, "attention.layer_norm_rms_epsilon", 0.0f, 0.0f, 0.1f, &c->rms_eps, err) &&
            read_real(g, c, "rope.freq_base", 10000.0f, 1.5f, 1e12f, &c->rope_base, err);
 }
@@ -172,8 +182,9 @@ static bool read_vocab_size(const struct gguf *g, struct model_config *c, struct
     const struct gguf_kv *tokens = gguf_find(g, "tokenizer.ggml.tokens");
     uint64_t n = embed ? embed->dims[1] : tokens && tokens->type == GGUF_ARRAY ? tokens->n_items : 0;
     if (n > INT32_MAX || (embed && n == 0))
-        return err_set(err, ERR_MODEL, "%s: tensor token_embd.weight has %" PRIu64 " rows, expected 1 to %d",
-                       gguf_path(g), n, INT32_MAX);
+        return err_set(err, ERR_MODEL,
+                       "%s: tensor token_embd.weight has %" PRIu64 " rows, expected 1 to %d" GET_IT_AGAIN,
+                       gguf_label(g), n, INT32_MAX);
     c->n_vocab = (uint32_t)n;
     return true;
 }
@@ -201,7 +212,7 @@ bool model_read_config(const struct gguf *g, struct model_config *out, struct er
         return false;
     const struct model_family *family = model_find_family(c.arch, err);
     if (!family)
-        return err_prefix(err, "%s", gguf_path(g));
+        return err_prefix(err, "%s", gguf_label(g));
     c.rope_mode = family->rope_mode;
     if (!read_shape(g, &c, err) || !read_head_dim(g, &c, err) || !read_numbers(g, &c, err) ||
         !read_vocab_size(g, &c, err))
@@ -242,8 +253,11 @@ static bool read_scaling_kind(const struct gguf *g, const struct model_config *c
             return true;
         }
     }
-    return err_set(err, ERR_MODEL, "%s: %s is \"%.*s\", expected none, linear, yarn or llama3", gguf_path(g),
-                   key.text, (int)(s.n < 40 ? s.n : 40), s.data);
+    char shown[GGUF_SHOWN_BYTES];
+    return err_set(err, ERR_MODEL,
+                   "%s: %s is \"%s\", expected none, linear, yarn or llama3; this version cannot stretch a "
+                   "context that way: use another model",
+                   gguf_label(g), key.shown, gguf_show(s.data, s.n, shown));
 }
 
 static bool read_yarn(const struct gguf *g, const struct model_config *c, struct rope_params *out,

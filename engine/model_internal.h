@@ -60,6 +60,9 @@ struct model {
     struct backend *backend;
 };
 
+/* How a sentence about numbers that cannot be true ends. */
+#define GET_IT_AGAIN "; the file is damaged or made for another program: get it again from its source"
+
 extern const struct model_family family_llama, family_qwen2, family_qwen3;
 /* NULL with a sentence for an architecture that is not in the table. */
 const struct model_family *model_find_family(const char *arch, struct err *err);

@@ -26,8 +26,8 @@ static bool fail_shape(const struct model *m, const struct tensor *t, size_t n_c
         snprintf(expected, sizeof expected, "%zu x %zu", n_cols, n_rows);
     else
         snprintf(expected, sizeof expected, "%zu", n_cols);
-    return err_set(err, ERR_MODEL, "%s: tensor %s has the shape %s, expected %s; the file contradicts itself",
-                   gguf_path(m->gguf), t->name, found, expected);
+    return err_set(err, ERR_MODEL, "%s: tensor %s has the shape %s, expected %s" GET_IT_AGAIN,
+                   gguf_label(m->gguf), t->name, found, expected);
 }
 
 bool weights_exists(const struct model *m, int layer, const char *name)
@@ -45,7 +45,7 @@ const struct tensor *weights_find(struct model *m, int layer, const char *name, 
     const struct tensor *t = gguf_find_tensor(m->gguf, full);
     if (!t) {
         err_set(err, ERR_MODEL, "%s: tensor %s is missing, and %s models need it; download the file again",
-                gguf_path(m->gguf), full, m->config.arch);
+                gguf_label(m->gguf), full, m->config.arch);
         return NULL;
     }
     /* A vector may be stored with trailing dimensions of 1. */
@@ -68,8 +68,8 @@ bool weights_vector(struct model *m, int layer, const char *name, size_t n, stru
     if (!values)
         return false;
     if (n % dtype_info(t->type)->block_weights) {
-        err_set(err, ERR_MODEL, "%s: tensor %s of %zu values cannot be of type %s", gguf_path(m->gguf),
-                t->name, n, dtype_info(t->type)->name);
+        err_set(err, ERR_MODEL, "%s: tensor %s of %zu values cannot be of type %s" GET_IT_AGAIN,
+                gguf_label(m->gguf), t->name, n, dtype_info(t->type)->name);
         goto out;
     }
     dtype_to_f32(t->type, t->data, values, n);
@@ -86,11 +86,14 @@ static bool bind(struct model *m, const struct weight_part *parts, size_t n_part
     for (size_t i = 0; i < n_parts; i++) {
         const struct tensor *t = parts[i].weight;
         if (!m->backend->ops->supports_weight(m->backend->ctx, t->type))
-            return err_set(err, ERR_MODEL, "%s: tensor %s is of type %s, which the %s backend cannot compute",
-                           gguf_path(m->gguf), t->name, dtype_info(t->type)->name, m->backend->ops->name);
+            return err_set(
+                err, ERR_MODEL,
+                "%s: tensor %s is of type %s, which the %s backend cannot compute; get the model in another "
+                "quantisation, for example Q4_K_M",
+                gguf_label(m->gguf), t->name, dtype_info(t->type)->name, m->backend->ops->name);
     }
     *out = backend_weight_bind(m->backend, parts, n_parts, err);
-    return *out || err_prefix(err, "%s", gguf_path(m->gguf));
+    return *out || err_prefix(err, "%s", gguf_label(m->gguf));
 }
 
 bool weights_matrix(struct model *m, int layer, const char *name, size_t n_cols, size_t n_rows,
@@ -114,8 +117,8 @@ static bool find_part(struct model *m, int layer, const char *name, size_t n_col
         return true;
     out->bias = weights_find(m, layer, full, n_rows, 0, err);
     if (out->bias && out->bias->type != DTYPE_F32)
-        return err_set(err, ERR_MODEL, "%s: tensor %s is of type %s, expected f32", gguf_path(m->gguf),
-                       out->bias->name, dtype_info(out->bias->type)->name);
+        return err_set(err, ERR_MODEL, "%s: tensor %s is of type %s, expected f32" GET_IT_AGAIN,
+                       gguf_label(m->gguf), out->bias->name, dtype_info(out->bias->type)->name);
     return out->bias != NULL;
 }
 

@@ -47,13 +47,35 @@ static struct model *load(struct buf *file)
     return m;
 }
 
-/* The file must be refused with a sentence that holds both words. */
+/* The end of every sentence: what to do. */
+static bool has_remedy(const char *text)
+{
+    static const char *const remedies[] = {"get it again", "get a",    "get the", "use a",
+                                           "use one",      "download", "rename",  "fetch"};
+    for (size_t i = 0; i < sizeof remedies / sizeof remedies[0]; i++)
+        if (strstr(text, remedies[i]))
+            return true;
+    return false;
+}
+
+/* Nothing of a file may reach a terminal as a command to it. */
+static bool is_printable(const char *text)
+{
+    for (; *text; text++)
+        if (*text < 0x20 || *text >= 0x7F)
+            return false;
+    return true;
+}
+
+/* The file must be refused with a printable sentence that holds both words and says what to do. */
 static void assert_refused(struct buf *file, const char *word, const char *other)
 {
     struct err err = {0};
     assert_null(edit_load(file, &backend, NULL, &err));
     if (err.code != ERR_MODEL || !strstr(err.text, word) || !strstr(err.text, other))
         fail_msg("expected \"%s\" and \"%s\" in: %s", word, other, err.text);
+    if (!has_remedy(err.text) || !is_printable(err.text))
+        fail_msg("no remedy, or not printable: %s", err.text);
     buf_fini(file);
 }
 
@@ -275,6 +297,28 @@ static void model__load__unknown_architectures(void **state)
     assert_refused(&file, "expert_count", "mixture-of-experts");
 }
 
+/* ESC, newline and a C1 character in what the file calls things. */
+static void model__load__names_meant_for_a_terminal(void **state)
+{
+    (void)state;
+    struct gguf_writer keys = {0};
+    struct buf file = make_file("llama");
+    edit_string(&file, "general.architecture", "\033[2J\n");
+    assert_refused(&file, "architecture ?[2J?", "llama, qwen2");
+    file = make_file("llama");
+    edit_string(&file, "general.architecture",
+                "\033\xc2\x9b"
+                "2J");
+    assert_refused(&file, "architecture ???2J", "llama, qwen2");
+    file = make_file("llama");
+    edit_rename(&file, "output.weight", "\033]0;hi\007\n.wxyz");
+    assert_refused(&file, "?]0;hi??.wxyz", "not part of");
+    file = make_file("llama");
+    gguf_write_string(&keys, "llama.rope.scaling.type", "\033[31m\r\n");
+    edit_insert_keys(&file, &keys);
+    assert_refused(&file, "?[31m??", "yarn");
+}
+
 static void model__load__rope_scaling(void **state)
 {
     (void)state;
@@ -431,6 +475,7 @@ int main(void)
         cmocka_unit_test(model__load__vocabulary_of_another_size),
         cmocka_unit_test(model__load__a_tensor_too_many),
         cmocka_unit_test(model__load__unknown_architectures),
+        cmocka_unit_test(model__load__names_meant_for_a_terminal),
         cmocka_unit_test(model__load__rope_scaling),
         cmocka_unit_test(model__load__rope_factors),
         cmocka_unit_test(model__load__reports_and_can_be_cancelled),
