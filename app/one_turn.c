@@ -236,12 +236,13 @@ static int finish(struct one_turn *t)
     struct err err = {0};
     struct buf line = {0};
     say_statistics(t);
-    if (!session_close(&t->session, &err) && !t->failure.code)
+    bool saved = session_close(&t->session, &err);
+    if (!saved && !t->failure.code)
         t->failure = err;
     if (t->out.error && t->out.error != EPIPE && t->out.error != EBADF)
         err_set(&t->failure, ERR_RUNTIME, "standard output cannot be written: %s", strerror(t->out.error));
     int code = exit_code(t);
-    if (t->failure.code && !t->signal)
+    if (t->failure.code && (!t->signal || !saved))
         report_line("%s", t->failure.text);
     if (t->json) {
         if (t->failure.code)

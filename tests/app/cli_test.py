@@ -34,7 +34,7 @@ class Usage(ProgramTest):
             ((LONG, '--session', 'a', '--continue', '-p', 'x'), ['one of them']),
             ((LONG, CHATML, '-p', 'x'), ['expected one model']),
             ((LONG, '-p', ''), ['empty']),
-            (('render',), ['not part of this version yet']),
+            (('render', '--messages', 'x'), ['no model file']),
             (('kv', 'stat'), ['not part of this version yet']),
             (('devices',), ['not part of this version yet']),
             (('sessions', 'show'), ['one ID']),
@@ -209,7 +209,7 @@ class Subcommands(ProgramTest):
             self.assertTrue(0 < t['min'] <= t['tok_s'] <= t['max'])
 
     def test_a_name_with_escapes_does_not_reach_the_terminal(self):
-        path = patched_copy(LONG, 'escape.gguf', b'tiny random', b'ti\x1b]0;\x07 om')
+        path = patched_copy(LONG, 'escape.gguf', b'tiny random', b'ti\x1b]0;\x07 dom')
         self.assertNotIn(b'\x1b', self.check(0, 'bench', path, '-p', '8', '-n', '4', '-r', '1'))
 
     def test_inspect_text_and_json(self):

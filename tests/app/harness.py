@@ -6,9 +6,11 @@ import atexit
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 PROGRAM, MKTINY = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
@@ -19,15 +21,28 @@ WORK = tempfile.mkdtemp(prefix='ferrum-test-')
 atexit.register(shutil.rmtree, WORK, ignore_errors=True)
 
 
-def make_model(name, *args):
+def make_model(name, *args, arch='llama'):
     path = os.path.join(WORK, name)
-    subprocess.run([MKTINY, 'llama', path, *args], check=True)
+    subprocess.run([MKTINY, arch, path, *args], check=True)
     return path
+
+
+def patched_copy(path, name, old, new):
+    """A copy of a model file with some bytes exchanged for as many others."""
+    assert len(old) == len(new)
+    with open(path, 'rb') as f:
+        data = f.read()
+    assert old in data
+    out = os.path.join(WORK, name)
+    with open(out, 'wb') as f:
+        f.write(data.replace(old, new))
+    return out
 
 
 # Greedy, this model answers "hi" with thousands of tokens: long enough to be stopped at any moment.
 LONG = make_model('long.gguf', '--ctx', '65536', '--seed', '1')
 CHATML = make_model('chatml.gguf', '--chatml', '--ctx', '2048', '--seed', '1')
+QWEN = make_model('qwen.gguf', '--chatml', '--ctx', '256', '--seed', '2', arch='qwen3')
 SMALL = make_model('small.gguf', '--ctx', '64', '--seed', '1')
 
 
@@ -60,6 +75,24 @@ class ProgramTest(unittest.TestCase):
 
     def export(self, chat_id):
         return json.loads(self.check(0, 'sessions', 'export', str(chat_id)))
+
+    def sql(self, *statement):
+        db = sqlite3.connect(self.database())
+        try:
+            rows = db.execute(*statement).fetchall()
+            db.commit()
+            return rows
+        finally:
+            db.close()
+
+    def wait_until(self, what):
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            result = what()
+            if result:
+                return result
+            time.sleep(0.05)
+        self.fail('it never came true')
 
     def database(self):
         return os.path.join(self.home, '.local/share/ferrum-chat/chat.db')

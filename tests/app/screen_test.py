@@ -8,7 +8,7 @@ import tempfile
 import time
 import unittest
 
-from harness import LONG, PROGRAM, SMALL, ProgramTest, main
+from harness import LONG, PROGRAM, SMALL, ProgramTest, main, patched_copy
 
 
 @unittest.skipUnless(shutil.which('tmux'), 'SKIP: tmux is not installed')
@@ -206,6 +206,135 @@ class Screen(ProgramTest):
         self.wait_saved(2)
         self.keys('C-d')
         self.wait_for(r'exit=0')
+
+    def send(self, text, n_saved):
+        self.type(text)
+        self.keys('Enter')
+        self.wait_saved(n_saved)
+        self.wait_for('tok/s')
+
+    def test_each_chat_keeps_its_own_draft(self):
+        self.check(0, LONG, '--temp', '0', '-n', '4', '-p', 'the older chat')
+        self.start(LONG, '--temp', '0', '-n', '4')
+        self.wait_for('ready')
+        self.send('newer', 2)
+        self.type('for the newer one')
+        self.wait_for('for the newer one')
+        self.keys('M-o')
+        self.wait_for('the older chat')
+        self.keys('Down', 'Enter')
+        self.assertNotIn('for the newer one', self.wait_for('(?s)ferrum  the older chat.*You'))
+        self.type('for the older one')
+        self.wait_for('for the older one')
+        self.keys('M-o')
+        self.wait_for('(?s)Chats.*newer')
+        self.keys('Up', 'Up', 'Enter')
+        self.assertNotIn('for the older one', self.wait_for('(?s)ferrum  newer.*for the newer one'))
+        os.kill(self.pid(), signal.SIGTERM)
+        self.wait_exit(143)
+        self.assertEqual(sorted(self.sql('SELECT text FROM draft')), [('for the newer one',), ('for the older one',)])
+
+    def test_the_draft_of_no_chat_waits_for_the_next_new_one(self):
+        self.check(0, LONG, '--temp', '0', '-n', '4', '-p', 'the older chat')
+        self.start(LONG, '--temp', '0', '-n', '4')
+        self.wait_for('ready')
+        self.type('of no chat yet')
+        self.wait_for('of no chat yet')
+        self.keys('M-o')
+        self.wait_for('Chats')
+        self.keys('Enter')
+        self.assertNotIn('of no chat yet', self.wait_for('(?s)ferrum  the older chat.*You'))
+        self.type('/new')
+        self.keys('Enter')
+        self.wait_for('of no chat yet')
+        self.keys('Enter')
+        self.wait_until(lambda: self.sql("SELECT 1 FROM msg WHERE text = 'of no chat yet'"))
+        self.wait_until(lambda: not self.sql('SELECT 1 FROM draft'))
+
+    def test_a_refused_message_and_what_is_typed_meanwhile_are_both_kept(self):
+        self.start(SMALL, '--temp', '0', '-n', '5')
+        self.wait_for('ready')
+        self.type('long ' * 30 + 'end')
+        self.keys('Enter', 'm', 'o', 'r', 'e')
+        self.wait_for('(?i)context')
+        self.wait_for(r'd\s+more')
+        os.kill(self.pid(), signal.SIGTERM)
+        self.wait_exit(143)
+        draft = self.sql('SELECT text FROM draft')[0][0]
+        self.assertEqual(draft.replace('\n', ''), 'long ' * 30 + 'endmore')
+
+    def test_a_refused_first_message_that_is_deleted_stays_deleted(self):
+        self.start(SMALL, '--temp', '0', '-n', '5')
+        self.wait_for('ready')
+        self.type('long ' * 30)
+        self.keys('Enter')
+        self.wait_for('(?i)context')
+        self.keys('C-a', 'C-k', 'C-d')
+        self.wait_exit(0)
+        self.start('--continue')
+        self.wait_for('ready')
+        self.assertNotIn('long', self.screen())
+
+    def test_a_message_for_a_model_that_does_not_load_is_kept(self):
+        broken = patched_copy(LONG, 'broken.gguf', b'output_norm.weight', b'output_norx.weight')
+        self.start(broken)
+        self.wait_for('output_norm')
+        self.type('keep me')
+        self.keys('Enter')
+        self.wait_for('keep me')
+        os.kill(self.pid(), signal.SIGHUP)
+        self.wait_exit(129)
+        self.assertEqual(self.sql('SELECT text FROM draft'), [('keep me',)])
+
+    def test_a_message_that_waits_for_the_model_is_kept_at_the_end(self):
+        # Typed before the program begins, so that all of it is read before the model can be ready.
+        self.start(LONG, term='stty raw -echo; echo go; sleep 2;')
+        self.wait_for('go')
+        self.type('waits for the model')
+        self.keys('Enter', 'C-d')
+        self.wait_exit(0)
+        self.assertEqual(self.sql('SELECT text FROM draft'), [('waits for the model',)])
+        self.assertEqual(self.sql('SELECT head FROM conv'), [(None,)])
+
+    def test_a_chat_deleted_elsewhere_is_kept_as_a_new_one(self):
+        self.start(LONG, '--temp', '0', '-n', '4')
+        self.wait_for('ready')
+        self.send('first', 2)
+        self.check(0, 'sessions', 'delete', '1')
+        self.type('second')
+        self.keys('Enter')
+        self.wait_for('deleted by another program')
+        self.wait_saved(4)
+        self.keys('C-d')
+        self.wait_exit(0)
+        chat = self.sessions()[0]
+        self.assertEqual((chat['title'], chat['messages']), ('first', 4))
+
+    def test_a_name_taken_meanwhile_is_said(self):
+        self.start(LONG, '--temp', '0', '-n', '4', '--session', 'a')
+        self.wait_for('ready')
+        self.check(0, LONG, '--temp', '0', '-n', '4', '--session', 'a', '-p', 'hi')
+        self.type('second')
+        self.keys('Enter')
+        self.wait_for('was taken by another')
+        self.wait_saved(2)
+        self.assertEqual(sorted(str(c['name']) for c in self.sessions()), ['None', 'a'])
+
+    def test_the_meter_shows_what_a_chat_holds_when_it_is_opened(self):
+        self.check(0, LONG, '--temp', '0', '-n', '4', '-p', 'hi')
+        n = sum(len(m['tokens']) for m in self.export(1)['messages'])
+        self.start('--continue')
+        self.wait_for(r'\b%d(/| of )64k' % n)
+
+    def test_two_slashes_send_one_in_a_dumb_terminal(self):
+        self.start(LONG, '--temp', '0', '-n', '4', term='TERM=dumb')
+        self.wait_for('(?m)^>$')
+        self.type('//quit')
+        self.keys('Enter')
+        self.wait_saved(2)
+        self.keys('C-d')
+        self.wait_exit(0)
+        self.assertEqual(self.export(1)['messages'][0]['text'], '/quit')
 
 
 if __name__ == '__main__':
