@@ -1,6 +1,7 @@
 /* The app's side of the engine: opening, closing, requests in, events out. */
 #include "engine/engine.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "engine/base/clock.h"
@@ -36,6 +37,11 @@ void engine_request_fini(struct engine_request *request)
 static bool start_thread(struct engine *e, struct err *err)
 {
     int rc = thread_start(&e->thread, engine_thread_main, e);
+    if (rc == EAGAIN || rc == ENOMEM)
+        return err_set(err, ERR_MEMORY,
+                       "the engine's thread could not be started for want of memory (%s); close other "
+                       "programs, or raise the limits (ulimit -v, ulimit -u)",
+                       strerror(rc));
     return rc == 0 || err_set(err, ERR_RUNTIME, "the engine's thread could not be started: %s", strerror(rc));
 }
 

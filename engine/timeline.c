@@ -1,11 +1,11 @@
 #include "engine/timeline.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "engine/base/mem.h"
 #include "engine/kv_pages.h"
+#include "engine/memory_left.h"
 #include "engine/model_internal.h"
 #include "engine/run_state.h"
 
@@ -38,25 +38,11 @@ size_t timeline_kv_bytes(const struct model *m, enum dtype kv_type)
     return kv_token_bytes(&shape);
 }
 
-/* MemAvailable of /proc/meminfo in bytes; 0 where it cannot be read. */
-static uint64_t free_memory(void)
-{
-    unsigned long long kib = 0;
-    char line[128];
-    FILE *f = fopen("/proc/meminfo", "re");
-    if (!f)
-        return 0;
-    while (!kib && fgets(line, sizeof line, f))
-        (void)!sscanf(line, "MemAvailable: %llu kB", &kib);
-    fclose(f);
-    return (uint64_t)kib * 1024;
-}
-
 uint32_t timeline_default_ctx(const struct model *m, enum dtype kv_type, bool *limited)
 {
     uint32_t trained = model_config(m)->n_ctx_train;
-    uint64_t per_token = timeline_kv_bytes(m, kv_type), memory = free_memory();
-    uint64_t fits = per_token && memory ? memory / 2 / per_token : trained;
+    uint64_t per_token = timeline_kv_bytes(m, kv_type), memory = memory_left();
+    uint64_t fits = per_token ? memory / 2 / per_token : trained;
     fits -= fits % KV_BLOCK_TOKENS;
     if (fits < LEAST_CTX)
         fits = LEAST_CTX;
@@ -71,13 +57,13 @@ static bool check_memory(const struct model *m, enum dtype kv_type, uint32_t n_c
     const double gib = 1024.0 * 1024.0 * 1024.0;
     double per_token = (double)timeline_kv_bytes(m, kv_type);
     per_token += (double)(model_config(m)->n_rot * sizeof(float) + sizeof(int32_t));
-    double need = per_token * n_ctx, memory = (double)free_memory();
-    if (memory == 0 || need <= memory)
+    double need = per_token * n_ctx, memory = (double)memory_left();
+    if (need <= memory)
         return true;
-    return err_set(
-        err, ERR_MEMORY,
-        "a context of %u tokens needs %.1f GiB of memory and %.1f GiB are free; use a --ctx of %.0f or less",
-        n_ctx, need / gib, memory / gib, memory / per_token);
+    return err_set(err, ERR_MEMORY,
+                   "a context of %u tokens needs %.1f GiB of memory and %.1f GiB are left for it; use a "
+                   "--ctx of %.0f or less",
+                   n_ctx, need / gib, memory / gib, memory / per_token);
 }
 
 struct timeline *timeline_new(struct model *m, const struct timeline_options *options, struct err *err)

@@ -27,8 +27,8 @@ struct timeline_options {
     uint32_t n_batch;   /* tokens per prefill step, 0: 512 */
 };
 
-/* The trained length, or what fits in half of the free memory (a multiple of KV_BLOCK_TOKENS, at least 512 or
- * the trained length); *limited says that memory decided. */
+/* The trained length, or what fits in half of the memory left (memory_left.h; a multiple of KV_BLOCK_TOKENS,
+ * at least 512 or the trained length); *limited says that memory decided. */
 uint32_t timeline_default_ctx(const struct model *m, enum dtype kv_type, bool *limited);
 /* Bytes of KV per token. */
 size_t timeline_kv_bytes(const struct model *m, enum dtype kv_type);

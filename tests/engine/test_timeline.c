@@ -6,6 +6,9 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -369,6 +372,44 @@ static void timeline__sizes__add_up(void **state)
     model_free(m);
 }
 
+/* 256 MiB more than the process has: half of it is the context's. In a process of its own, since what is
+ * lowered stays low. */
+static int default_ctx_under_limit(const struct model *m, bool *limited)
+{
+    struct rlimit limit;
+    unsigned long long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    if (!f || fscanf(f, "%llu", &pages) != 1 || getrlimit(RLIMIT_AS, &limit) != 0)
+        return -1;
+    fclose(f);
+    limit.rlim_cur = pages * (rlim_t)sysconf(_SC_PAGESIZE) + ((rlim_t)256 << 20);
+    if (setrlimit(RLIMIT_AS, &limit) != 0)
+        return -1;
+    return (int)timeline_default_ctx(m, DTYPE_F16, limited);
+}
+
+static void timeline__default_ctx__heeds_the_limit_of_the_process(void **state)
+{
+    (void)state;
+    struct buf file = {0};
+    struct tiny_options options = {.arch = "llama", .type = DTYPE_F32, .n_ctx = 1u << 27, .seed = 1};
+    assert_true(tiny_model_make(&options, &file));
+    struct model *m = edit_load(&file, &cpu, NULL, NULL);
+    assert_non_null(m);
+    pid_t child = fork();
+    if (child == 0) {
+        bool limited = false;
+        int n_ctx = default_ctx_under_limit(m, &limited);
+        size_t most = ((size_t)256 << 20) / 2 / timeline_kv_bytes(m, DTYPE_F16);
+        _exit(n_ctx >= 512 && (size_t)n_ctx <= most && limited ? 0 : 1);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    model_free(m);
+    buf_fini(&file);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -385,6 +426,7 @@ int main(void)
         cmocka_unit_test(timeline__new__every_allocation_may_fail),
         cmocka_unit_test(timeline__new__refuses_what_cannot_be),
         cmocka_unit_test(timeline__sizes__add_up),
+        cmocka_unit_test(timeline__default_ctx__heeds_the_limit_of_the_process),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
