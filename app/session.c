@@ -83,10 +83,15 @@ static void reopen_unanswered(struct session *s)
     if (chat->head < 0 || chat->msgs[chat->head].role != CHAT_USER)
         return;
     const struct chat_msg *msg = &chat->msgs[chat->head];
-    char *text = session_join(buf_text(&msg->text), s->draft ? s->draft : "");
-    mem_free(s->draft);
-    s->draft = text;
-    s->draft_cursor = strlen(text);
+    const char *said = buf_text(&msg->text), *draft = s->draft ? s->draft : "";
+    size_t n = strlen(said);
+    if (strncmp(draft, said, n) != 0 ||
+        (draft[n] && draft[n] != '\n')) { /* else a crash left it in both places */
+        char *text = session_join(said, draft);
+        mem_free(s->draft);
+        s->draft = text;
+        s->draft_cursor = strlen(text);
+    }
     chat->head = msg->parent;
     session_put_draft(s, s->draft, s->draft_cursor);
     session_store_head(s);

@@ -118,7 +118,7 @@ void session_clear_draft(struct session *s);
 /* What came to nothing goes back to its writer: the text (said, or NULL: that of the refused message), then
  * what has been typed since. It is stored as the draft; the caller shows it and frees it (mem_free). */
 char *session_take_back(struct session *s, const char *said, const char *typed);
-/* Two texts on lines of their own; said once when one begins with the other. mem_free. */
+/* Two texts, each on lines of its own; either may be empty. mem_free. */
 char *session_join(const char *first, const char *second);
 
 /* For poll(2); the database's is -1 under --private. */

@@ -129,10 +129,8 @@ void session_clear_draft(struct session *s)
 
 char *session_join(const char *first, const char *second)
 {
-    if (!strncmp(first, second, strlen(second)))
-        return mem_strdup(first);
-    if (!strncmp(first, second, strlen(first)))
-        return mem_strdup(second);
+    if (!*first || !*second)
+        return mem_strdup(*first ? first : second);
     struct buf text = {0};
     buf_printf(&text, "%s\n%s", first, second);
     return buf_take(&text);

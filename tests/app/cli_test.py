@@ -460,10 +460,15 @@ class NothingIsLost(ProgramTest):
         self.assertIn('another', texts)
 
     def test_an_unanswered_message_and_a_draft_are_both_kept(self):
-        self.leave_unanswered('never answered')
-        self.sql("INSERT INTO draft SELECT id, 'typed', 0 FROM conv")
-        self.check(0, LONG, *TURN, '--continue', '-p', 'another')
-        self.assertEqual(self.sql('SELECT text FROM draft'), [('never answered\ntyped',)])
+        for draft, joined in [('typed', 'never answered\ntyped'), ('never', 'never answered\nnever'),
+                              ('never answered', 'never answered'),
+                              ('never answered\ntyped', 'never answered\ntyped')]:
+            with self.subTest(draft=draft):
+                self.setUp()
+                self.leave_unanswered('never answered')
+                self.sql("INSERT INTO draft SELECT id, ?, 0 FROM conv", (draft,))
+                self.check(0, LONG, *TURN, '--continue', '-p', 'another')
+                self.assertEqual(self.sql('SELECT text FROM draft'), [(joined,)])
 
     def test_a_turn_from_the_command_line_leaves_drafts_alone(self):
         self.check(0, LONG, *TURN, '-p', 'hi')

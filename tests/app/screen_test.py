@@ -255,13 +255,13 @@ class Screen(ProgramTest):
         self.start(SMALL, '--temp', '0', '-n', '5')
         self.wait_for('ready')
         self.type('long ' * 30 + 'end')
-        self.keys('Enter', 'm', 'o', 'r', 'e')
+        self.keys('Enter', 'l', 'o', 'n', 'g') # the beginning of the other text is a text too
         self.wait_for('(?i)context')
-        self.wait_for(r'd\s+more')
+        self.wait_for(r'd\s+long')
         os.kill(self.pid(), signal.SIGTERM)
         self.wait_exit(143)
         draft = self.sql('SELECT text FROM draft')[0][0]
-        self.assertEqual(draft.replace('\n', ''), 'long ' * 30 + 'endmore')
+        self.assertEqual(draft.replace('\n', ''), 'long ' * 30 + 'endlong')
 
     def test_a_refused_first_message_that_is_deleted_stays_deleted(self):
         self.start(SMALL, '--temp', '0', '-n', '5')
