@@ -50,6 +50,10 @@ struct jinja_value jinja_get_attr(struct jinja_run *run, struct jinja_value v, c
         return bind_method(run, method, v);
     if (v.type == JINJA_LOOP)
         return jinja_loop_attr(run, v.as.loop, name);
+    if (v.type == JINJA_LIST && v.as.l->kind == JINJA_KIND_TUPLE && v.as.l->view_name && v.as.l->n == 2) {
+        if (jinja_str_is(name, "grouper") || jinja_str_is(name, "list"))
+            return v.as.l->items[name->data[0] == 'l'];
+    }
     if (v.type == JINJA_CYCLER && jinja_str_is(name, "current"))
         return v.as.cycler->items->items[v.as.cycler->at];
     if (v.type == JINJA_MACRO && jinja_str_is(name, "name") && v.as.macro->node->name)

@@ -296,6 +296,8 @@ static void put_formatted(struct jinja_buf *out, struct jinja_value v, const str
         put_float(out, &f, jinja_as_float(v));
     else if (jinja_is_integer(v) && (v.type == JINJA_INT || f.type))
         put_integer(out, &f, jinja_as_int(v));
+    else if (f.type && f.type != 's')
+        jinja_fail(out->run, "Unknown format code '%c' for object of type '%s'", f.type, jinja_type_name(v));
     else
         put_text(out, &f, jinja_to_string(out->run, v).as.s, '<');
 }

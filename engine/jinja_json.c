@@ -167,10 +167,15 @@ static void put_value(struct writer *w, struct jinja_value v, int level)
     jinja_leave(w->buf.run);
 }
 
+static const struct jinja_span one_byte = {0, 1}, two_bytes = {0, 2};
+static const struct jinja_str comma = {.data = ",", .n = 1, .spans = &one_byte, .n_spans = 1};
+static const struct jinja_str comma_space = {.data = ", ", .n = 2, .spans = &two_bytes, .n_spans = 1};
+static const struct jinja_str colon_space = {.data = ": ", .n = 2, .spans = &two_bytes, .n_spans = 1};
+
 static void read_separators(struct jinja_run *run, struct writer *w, struct jinja_value separators)
 {
-    w->item = jinja_str(run, w->has_indent ? "," : ", ").as.s;
-    w->key = jinja_str(run, ": ").as.s;
+    w->item = w->has_indent ? &comma : &comma_space;
+    w->key = &colon_space;
     if (separators.type == JINJA_MISSING || separators.type == JINJA_NONE)
         return;
     const struct jinja_list *pair = jinja_iterate(run, separators);

@@ -307,6 +307,7 @@ static struct jinja_value f_groupby(struct jinja_call *c)
         if (!group || !jinja_equal(c->run, key, last)) {
             group = jinja_list_new(c->run, JINJA_KIND_LIST, 0);
             jinja_list_append(c->run, groups, jinja_pair(c->run, pair[0], new_list(group)));
+            groups->items[groups->n - 1].as.l->view_name = JINJA_GROUP;
             last = key;
         }
         jinja_list_append(c->run, group, pair[1]);
@@ -385,6 +386,14 @@ static struct jinja_value f_select(struct jinja_call *c)
     return new_list(out);
 }
 
+static struct jinja_value f_center(struct jinja_call *c)
+{
+    static const struct jinja_str name = {.data = "center", .n = 6};
+    struct jinja_value width = jinja_int(jinja_arg_int(c, 0, 80));
+    const struct jinja_args args = {.items = &width, .n = 1};
+    return jinja_call_builtin(c->run, jinja_str_method_find(&name), jinja_to_string(c->run, c->self), &args);
+}
+
 /* attr('name') */
 static struct jinja_value f_attr(struct jinja_call *c)
 {
@@ -422,6 +431,7 @@ const struct jinja_builtin *jinja_filter_find(const struct jinja_str *name)
         {"selectattr", "*", f_select, BY_ATTRIBUTE},
         {"rejectattr", "*", f_select, BY_ATTRIBUTE | REJECT},
         {"attr", "name|", f_attr, 0},
+        {"center", "width", f_center, 0},
     };
     const struct jinja_builtin *fn = jinja_find_in(filters, sizeof filters / sizeof *filters, name);
     return fn ? fn : jinja_text_filter_find(name);

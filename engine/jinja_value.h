@@ -47,6 +47,7 @@ struct jinja_str {
     bool is_safe; /* Markup: `+` escapes what is joined to it */
 };
 
+#define JINJA_GROUP "group"
 enum jinja_kind {
     JINJA_KIND_LIST,
     JINJA_KIND_TUPLE,
@@ -58,7 +59,7 @@ struct jinja_list {
     enum jinja_kind kind;
     struct jinja_value *items;
     size_t n, cap;
-    const char *view_name; /* of a view: dict_keys, dict_values, dict_items */
+    const char *view_name; /* of a view: dict_keys ...; JINJA_GROUP of a pair made by groupby, else NULL */
     int64_t range[3];      /* of a range */
 };
 

@@ -1,0 +1,170 @@
+/* test_jinja.c: where bytes come from, the limits, and failing allocations of the template interpreter. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "engine/base/buf.h"
+#include "engine/base/mem.h"
+#include "engine/jinja.h"
+
+/* Renders with x = "<in>" as input, t = "<tr>" as trusted text, and l = [x, t]. */
+static bool render(const char *source, struct jinja_text *out, struct err *err)
+{
+    *out = (struct jinja_text){0};
+    struct jinja_template *t = jinja_parse(source, strlen(source), err);
+    struct jinja_vars *vars = t ? jinja_vars_new(err) : NULL;
+    bool ok = false;
+    if (vars) {
+        struct jinja_value list = jinja_list(vars), x = jinja_string_input(vars, "<in>", 4);
+        jinja_list_add(vars, list, x);
+        jinja_list_add(vars, list, jinja_string_trusted(vars, "<tr>", 4));
+        jinja_vars_set(vars, "x", x);
+        jinja_vars_set(vars, "t", jinja_string_trusted(vars, "<tr>", 4));
+        jinja_vars_set(vars, "l", list);
+        ok = jinja_render(t, vars, NULL, out, err);
+    }
+    jinja_vars_free(vars);
+    jinja_free(t);
+    return ok;
+}
+
+/* The result with its input runs in brackets; the runs must cover it without gaps. */
+static void assert_marks(const char *source, const char *expected)
+{
+    struct err err = {0};
+    struct jinja_text out;
+    struct buf marked = {0};
+    size_t at = 0;
+    if (!render(source, &out, &err))
+        fail_msg("%s: %s", source, err.text);
+    for (size_t i = 0; i < out.n_runs; i++) {
+        assert_int_equal(out.runs[i].start, at);
+        assert_true(out.runs[i].n > 0);
+        buf_puts(&marked, out.runs[i].is_input ? "[" : "");
+        buf_append(&marked, out.bytes + at, out.runs[i].n);
+        buf_puts(&marked, out.runs[i].is_input ? "]" : "");
+        at += out.runs[i].n;
+    }
+    assert_int_equal(at, out.n);
+    assert_string_equal(buf_text(&marked), expected);
+    buf_fini(&marked);
+    jinja_text_fini(&out);
+}
+
+static void assert_error(const char *source, const char *part)
+{
+    struct err err = {0};
+    struct jinja_text out;
+    bool ok = render(source, &out, &err);
+    jinja_text_fini(&out);
+    assert_false(ok);
+    if (!strstr(err.text, part))
+        fail_msg("%s: found \"%s\", expected \"%s\"", source, err.text, part);
+}
+
+static void jinja__render__marks_what_came_from_input(void **state)
+{
+    (void)state;
+    assert_marks("a{{ x }}b{{ t }}", "a[<in>]b<tr>");
+    assert_marks("{{ 'a' + x ~ 'b' ~ t }}", "a[<in>]b<tr>");
+    assert_marks("{{ ('a' ~ x ~ 'b')[2:6] }}", "[in>]b");
+    assert_marks("{{ (x ~ 'b')[::-1] }}", "b[>ni<]");
+    assert_marks("{{ ('  ' ~ x ~ '  ') | trim }}", "[<in>]");
+    assert_marks("{{ ('a' ~ x).upper() }}", "A[<IN>]");
+    assert_marks("{{ 'a-b'.replace('-', x) }}", "a[<in>]b");
+    assert_marks("{{ ('a,' ~ x).split(',') | join(';') }}", "a;[<in>]");
+    assert_marks("{{ l | join('-') }}", "[<in>]-<tr>");
+    assert_marks("{{ '%s|%s' | format(x, t) }}", "[<in>]|<tr>");
+    assert_marks("{{ '{}|{}'.format(x, t) }}", "[<in>]|<tr>");
+    assert_marks("{% set y %}({{ x }}){% endset %}{{ y }}", "([<in>])");
+    assert_marks("{% macro f(a) %}<{{ a }}>{% endmacro %}{{ f(x) }}", "<[<in>]>");
+    assert_marks("{% filter upper %}a{{ x }}{% endfilter %}", "A[<IN>]");
+    assert_marks("{{ x | e }}", "[&lt;in&gt;]");
+    assert_marks("{{ x * 2 }}", "[<in><in>]");
+    assert_marks("{{ ['a', x] }}", "[[']a[', '<in>']]");
+}
+
+static void jinja__render__marks_json_by_its_strings(void **state)
+{
+    (void)state;
+    assert_marks("{{ x | tojson }}", "[\"<in>\"]");
+    assert_marks("{{ [t, x] | tojson }}", "[[\"]<tr>[\", \"<in>\"]]");
+}
+
+static void jinja__parse__names_line_and_column(void **state)
+{
+    (void)state;
+    assert_error("a\n  {{ 1 + }}", "line 2, column 10");
+    assert_error("\n{% if x %}", "line 2, column 11: unexpected end of template");
+    assert_error("{{ nope.x }}", "'nope' is undefined");
+    assert_error("{% include 'a' %}", "include");
+    assert_error("{{ raise_exception('exactly') }}", "exactly");
+}
+
+static void jinja__render__stays_within_its_limits(void **state)
+{
+    (void)state;
+    assert_error("{% set r = range(9999) %}{% for a in r %}{{ -1 in r }}{% endfor %}", "steps");
+    assert_error("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "recursion");
+    assert_error("{{ range(100001) }}", "Range too big");
+    assert_error("{{ 'aaaaaaaaaaaaaaaa' * 9999999 }}", "64 MiB");
+    assert_error("{% set n = namespace(s='aaaaaaaaaaaaaaaa') %}{% for i in range(99) %}{% set n.s = n.s ~ "
+                 "n.s %}{% endfor %}",
+                 "more");
+    assert_error("{% set a = [] %}{% set b = a.append(a) %}{{ a }}", "recursion");
+    assert_error("{{ 9223372036854775807 + 1 }}", "64 bits");
+    assert_error("{{ 99999999999999999999 }}", "64 bits");
+    assert_error("{{ 'a'.center(999999999999) }}", "steps");
+    assert_error("{{ '%999999999d' | format(1) ~ ('x' * 9999999999) }}", "more");
+}
+
+static void jinja__parse__refuses_deep_nesting(void **state)
+{
+    (void)state;
+    struct buf source = {0};
+    struct err err = {0};
+    buf_puts(&source, "{{ ");
+    for (int i = 0; i < 100000; i++)
+        buf_puts(&source, "not ");
+    buf_puts(&source, "x }}");
+    assert_null(jinja_parse(buf_text(&source), source.len, &err));
+    assert_non_null(strstr(err.text, "nested"));
+    buf_fini(&source);
+}
+
+static void jinja__render__survives_every_failing_allocation(void **state)
+{
+    (void)state;
+    const char *source = "{% macro f(a) %}{{ a }}{% endmacro %}{% for i in range(50) %}{{ f(x) | upper }}{{ "
+                         "l | tojson }}{% endfor %}";
+    for (long n = 0;; n++) {
+        struct err err = {0};
+        struct jinja_text out;
+        mem_fail_after(n);
+        bool ok = render(source, &out, &err), happened = mem_fail_happened();
+        mem_fail_after(-1);
+        jinja_text_fini(&out);
+        assert_true(ok || err.code == ERR_MEMORY);
+        if (!happened) {
+            assert_true(ok && n > 5);
+            break;
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(jinja__render__marks_what_came_from_input),
+        cmocka_unit_test(jinja__render__marks_json_by_its_strings),
+        cmocka_unit_test(jinja__parse__names_line_and_column),
+        cmocka_unit_test(jinja__render__stays_within_its_limits),
+        cmocka_unit_test(jinja__parse__refuses_deep_nesting),
+        cmocka_unit_test(jinja__render__survives_every_failing_allocation),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
