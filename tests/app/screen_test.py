@@ -3,6 +3,7 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import tempfile
 import time
@@ -212,6 +213,22 @@ class Screen(ProgramTest):
         self.keys('Enter')
         self.wait_saved(n_saved)
         self.wait_for('tok/s')
+
+    def test_a_list_that_comes_late_does_not_cover_what_is_typed(self):
+        self.check(0, LONG, '--temp', '0', '-n', '4', '-p', 'the older chat')
+        self.start(LONG, '--temp', '0', '-n', '4')
+        self.wait_for('ready')
+        lock = sqlite3.connect(self.database(), isolation_level=None, timeout=30)
+        lock.execute('BEGIN EXCLUSIVE')
+        self.keys('M-o')
+        time.sleep(0.3) # the key is read alone
+        self.type('typed')
+        self.wait_for('typed')
+        lock.execute('ROLLBACK')
+        lock.close()
+        self.keys('Enter')
+        self.wait_until(lambda: self.sql("SELECT 1 FROM msg WHERE text = 'typed'"))
+        self.assertNotIn('the older chat', self.screen())
 
     def test_each_chat_keeps_its_own_draft(self):
         self.check(0, LONG, '--temp', '0', '-n', '4', '-p', 'the older chat')

@@ -41,6 +41,21 @@ static void chat_new__is_empty_and_unique(void **state)
     chat_free(NULL);
 }
 
+static void chat_renew_uid__names_the_same_messages_anew(void **state)
+{
+    (void)state;
+    unsigned char old[CHAT_UID_BYTES];
+    struct chat *chat = chat_new();
+    chat_add(chat, -1, CHAT_USER, "hi", 2);
+    chat->id = 7;
+    memcpy(old, chat->uid, sizeof old);
+    chat_renew_uid(chat);
+    assert_memory_not_equal(old, chat->uid, CHAT_UID_BYTES);
+    assert_int_equal(chat->id, 0);
+    assert_int_equal(chat->n_msgs, 1);
+    chat_free(chat);
+}
+
 static void chat_add__moves_the_head_and_orders_ids(void **state)
 {
     (void)state;
@@ -113,6 +128,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(chat_new__is_empty_and_unique),
+        cmocka_unit_test(chat_renew_uid__names_the_same_messages_anew),
         cmocka_unit_test(chat_add__moves_the_head_and_orders_ids),
         cmocka_unit_test(chat_path__runs_from_the_root_and_counts_beyond_max),
         cmocka_unit_test(chat_siblings__counts_regenerated_and_edited),
