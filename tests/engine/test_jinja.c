@@ -111,7 +111,8 @@ static void jinja__render__stays_within_its_limits(void **state)
     assert_error("{% set r = range(9999) %}{% for a in r %}{{ -1 in r }}{% endfor %}", "steps");
     assert_error("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "recursion");
     assert_error("{{ range(100001) }}", "Range too big");
-    assert_error("{{ 'aaaaaaaaaaaaaaaa' * 9999999 }}", "64 MiB");
+    assert_error("{% set s = 'aaaaaaaaaaaaaaaa' * 99999 %}{% for i in range(99) %}{{ s }}{% endfor %}",
+                 "64 MiB");
     assert_error("{% set n = namespace(s='aaaaaaaaaaaaaaaa') %}{% for i in range(99) %}{% set n.s = n.s ~ "
                  "n.s %}{% endfor %}",
                  "more");
@@ -119,7 +120,7 @@ static void jinja__render__stays_within_its_limits(void **state)
     assert_error("{{ 9223372036854775807 + 1 }}", "64 bits");
     assert_error("{{ 99999999999999999999 }}", "64 bits");
     assert_error("{{ 'a'.center(999999999999) }}", "steps");
-    assert_error("{{ '%999999999d' | format(1) ~ ('x' * 9999999999) }}", "more");
+    assert_error("{{ 'x' * 9999999999 }}", "more");
 }
 
 static void jinja__parse__refuses_deep_nesting(void **state)
