@@ -13,8 +13,11 @@
 #include "app/output.h"
 #include "app/session.h"
 #include "app/signals.h"
+#include "engine/base/clock.h"
 #include "engine/base/utf8.h"
 
+#define SAVE_LIMIT_MS 6000
+#define SAVE_SLICE_MS 20 /* how long output and signals wait for it */
 #define STDIN_MAX_BYTES ((size_t)256 << 20)
 
 struct one_turn {
@@ -25,6 +28,7 @@ struct one_turn {
     struct output out;
     struct buf prompt;
     struct err failure;
+    bool db_trouble; /* writes fail for now */
     int signal;      /* the first that came */
     bool in_a_hurry; /* the second: do not wait for a reader of stdout */
 };
@@ -161,11 +165,12 @@ static void drain_db(struct one_turn *t)
             report_line("%s", event.error.text);
         if (event.type == CHAT_DB_FAILED && !t->failure.code)
             t->failure = event.error;
+        t->db_trouble |= event.type == CHAT_DB_TROUBLE;
         chat_db_event_fini(&event);
     }
 }
 
-static void pump(struct one_turn *t)
+static void pump(struct one_turn *t, int limit_ms)
 {
     struct session *s = &t->session;
     struct engine_event event;
@@ -175,7 +180,7 @@ static void pump(struct one_turn *t)
         {.fd = session_db_fd(s), .events = POLLIN},
         {.fd = output_pending(&t->out) ? t->out.fd : -1, .events = POLLOUT},
     };
-    poll(fds, sizeof fds / sizeof *fds, session_tick(s));
+    poll(fds, sizeof fds / sizeof *fds, limit_ms);
     on_signal(t);
     while (session_next_event(s, &event))
         on_event(t, &event);
@@ -186,15 +191,26 @@ static void pump(struct one_turn *t)
         session_cancel(s);
 }
 
+/* Who reads that the turn is finished may count on it: what says so is written after the database has it. Not
+ * for ever: a database in trouble is reported at the end, and the answer is given all the same. */
+static void wait_saved(struct one_turn *t)
+{
+    uint64_t until = clock_now_ns() + SAVE_LIMIT_MS * UINT64_C(1000000);
+    while (t->session.db && !t->db_trouble && !t->in_a_hurry && clock_now_ns() < until &&
+           !chat_db_flush(t->session.db, SAVE_SLICE_MS, NULL))
+        pump(t, 0);
+}
+
 static void run_turn(struct one_turn *t)
 {
     struct session *s = &t->session;
     if (!session_say(s, t->prompt.data, t->prompt.len, &t->failure))
         return;
     while (session_is_busy(s))
-        pump(t);
+        pump(t, session_tick(s));
     loader_progress("", 1, 1);
     bool has_answer = s->answer >= 0;
+    wait_saved(t);
     struct buf line = {0};
     if (t->json && has_answer)
         json_line_assistant(&line, s);
@@ -205,7 +221,7 @@ static void run_turn(struct one_turn *t)
     if (s->failure.code && s->failure.code != ERR_CANCELLED)
         t->failure = s->failure;
     while (output_pending(&t->out) && !t->in_a_hurry)
-        pump(t);
+        pump(t, -1);
 }
 
 static void say_statistics(const struct one_turn *t)

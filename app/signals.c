@@ -6,13 +6,22 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+/* What the caller has the program ignore (nohup, a shell's background job) stays ignored: a blocked signal
+ * would be seen all the same. */
+static void add_unless_ignored(sigset_t *set, int number)
+{
+    struct sigaction now;
+    if (sigaction(number, NULL, &now) || now.sa_handler != SIG_IGN)
+        sigaddset(set, number);
+}
+
 int signals_open(struct err *err)
 {
     sigset_t set;
     sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGHUP);
+    add_unless_ignored(&set, SIGINT);
+    add_unless_ignored(&set, SIGTERM);
+    add_unless_ignored(&set, SIGHUP);
     sigprocmask(SIG_BLOCK, &set, NULL);
     int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (fd < 0)

@@ -5,7 +5,8 @@
 
 #include "engine/base/err.h"
 
-/* Blocks SIGINT, SIGTERM and SIGHUP and returns a descriptor that is readable when one came; -1 with err. */
+/* Blocks those of SIGINT, SIGTERM and SIGHUP that are not ignored and returns a descriptor that is readable
+ * when one came; -1 with err. */
 int signals_open(struct err *err);
 /* The next signal, 0 when none is waiting. */
 int signals_next(int fd);

@@ -4,6 +4,7 @@ import pty
 import random
 import signal
 import sqlite3
+import subprocess
 import time
 
 from harness import CHATML, PROGRAM, ProgramTest, main
@@ -67,6 +68,19 @@ class Kill(ProgramTest):
             for row in finished:
                 self.assertIn(row, rows)
         self.check(0, CHATML, '--session', 's', '-n', '3', '--ctx', '16384', '-p', 'still there')
+
+    def test_a_turn_reported_as_finished_is_never_lost(self):
+        for i in range(ROUNDS):
+            question = 'reported %d' % i
+            p = subprocess.Popen([PROGRAM, CHATML, '--temp', '0', '-n', '5', '--ctx', '4096', '--json', '-p', question],
+                                 env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                 stderr=subprocess.DEVNULL)
+            while b'"assistant"' not in p.stdout.readline():
+                pass
+            p.kill()
+            p.wait()
+            p.stdout.close()
+            self.assertIn((question, 0), [row[:2] for row in self.saved()])
 
 
 if __name__ == '__main__':
