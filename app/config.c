@@ -5,6 +5,7 @@
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "engine/base/buf.h"
@@ -48,30 +49,63 @@ void config_environment(struct environment *env)
         env->home = user->pw_dir;
 }
 
-#define CONFIG_MAX_BYTES (1 << 20)
+#define CONFIG_MAX_BYTES ((size_t)64 << 10)
+
+/* Opened without waiting: a FIFO nobody writes to would hold the program for ever. */
+static bool open_file(const char *path, int *fd, struct err *err)
+{
+    struct stat st;
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (*fd < 0 && (errno == ENOENT || errno == ENOTDIR))
+        return true;
+    if (*fd < 0 || fstat(*fd, &st))
+        return err_set(err, ERR_RUNTIME, "%s: the config file cannot be read: %s; repair or remove it", path,
+                       strerror(errno));
+    if (!S_ISREG(st.st_mode))
+        return err_set(err, ERR_USAGE,
+                       "%s: found a %s, expected a regular file with lines `name = value`; remove it", path,
+                       S_ISDIR(st.st_mode) ? "directory" : "special file");
+    return true;
+}
+
+static bool read_all(int fd, const char *path, struct buf *all, struct err *err)
+{
+    char block[4096];
+    ssize_t n;
+    while ((n = read(fd, block, sizeof block)) > 0 && all->len <= CONFIG_MAX_BYTES)
+        buf_append(all, block, (size_t)n);
+    if (n < 0)
+        return err_set(err, ERR_RUNTIME, "%s: the config file cannot be read: %s; repair or remove it", path,
+                       strerror(errno));
+    if (all->len > CONFIG_MAX_BYTES)
+        return err_set(err, ERR_USAGE,
+                       "%s: found more than %zu KiB, too much for a config file; repair or remove it", path,
+                       CONFIG_MAX_BYTES >> 10);
+    const char *nul = all->len ? memchr(all->data, '\0', all->len) : NULL;
+    int line = 1;
+    for (const char *at = all->data; nul && at < nul; at++)
+        line += *at == '\n';
+    if (nul)
+        return err_set(err, ERR_USAGE, "%s:%d: found a NUL byte, expected text; repair or remove the file",
+                       path, line);
+    return true;
+}
 
 /* The whole file as text (mem_free); *text NULL when there is none. */
 static bool read_file(const char *path, char **text, struct err *err)
 {
-    *text = NULL;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
-        return true;
+    int fd;
     struct buf all = {0};
-    char block[4096];
-    ssize_t n = fd < 0 ? -1 : 0;
-    while (fd >= 0 && all.len < CONFIG_MAX_BYTES && (n = read(fd, block, sizeof block)) > 0)
-        buf_append(&all, block, (size_t)n);
-    int error = errno;
+    *text = NULL;
+    bool ok = open_file(path, &fd, err);
+    if (ok && fd >= 0) {
+        ok = read_all(fd, path, &all, err);
+        *text = ok ? buf_take(&all) : NULL;
+    }
     if (fd >= 0)
         close(fd);
-    if (n < 0) {
-        buf_fini(&all);
-        return err_set(err, ERR_RUNTIME, "%s: the config file cannot be read: %s; repair or remove it", path,
-                       strerror(error));
-    }
-    *text = buf_take(&all);
-    return true;
+    buf_fini(&all);
+    return ok;
 }
 
 static char *trim(char *text)
@@ -124,6 +158,7 @@ bool config_load(struct options *o, const char *path, struct err *err)
         return true;
     options_keep(o, text); /* values point into it */
     int number = 0;
+    text += strncmp(text, "\xEF\xBB\xBF", 3) ? 0 : 3; /* a byte order mark is an editor's, not the writer's */
     for (char *line = text, *next; line; line = next) {
         next = strchr(line, '\n');
         if (next)

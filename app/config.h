@@ -20,7 +20,7 @@ struct environment {
 void config_environment(struct environment *env);
 
 /* Fills options the command line left unset. No file: true. Errors: ERR_USAGE "path:line: key: value:
- * reason". */
+ * reason", or what the file is that it should not be; ERR_RUNTIME when it cannot be read. */
 bool config_load(struct options *o, const char *path, struct err *err);
 
 #endif

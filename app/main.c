@@ -12,6 +12,7 @@
 #include "app/commands.h"
 #include "app/config.h"
 #include "app/faces.h"
+#include "app/json_lines.h"
 #include "app/loader.h"
 #include "app/output.h"
 #include "app/paths.h"
@@ -19,6 +20,7 @@
 #include "app/version.h"
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
+#include "engine/base/utf8.h"
 #include "ui/ui.h"
 
 /* A database must never get descriptor 1 because the caller had closed it. What stands in refuses the wrong
@@ -30,26 +32,60 @@ static void fill_standard_descriptors(void)
             (void)!open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
 }
 
-static int fail(const struct err *err)
+static int fail(const struct err *err, bool json)
 {
+    int code = err->code == ERR_CANCELLED ? ERR_RUNTIME : (int)err->code;
+    struct buf lines = {0};
     report_line("%s", err->text);
-    return err->code == ERR_CANCELLED ? ERR_RUNTIME : (int)err->code;
+    if (!json)
+        return code;
+    json_line_error(&lines, err);
+    json_line_exit(&lines, code);
+    fwrite(lines.data, 1, lines.len, stdout);
+    fflush(stdout);
+    buf_fini(&lines);
+    return code;
 }
 
-static int run_chat(const struct options *o, struct paths *paths, const struct environment *env)
+/* The same question for a command line that could not be read to its end. */
+static bool asks_for_json(int argc, char **argv)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--"); i++)
+        if (!strcmp(argv[i], "--json"))
+            return true;
+    return false;
+}
+
+/* What is typed into a shell may be in any encoding; what a chat keeps is UTF-8. */
+static void clean_system_message(struct options *o)
+{
+    const char *text = opt_text(o, OPT_SYSTEM);
+    struct buf clean = {0};
+    size_t n_bad = text ? utf8_append_clean(&clean, text, strlen(text)) : 0;
+    if (n_bad) {
+        report_line("the system message is not valid UTF-8: %zu ill-formed places became U+FFFD", n_bad);
+        o->value[OPT_SYSTEM].text = options_keep(o, buf_take(&clean));
+    }
+    buf_fini(&clean);
+}
+
+static int run_chat(struct options *o, struct paths *paths, const struct environment *env)
 {
     struct err err = {0};
     bool terminals = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
     bool one_turn = opt_given(o, OPT_PROMPT) || !terminals;
     int signal_fd = signals_open(&err);
     if (signal_fd < 0 || !paths_init(paths, o, env, true, &err))
-        return fail(&err);
+        return fail(&err, opt_flag(o, OPT_JSON));
+    if (paths->state_trouble.code)
+        report_line("%s", paths->state_trouble.text);
     if (paths->log && !log_open(paths->log, &err))
         report_line("%s", err.text);
     if (!one_turn && opt_flag(o, OPT_JSON)) {
         err_set(&err, ERR_USAGE, "--json answers one prompt; give it with -p TEXT or on standard input");
-        return fail(&err);
+        return fail(&err, true);
     }
+    clean_system_message(o);
     int code;
     if (one_turn)
         code = one_turn_run(o, paths, signal_fd);
@@ -74,7 +110,7 @@ static int close_stdout(int code)
     return code ? code : ERR_RUNTIME;
 }
 
-static int run_command(const struct options *o, struct paths *paths, const struct environment *env)
+static int run_command(struct options *o, struct paths *paths, const struct environment *env)
 {
     struct err err = {0};
     bool ok = false;
@@ -100,7 +136,7 @@ static int run_command(const struct options *o, struct paths *paths, const struc
     default:
         return run_chat(o, paths, env);
     }
-    return close_stdout(ok ? 0 : fail(&err));
+    return close_stdout(ok ? 0 : fail(&err, opt_flag(o, OPT_JSON)));
 }
 
 int main(int argc, char **argv)
@@ -128,7 +164,7 @@ int main(int argc, char **argv)
         version_print(stdout);
         code = close_stdout(0);
     } else if (!parsed || (paths.config && !config_load(&options, paths.config, &err))) {
-        code = fail(&err);
+        code = fail(&err, asks_for_json(argc, argv));
     } else {
         code = run_command(&options, &paths, &env);
     }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "engine/base/mem.h"
+#include "engine/base/utf8.h"
 
 enum opt_id option_find(const char *name, enum command command)
 {
@@ -262,6 +263,42 @@ static bool parse_option(struct options *o, int argc, char **argv, int *at, stru
     return options_set(o, id, value, OPT_FROM_LINE, err);
 }
 
+#define MAX_SESSION_NAME 200
+
+static bool is_control(uint32_t c)
+{
+    return c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0x2028 || c == 0x2029;
+}
+
+/* The name stands in lists, one chat a line. */
+static bool check_session_name(const char *name, struct err *err)
+{
+    size_t n = strlen(name);
+    if (!n || n > MAX_SESSION_NAME)
+        return err_set(err, ERR_USAGE, "--session: found a name of %zu bytes, expected 1 to %d", n,
+                       MAX_SESSION_NAME);
+    if (!utf8_is_valid(name, n))
+        return err_set(err, ERR_USAGE, "--session: the name is not valid UTF-8; give another");
+    for (size_t i = 0; i < n;) {
+        uint32_t c;
+        size_t used = utf8_decode(name + i, n - i, &c, NULL);
+        if (is_control(c))
+            return err_set(err, ERR_USAGE,
+                           "--session: found a control character at byte %zu of the name; leave it out",
+                           i + 1);
+        i += used;
+    }
+    return true;
+}
+
+static bool check_words(const struct options *o, struct err *err)
+{
+    for (int i = 0; i < o->n_words && o->command != CMD_SESSIONS; i++)
+        if (!*o->words[i])
+            return err_set(err, ERR_USAGE, "the model's name is empty; give the path of a GGUF file");
+    return true;
+}
+
 bool options_parse(struct options *o, int argc, char **argv, struct err *err)
 {
     *o = (struct options){0};
@@ -285,5 +322,6 @@ bool options_parse(struct options *o, int argc, char **argv, struct err *err)
             o->words[o->n_words++] = argv[i];
         }
     }
-    return true;
+    return check_words(o, err) &&
+           (!opt_given(o, OPT_SESSION) || check_session_name(opt_text(o, OPT_SESSION), err));
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "engine/base/buf.h"
 #include "engine/base/mem.h"
@@ -22,7 +23,8 @@ static char *xdg_directory(const char *xdg, const char *home, const char *fallba
     return home ? join(home, fallback, "/ferrum-chat") : NULL;
 }
 
-/* mkdir -p with mode 0700; directories that are there keep their mode. */
+/* mkdir -p with mode 0700; directories that are there keep their mode. The error names what is wrong and
+ * where. */
 static bool make_directories(const char *path, struct err *err)
 {
     char *copy = mem_strdup(path);
@@ -32,18 +34,33 @@ static bool make_directories(const char *path, struct err *err)
         char slash = *at;
         *at = '\0';
         if (mkdir(copy, 0700) && errno != EEXIST)
-            ok = err_set(
-                err, ERR_DATABASE,
-                "%s: the directory cannot be made: %s; give another with --data-dir DIR, or use --private",
-                copy, strerror(errno));
+            ok = err_set(err, ERR_DATABASE, "%s: the directory cannot be made: %s", copy, strerror(errno));
         *at = slash;
     }
     struct stat st;
     if (ok && !stat(path, &st) && !S_ISDIR(st.st_mode))
-        ok = err_set(err, ERR_DATABASE,
-                     "%s: found a file, expected a directory for chat.db; give another with --data-dir DIR",
-                     path);
+        ok = err_set(err, ERR_DATABASE, "%s: found a file, expected a directory", path);
     mem_free(copy);
+    return ok;
+}
+
+static bool make_data_directory(const char *path, struct err *err)
+{
+    struct err why = {0};
+    if (make_directories(path, &why))
+        return true;
+    return err_set(err, ERR_DATABASE, "%s; give another with --data-dir DIR, or use --private", why.text);
+}
+
+/* A chat is worth having without its log and the input history. */
+static bool state_is_usable(struct paths *p, const char *path)
+{
+    struct err why = {0};
+    bool ok = make_directories(path, &why);
+    if (ok && access(path, W_OK | X_OK))
+        ok = err_set(&why, ERR_RUNTIME, "%s: the directory cannot be written: %s", path, strerror(errno));
+    if (!ok)
+        err_set(&p->state_trouble, ERR_RUNTIME, "%s; the input history and the log are not kept", why.text);
     return ok;
 }
 
@@ -70,9 +87,11 @@ bool paths_init(struct paths *p, const struct options *o, const struct environme
         ok = err_set(err, ERR_DATABASE,
                      "no home directory is known (HOME is unset); give --data-dir DIR, or use --private");
     else if (make)
-        ok = make_directories(data, err) && make_directories(state, err);
-    if (ok) {
+        ok = make_data_directory(data, err);
+    if (ok)
         p->chat_db = join(data, "/chat.db", "");
+    bool one_directory = ok && !strcmp(data, state); /* then chat.db says what is wrong with it */
+    if (ok && (!make || (one_directory ? !access(state, W_OK | X_OK) : state_is_usable(p, state)))) {
         p->history = join(state, "/history", "");
         p->log = join(state, "/log", "");
     }

@@ -14,11 +14,13 @@ struct paths {
     char *chat_db; /* the rest: NULL under --private */
     char *history;
     char *log;
+    struct err state_trouble; /* why history and log are NULL: a warning; code 0: nothing to say */
 };
 
 /* Where the config file is: known before the options are complete. */
 void paths_config(struct paths *p, const struct environment *env);
-/* Fills the written paths and makes their directories (not for reading: make false). */
+/* Fills the written paths and makes their directories (not for reading: make false). Only the directory of
+ * chat.db is needed; without the other one history and log are NULL. */
 bool paths_init(struct paths *p, const struct options *o, const struct environment *env, bool make,
                 struct err *err);
 void paths_fini(struct paths *p);
