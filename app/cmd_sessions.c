@@ -62,13 +62,14 @@ static bool list_chats(struct store *s, bool as_json, struct err *err)
         if (as_json)
             continue;
         char when[17];
-        struct buf line = {0};
+        char *name = sanitize_line(info->name), *title = sanitize_line(info->title),
+             *model = sanitize_line(info->model_name);
         chat_row_time(info->updated_ms, when);
-        buf_printf(&line, "%6" PRId64 "  %s  %4d  %s%s%s  %s\n", info->id, when, (int)info->n_msgs,
-                   info->name ? info->name : "", info->name ? ": " : "", info->title,
-                   info->model_name ? info->model_name : "");
-        print_text(line.data, line.len);
-        buf_fini(&line);
+        printf("%6" PRId64 "  %s  %4d  %s%s%s  %s\n", info->id, when, (int)info->n_msgs, name,
+               info->name ? ": " : "", title, model);
+        mem_free(name);
+        mem_free(title);
+        mem_free(model);
     }
     if (as_json)
         print_json(all);
@@ -86,14 +87,14 @@ static json_t *text_or_null(const char *json_text)
     return value ? value : json_null();
 }
 
-static json_t *msg_json(const struct chat *chat, int i, bool with_ids)
+static json_t *msg_json(const struct chat *chat, int i, bool on_path, bool with_ids)
 {
     const struct chat_msg *msg = &chat->msgs[i];
     json_t *out = json_pack(
-        "{s:I, s:o, s:s, s:s, s:s%, s:s%, s:I, s:o, s:o}", "id", (json_int_t)msg->id, "parent",
+        "{s:I, s:o, s:s, s:s, s:b, s:s%, s:s%, s:I, s:o, s:o}", "id", (json_int_t)msg->id, "parent",
         msg->parent < 0 ? json_null() : json_integer((json_int_t)chat->msgs[msg->parent].id), "role",
-        role_names[msg->role], "status", status_names[msg->status], "text", buf_text(&msg->text),
-        msg->text.len, "reasoning", buf_text(&msg->think), msg->think.len, "created_ms",
+        role_names[msg->role], "status", status_names[msg->status], "on_path", on_path, "text",
+        buf_text(&msg->text), msg->text.len, "reasoning", buf_text(&msg->think), msg->think.len, "created_ms",
         (json_int_t)msg->created_ms, "params", text_or_null(msg->params), "stats", text_or_null(msg->stats));
     json_t *ids = with_ids ? json_array() : NULL;
     for (size_t k = 0; with_ids && k < msg->n_tokens; k++)
@@ -103,37 +104,43 @@ static json_t *msg_json(const struct chat *chat, int i, bool with_ids)
     return out;
 }
 
-/* show: the path on screen; export: the whole tree, token ids included. */
-static json_t *chat_json(const struct chat *chat, const struct chat_info *info, bool whole)
+/* Which messages are on the path that the screen shows. mem_free. */
+static bool *mark_path(const struct chat *chat)
+{
+    bool *on_path = mem_need((size_t)(chat->n_msgs + 1) * sizeof *on_path);
+    memset(on_path, 0, (size_t)(chat->n_msgs + 1) * sizeof *on_path);
+    for (int i = chat->head; i >= 0; i = chat->msgs[i].parent)
+        on_path[i] = true;
+    return on_path;
+}
+
+/* The whole tree; export has the token ids too. */
+static json_t *chat_json(const struct chat *chat, const struct chat_info *info, bool with_ids)
 {
     json_t *root = info_json(info);
     json_t *msgs = json_array();
-    int n = whole ? chat->n_msgs : chat_path(chat, chat->head, NULL, 0);
-    int *path = mem_need((size_t)(n + 1) * sizeof *path);
-    if (!whole)
-        chat_path(chat, chat->head, path, n);
-    for (int i = 0; i < n; i++)
-        json_array_append_new(msgs, msg_json(chat, whole ? i : path[i], whole));
+    bool *on_path = mark_path(chat);
+    for (int i = 0; i < chat->n_msgs; i++)
+        json_array_append_new(msgs, msg_json(chat, i, on_path[i], with_ids));
     json_object_set_new(root, "head",
                         chat->head < 0 ? json_null() : json_integer((json_int_t)chat->msgs[chat->head].id));
     json_object_set_new(root, "messages", msgs);
-    mem_free(path);
+    mem_free(on_path);
     return root;
 }
 
+/* In the order of writing, so that another branch stands behind what it branches from. */
 static void print_transcript(const struct chat *chat)
 {
-    int n = chat_path(chat, chat->head, NULL, 0);
-    int *path = mem_need((size_t)(n + 1) * sizeof *path);
-    chat_path(chat, chat->head, path, n);
-    for (int i = 0; i < n; i++) {
-        const struct chat_msg *msg = &chat->msgs[path[i]];
-        printf("%s[%s%s%s]\n", i ? "\n" : "", role_names[msg->role], msg->status ? ", " : "",
-               msg->status ? status_names[msg->status] : "");
+    bool *on_path = mark_path(chat);
+    for (int i = 0; i < chat->n_msgs; i++) {
+        const struct chat_msg *msg = &chat->msgs[i];
+        printf("%s[%s%s%s]%s\n", i ? "\n" : "", role_names[msg->role], msg->status ? ", " : "",
+               msg->status ? status_names[msg->status] : "", on_path[i] ? "" : " (other branch)");
         print_text(buf_text(&msg->text), msg->text.len);
         putchar('\n');
     }
-    mem_free(path);
+    mem_free(on_path);
 }
 
 static bool no_such_chat(int64_t id, struct err *err)

@@ -1,5 +1,6 @@
 #include "app/session.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
@@ -186,6 +187,12 @@ static bool choose_model(struct session *s, const struct chat_info *info, struct
             err, ERR_USAGE,
             "the chat does not say which model it used; name one: ferrum-chat MODEL.gguf --resume %" PRId64,
             info->id);
+    if (!o->n_words && access(path, F_OK) && (errno == ENOENT || errno == ENOTDIR))
+        return err_set(
+            err, ERR_MODEL,
+            "%.300s: the model file that this chat was last used with is not there any more; name where it "
+            "is now: ferrum-chat MODEL.gguf --resume %" PRId64,
+            path, info->id);
     char *absolute = realpath(path, NULL);
     s->model_path = mem_strdup(absolute ? absolute : path);
     free(absolute);
@@ -275,6 +282,9 @@ void session_ctx_note(const struct session *s, char *out, size_t n)
                  "context: %" PRIu32 " of the %" PRIu32
                  " trained tokens, what half of the free memory holds; --ctx N decides otherwise",
                  n_ctx, s->config.n_ctx_train);
+    if (s->config.n_ctx_train && n_ctx > s->config.n_ctx_train)
+        snprintf(out, n, "the model was trained at %" PRIu32 " tokens; answers beyond that may be poor",
+                 s->config.n_ctx_train);
 }
 
 void session_stop(struct session *s)

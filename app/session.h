@@ -125,7 +125,7 @@ char *session_join(const char *first, const char *second);
 int session_engine_fd(const struct session *s);
 int session_db_fd(const struct session *s);
 
-/* The sentence people get about a context cut to the memory at hand, or "". */
+/* The sentence people get about a context cut to the memory at hand or longer than the trained one, or "". */
 void session_ctx_note(const struct session *s, char *out, size_t n);
 
 #endif
