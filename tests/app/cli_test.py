@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import shutil
+import shutil
 import signal
 import sqlite3
 import stat
@@ -14,6 +15,12 @@ import unittest
 from harness import CHATML, LONG, PROGRAM, QWEN, SMALL, STORIES, WORK, ProgramTest, main, patched_copy
 
 TURN = ('--temp', '0', '-n', '8')
+
+
+def signals_as_usual():
+    """For a child that is to be interrupted, even when these tests run in the background."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 class Usage(ProgramTest):
@@ -80,6 +87,65 @@ class Usage(ProgramTest):
         self.assertEqual(self.lines(LONG, '-p', 'hi', '-n', '5')[-2]['completion_tokens'], 5)
 
 
+    def config(self):
+        path = os.path.join(self.home, '.config/ferrum-chat/config')
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return path
+
+    def test_a_config_file_that_is_no_text_file_is_refused_at_once(self):
+        path = self.config()
+        os.mkfifo(path)
+        self.check(2, LONG, '-p', 'x', words=[path, 'special file', 'regular file'])
+        os.unlink(path)
+        os.symlink('/dev/zero', path)
+        self.check(2, LONG, '-p', 'x', words=[path, 'special file'])
+        os.unlink(path)
+        os.mkdir(path)
+        self.check(2, LONG, '-p', 'x', words=[path, 'directory'])
+        os.rmdir(path)
+        for content, words in [(b'temp = 0\ntop\0-k = 3\n', [path + ':2: ', 'NUL']),
+                               (b'# ' + b'x' * 70000, ['64 KiB'])]:
+            with open(path, 'wb') as f:
+                f.write(content)
+            with self.subTest(content=content[:20]):
+                self.check(2, LONG, '-p', 'x', words=words)
+
+    def test_a_byte_order_mark_in_the_config_file_is_skipped(self):
+        with open(self.config(), 'wb') as f:
+            f.write(b'\xef\xbb\xbfn-predict = 3\n')
+        self.assertEqual(self.lines(LONG, '--temp', '0', '-p', 'hi')[-2]['completion_tokens'], 3)
+
+    def test_every_failure_under_json_is_told_in_json_too(self):
+        def last(code, *args):
+            r = self.run_program(*args)
+            self.assertEqual(r.returncode, code, r.stderr)
+            self.assertEqual(r.stderr.count(b'\n'), 1)
+            lines = [json.loads(line) for line in r.stdout.splitlines()]
+            self.assertEqual([x['type'] for x in lines], ['error', 'exit'])
+            self.assertEqual([x['code'] for x in lines], [code, code])
+            self.assertIn(lines[0]['message'], r.stderr.decode())
+        last(2, LONG, '-p', 'x', '--temp', 'hot', '--json')
+        last(2, LONG, '--json', '--tmep', '1', '-p', 'x')
+        last(6, LONG, '-p', 'x', '--data-dir', '/dev/null/x', '--json')
+        last(1, 'sessions', 'show', '1', '--json')
+        last(3, 'inspect', os.path.join(self.home, 'absent.gguf'), '--json')
+        with open(self.config(), 'w') as f:
+            f.write('temp = hot\n')
+        last(2, LONG, '-p', 'x', '--json')
+        self.assertEqual(self.check(2, LONG, '-p', '--', '--temp', 'hot'), b'')
+
+    def test_an_empty_model_name_is_named(self):
+        self.check(2, '', '-p', 'hi', words=["the model's name is empty"])
+        self.check(2, 'bench', '', words=["the model's name is empty"])
+
+    def test_names_of_chats_are_one_line_of_text(self):
+        for name, words in [('', '0 bytes'), ('a\nb', 'control'), ('a\x1b[2J', 'control'), ('a\u0085', 'control'),
+                            ('n' * 201, '201 bytes'), (b'\xff', 'UTF-8')]:
+            with self.subTest(name=name):
+                self.check(2, LONG, *TURN, '-p', 'x', '--session', name, words=['--session', words])
+        self.check(0, LONG, *TURN, '-p', 'x', '--session', 'ä' * 100)
+
+
 class BadFiles(ProgramTest):
     def test_models_that_cannot_be_loaded_exit_3(self):
         junk = os.path.join(self.home, 'junk.gguf')
@@ -106,6 +172,16 @@ class BadFiles(ProgramTest):
 
     def test_a_data_directory_that_cannot_be_made_is_an_error(self):
         self.check(6, LONG, '-p', 'x', '--data-dir', '/dev/null/x', words=['/dev/null', '--data-dir'])
+
+    def test_a_chat_goes_on_without_its_state_directory(self):
+        os.makedirs(os.path.join(self.home, '.local'))
+        state = os.path.join(self.home, '.local/state')
+        open(state, 'w').close()
+        r = self.run_program(LONG, *TURN, '--json', '-p', 'hi')
+        self.assertEqual(r.returncode, 0, r.stderr)
+        self.assertEqual(r.stderr.count(b'\n'), 1, r.stderr)
+        self.assertIn(state.encode(), r.stderr)
+        self.assertEqual(self.sessions()[0]['messages'], 2)
 
     def test_opencl_is_a_sentence(self):
         self.check(1, LONG, '-p', 'x', '--backend', 'opencl', words=['OpenCL'])
@@ -147,6 +223,53 @@ class OneTurn(ProgramTest):
         r = self.run_program(LONG, *TURN, '--json', stdin=b'a\xff\xfe b\xc3')
         self.assertEqual(json.loads(r.stdout.splitlines()[1])['text'], 'a\ufffd\ufffd b\ufffd\n')
         self.assertEqual(r.stderr.count(b'UTF-8'), 1)
+
+    def test_an_invalid_system_message_is_replaced_with_one_warning(self):
+        r = self.run_program(CHATML, *TURN, '-p', 'hi', '--system', b'be \xff kind')
+        self.assertEqual(r.returncode, 0, r.stderr)
+        self.assertEqual(r.stderr.count(b'UTF-8'), 1)
+        self.assertEqual(self.export(1)['messages'][0]['text'], 'be \ufffd kind')
+
+    def test_a_context_beyond_the_trained_one_is_warned_of(self):
+        self.check(0, SMALL, *TURN, '-p', 'hi', '--ctx', '256', words=['trained at 64 tokens'])
+        self.assertNotIn(b'trained at', self.run_program(SMALL, *TURN, '-p', 'hi', '--ctx', '64').stderr)
+
+    def start_and_lock(self):
+        """A program in the middle of its answer, and the lock that keeps it from saving the end."""
+        for n in range(1000, 20000, 1000):
+            shutil.rmtree(os.path.join(self.home, '.local'), ignore_errors=True)
+            p = subprocess.Popen([PROGRAM, LONG, '--temp', '0', '-n', str(n), '-p', 'hi', '--json'], env=self.env,
+                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            self.addCleanup(p.stdout.close)
+            self.addCleanup(p.wait)
+            self.addCleanup(p.kill)
+            while b'"token"' not in p.stdout.readline():
+                pass
+            lock = sqlite3.connect(self.database(), isolation_level=None)
+            self.addCleanup(lock.close)
+            lock.execute('BEGIN IMMEDIATE')
+            if lock.execute('SELECT status FROM msg WHERE role = 2').fetchall() != [(0,)]:
+                return p, lock
+            p.kill()
+        self.fail('every answer ended before it could be held up')
+
+    def test_an_answer_is_saved_before_it_is_said_to_be_finished(self):
+        p, lock = self.start_and_lock()
+        os.set_blocking(p.stdout.fileno(), False)
+        seen, n_silent = b'', 0
+        while n_silent < 30: # the answer is over, all but its last line
+            more = p.stdout.read() or b''
+            seen += more
+            n_silent = 0 if more else n_silent + 1
+            time.sleep(0.01)
+        self.assertNotIn(b'"assistant"', seen)
+        lock.execute('ROLLBACK')
+        while b'"assistant"' not in seen and p.poll() is None:
+            seen += p.stdout.read() or b''
+            time.sleep(0.001)
+        p.kill()
+        p.wait()
+        self.assertEqual(self.export(1)['messages'][1]['status'], 'done')
 
     def test_seed_decides_the_answer(self):
         a = self.check(0, LONG, '-p', 'hi', '-n', '20', '--seed', '5')
@@ -199,6 +322,34 @@ class Subcommands(ProgramTest):
         self.assertEqual(os.path.getsize(out), 3 * n_vocab * 4)
         self.check(5, 'logits', LONG, '--tokens', '1,2,3', '--out', out, '--ctx', '2')
         self.check(1, 'logits', LONG, '--tokens', '1,2,3', '--out', '/dev/full', words=['/dev/full'])
+
+    def test_a_logits_file_is_whole_or_not_there(self):
+        out = os.path.join(self.home, 'l.f32')
+        ids = ','.join('1' for _ in range(20000))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            p = subprocess.Popen([PROGRAM, 'logits', LONG, '--tokens', ids, '--out', out], env=self.env,
+                                 stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=signals_as_usual)
+            self.addCleanup(p.wait)
+            self.addCleanup(p.kill)
+            until = time.monotonic() + 30
+            while not os.listdir(self.home) and time.monotonic() < until:
+                time.sleep(0.002)
+            self.assertNotEqual(os.listdir(self.home), ['l.f32'])
+            p.send_signal(number)
+            self.assertEqual(p.wait(30), -number)
+            self.assertEqual(os.listdir(self.home), [])
+
+    def test_logits_replace_a_file_and_keep_its_mode_and_links(self):
+        real, link = os.path.join(self.home, 'real'), os.path.join(self.home, 'link')
+        with open(real, 'wb') as f:
+            f.write(b'old')
+        os.chmod(real, 0o640)
+        os.symlink('real', link)
+        self.check(0, 'logits', LONG, '--tokens', '1,2', '--out', link)
+        self.assertTrue(os.path.islink(link))
+        self.assertEqual(stat.S_IMODE(os.stat(real).st_mode), 0o640)
+        self.assertGreater(os.path.getsize(real), 3)
+        self.assertEqual(sorted(os.listdir(self.home)), ['link', 'real'])
 
     def test_bench_json(self):
         report = json.loads(self.check(0, 'bench', LONG, '-p', '8', '-n', '4', '-r', '2', '-d', '3', '--json'))
@@ -264,6 +415,17 @@ class Sessions(ProgramTest):
         self.check(3, '--continue', '-p', 'x', words=['changed'])
         self.check(0, path, '--continue', *TURN, '-p', 'x')
 
+    def test_a_stored_model_that_is_gone_is_named_with_the_way_out(self):
+        path, moved = os.path.join(self.home, 'm.gguf'), os.path.join(self.home, 'moved.gguf')
+        os.symlink(LONG, moved)
+        shutil.copy(LONG, path)
+        self.check(0, path, *TURN, '-p', 'hi')
+        os.unlink(path)
+        for args in (('--continue',), ('--resume', '1')):
+            self.check(3, *args, '-p', 'x',
+                       words=[path, 'this chat was last used with', 'ferrum-chat MODEL.gguf --resume 1'])
+        self.check(0, moved, '--resume', '1', *TURN, '-p', 'x')
+
     def test_system_message_belongs_to_a_new_chat(self):
         self.check(0, CHATML, *TURN, '--session', 'a', '--system', 'Be kind.', '-p', 'hi')
         roles = [m['role'] for m in self.export(1)['messages']]
@@ -291,6 +453,24 @@ class Sessions(ProgramTest):
         self.assertEqual(self.sessions(), [])
         self.check(1, 'sessions', 'delete', '1')
 
+    def test_show_hides_no_message(self):
+        self.check(5, SMALL, '--session', 'a', '-p', 'word ' * 200)
+        self.assertIn(b'[user] (other branch)\nword word', self.check(0, 'sessions', 'show', '1'))
+        self.check(0, SMALL, '--temp', '0', '-n', '4', '--session', 'a', '-p', 'hi')
+        shown = self.check(0, 'sessions', 'show', '1')
+        self.assertIn(b'[user]\nhi\n', shown)
+        messages = json.loads(self.check(0, 'sessions', 'show', '1', '--json'))['messages']
+        self.assertEqual(len(messages), self.sessions()[0]['messages'])
+        self.assertEqual([m['on_path'] for m in messages], [False, True, True])
+
+    def test_a_list_has_one_row_per_chat(self):
+        self.check(0, LONG, *TURN, '-p', 'hi')
+        db = sqlite3.connect(self.database())
+        db.execute("UPDATE conv SET title = 'two' || char(10) || 'lines', name = 'a' || char(10) || 'b'")
+        db.commit()
+        db.close()
+        self.assertEqual(self.check(0, 'sessions', 'list').count(b'\n'), 1)
+
     def test_a_refused_prompt_does_not_spoil_the_chat(self):
         self.check(0, SMALL, '--temp', '0', '-n', '4', '--session', 'a', '-p', 'hi')
         self.check(5, SMALL, '--session', 'a', '-p', 'word ' * 200)
@@ -313,9 +493,9 @@ class Sessions(ProgramTest):
 
 
 class Signals(ProgramTest):
-    def start(self, *args):
+    def start(self, *args, preexec_fn=signals_as_usual):
         p = subprocess.Popen([PROGRAM, LONG, '--temp', '0', '-p', 'hi', *args], stdin=subprocess.DEVNULL,
-                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.env)
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.env, preexec_fn=preexec_fn)
         self.addCleanup(p.kill)
         return p
 
@@ -337,6 +517,18 @@ class Signals(ProgramTest):
 
     def test_hang_up(self):
         self.stop(signal.SIGHUP, 129)
+
+    def test_signals_ignored_at_the_start_stay_ignored(self):
+        def nohup():
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        p = self.start('-n', '300', preexec_fn=nohup)
+        os.read(p.stdout.fileno(), 100)
+        p.send_signal(signal.SIGHUP)
+        p.send_signal(signal.SIGINT)
+        p.communicate(timeout=30)
+        self.assertEqual(p.returncode, 0)
+        self.assertEqual(self.export(1)['messages'][1]['status'], 'done')
 
     def test_a_signal_while_reading_stdin(self):
         p = subprocess.Popen([PROGRAM, LONG], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
