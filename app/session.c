@@ -30,8 +30,6 @@ bool session_check_options(const struct options *o, struct err *err)
                        opt_given(o, OPT_SESSION)    ? "session"
                        : opt_given(o, OPT_CONTINUE) ? "continue"
                                                     : "resume");
-    if (opt_given(o, OPT_SESSION) && !*opt_text(o, OPT_SESSION))
-        return err_set(err, ERR_USAGE, "--session: found an empty name");
     if (think && strcmp(think, "auto"))
         return err_set(err, ERR_USAGE, "--think %s: reasoning is not part of this version yet; only auto is",
                        think);
