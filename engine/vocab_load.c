@@ -70,7 +70,7 @@ static bool load_family(struct loader *l, struct err *err)
             err, ERR_MODEL,
             "%s: tokenizer.ggml.model is \"%s\"; known are \"llama\" (SPM), \"gpt2\" (byte-level BPE) and "
             "\"gemma4\": use a model with one of these",
-            gguf_path(l->g), v->model_name);
+            gguf_label(l->g), v->model_name);
     return load_pretok(l, err);
 }
 
@@ -86,20 +86,20 @@ static bool find_array(struct loader *l, const char *key, uint64_t n_items, cons
         return true;
     if (kv->type != GGUF_ARRAY)
         return err_set(err, ERR_MODEL, "%s: %s is no array; the file is damaged, fetch it again",
-                       gguf_path(l->g), key);
+                       gguf_label(l->g), key);
     if (kv->n_items != n_items)
         return err_set(
             err, ERR_MODEL,
             "%s: %s has %llu items, one for each of the %llu tokens was expected; the file is damaged, "
             "fetch it again",
-            gguf_path(l->g), key, (unsigned long long)kv->n_items, (unsigned long long)n_items);
+            gguf_label(l->g), key, (unsigned long long)kv->n_items, (unsigned long long)n_items);
     return true;
 }
 
 static bool bad_item(struct loader *l, const char *key, size_t i, const char *expected, struct err *err)
 {
     return err_set(err, ERR_MODEL, "%s: item %zu of %s is not %s; the file is damaged, fetch it again",
-                   gguf_path(l->g), i, key, expected);
+                   gguf_label(l->g), i, key, expected);
 }
 
 static bool copy_spellings(struct loader *l, const struct gguf_kv *kv, struct err *err)
@@ -116,7 +116,7 @@ static bool copy_spellings(struct loader *l, const struct gguf_kv *kv, struct er
             err, ERR_MODEL,
             "%s: the spellings in tokenizer.ggml.tokens make more than 1 GiB; the file is damaged, fetch "
             "it again",
-            gguf_path(l->g));
+            gguf_label(l->g));
     /* Each spelling, and behind it its text, which is never longer (or 3 bytes, for the unknown token). */
     v->arena = mem_alloc(n_bytes, err);
     if (!v->arena)
@@ -140,13 +140,13 @@ static bool load_tokens(struct loader *l, struct err *err)
         return err_set(err, ERR_MODEL,
                        "%s: tokenizer.ggml.tokens is %s; an array of strings was expected: this file has no "
                        "vocabulary, use one that does",
-                       gguf_path(l->g), kv ? "something else" : "missing");
+                       gguf_label(l->g), kv ? "something else" : "missing");
     if (kv->n_items == 0 || kv->n_items > MAX_TOKENS)
         return err_set(
             err, ERR_MODEL,
             "%s: tokenizer.ggml.tokens has %llu tokens, 1 to %llu were expected; the file is damaged, "
             "fetch it again",
-            gguf_path(l->g), (unsigned long long)kv->n_items, (unsigned long long)MAX_TOKENS);
+            gguf_label(l->g), (unsigned long long)kv->n_items, (unsigned long long)MAX_TOKENS);
     l->v->n_tokens = (size_t)kv->n_items;
     l->v->tokens = mem_array(l->v->n_tokens, sizeof *l->v->tokens, err);
     return l->v->tokens && copy_spellings(l, kv, err);
@@ -211,7 +211,7 @@ static bool load_scores(struct loader *l, struct err *err)
             err, ERR_MODEL,
             "%s: %s is missing; an SPM vocabulary (tokenizer.ggml.model \"llama\") cannot merge without "
             "it: use a complete file",
-            gguf_path(l->g), key);
+            gguf_label(l->g), key);
     for (size_t i = 0; i < v->n_tokens; i++) {
         float score;
         if (!gguf_array_f32(kv, i, &score))
@@ -235,7 +235,7 @@ static bool read_id(struct loader *l, const char *key, int32_t fallback, int32_t
     if (id >= l->v->n_tokens)
         return err_set(err, ERR_MODEL,
                        "%s: %s is %u, but the vocabulary has %zu tokens; the file is damaged, fetch it again",
-                       gguf_path(l->g), key, id, l->v->n_tokens);
+                       gguf_label(l->g), key, id, l->v->n_tokens);
     *out = (int32_t)id;
     return true;
 }
@@ -414,7 +414,7 @@ static bool load_merges(struct loader *l, struct err *err)
             err, ERR_MODEL,
             "%s: %s is %s; an array of strings was expected for a byte-level BPE vocabulary: use a complete "
             "file",
-            gguf_path(l->g), key, kv ? "something else" : "missing");
+            gguf_label(l->g), key, kv ? "something else" : "missing");
     char *joined = mem_alloc(v->max_spelling, err);
     bool ok = joined && vocab_table_reserve_merges(v, (size_t)kv->n_items, err);
     for (uint64_t i = 0; ok && i < kv->n_items; i++) {

@@ -183,7 +183,7 @@ static bool start_workers(struct pool *p, struct err *err)
             p->n_started++;
     }
     if (failed)
-        return err_set(err, ERR_RUNTIME,
+        return err_set(err, failed == EAGAIN || failed == ENOMEM ? ERR_MEMORY : ERR_RUNTIME,
                        "compute threads: %d of %d could be started (%s); use a smaller --threads",
                        p->n_started + 1, p->n_threads, strerror(failed));
     return true;

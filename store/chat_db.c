@@ -151,10 +151,8 @@ static void *thread_main(void *arg)
 {
     struct chat_db *db = arg;
     struct err err = {0};
-    struct store *s = store_open(db->path, STORE_READ_WRITE, &err);
+    struct store *s = store_open_until(db->path, STORE_READ_WRITE, &db->hurry, &err);
 
-    if (s)
-        store_set_stop(s, &db->hurry);
     pthread_mutex_lock(&db->mutex);
     db->state = s ? CHAT_DB_OPEN : CHAT_DB_BAD;
     db->trouble = err;
@@ -175,7 +173,8 @@ static void *thread_main(void *arg)
 static bool start_thread(struct chat_db *db, struct err *err)
 {
     int rc = thread_start(&db->thread, thread_main, db);
-    return rc == 0 || err_set(err, ERR_RUNTIME, "no thread for the chat database: %s", strerror(rc));
+    return rc == 0 || err_set(err, rc == EAGAIN || rc == ENOMEM ? ERR_MEMORY : ERR_RUNTIME,
+                              "no thread for the chat database: %s", strerror(rc));
 }
 
 static void free_all(struct chat_db *db)

@@ -99,11 +99,6 @@ bool store_chat_is_gone(const struct store *s)
     return s->chat_is_gone;
 }
 
-void store_set_stop(struct store *s, const atomic_bool *stop)
-{
-    s->stop = stop;
-}
-
 /* SQLite's busy handler: another program holds the lock; called again after each nap. */
 static int wait_for_lock(void *arg, int n_naps)
 {
@@ -204,6 +199,12 @@ static bool set_up(struct store *s, bool writable, struct err *err)
 
 struct store *store_open(const char *path, enum store_mode mode, struct err *err)
 {
+    return store_open_until(path, mode, NULL, err);
+}
+
+struct store *store_open_until(const char *path, enum store_mode mode, const atomic_bool *stop,
+                               struct err *err)
+{
     bool writable = mode == STORE_READ_WRITE;
     bool absent;
     if (!check_file(path, &absent, err) || (absent && writable && !make_file(path, err)))
@@ -211,6 +212,7 @@ struct store *store_open(const char *path, enum store_mode mode, struct err *err
     struct store *s = mem_need(sizeof *s);
     s->path = mem_strdup(path);
     s->owner = pthread_self();
+    s->stop = stop;
     int flags = SQLITE_OPEN_NOMUTEX | (writable ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY);
     bool ok = sqlite3_open_v2(path, &s->db, flags, NULL) == SQLITE_OK;
     if (!ok)

@@ -24,15 +24,16 @@ enum store_mode { STORE_READ_WRITE, STORE_READ_ONLY };
 
 /* Creates file (0600) and directory (0700) when absent and writing; refuses files that are not ours. */
 struct store *store_open(const char *path, enum store_mode mode, struct err *err);
+/* The same; while *stop (borrowed, may be NULL) is true nothing, opening included, waits for a lock that
+ * another program holds (else up to 5 s). */
+struct store *store_open_until(const char *path, enum store_mode mode, const atomic_bool *stop,
+                               struct err *err);
 void store_close(struct store *s);
 
 /* Why the last failing call of this store failed: whether trying the same again may succeed (locked, full,
  * read-only, I/O), and whether the chat it named is not there (any more). */
 bool store_may_retry(const struct store *s);
 bool store_chat_is_gone(const struct store *s);
-/* While *stop is true nothing waits for a lock that another program holds (else up to 5 s). Borrowed; NULL:
- * never. */
-void store_set_stop(struct store *s, const atomic_bool *stop);
 
 /* The model a chat was last used with. */
 struct store_model {

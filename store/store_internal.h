@@ -12,7 +12,7 @@ struct store {
     sqlite3 *db;
     char *path;
     pthread_t owner;
-    const atomic_bool *stop;      /* see store_set_stop */
+    const atomic_bool *stop;      /* see store_open_until */
     bool may_retry, chat_is_gone; /* of the last failure */
 };
 

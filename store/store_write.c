@@ -116,16 +116,18 @@ static bool put_msg(struct store *s, int64_t conv, const struct msg_row *row, st
                    (long long)row->id);
 }
 
+/* A message without ids (an answer that a stop cut to nothing) must not keep the ids of an earlier save. */
 static bool put_tokens(struct store *s, const struct msg_row *row, struct err *err)
 {
-    if (row->n_tokens == 0)
-        return true;
-    sqlite3_stmt *stmt = store_prepare(
-        s, "INSERT INTO seg(msg,form,tok) VALUES(?1,0,?2) ON CONFLICT(msg,form) DO UPDATE SET tok=?2", err);
+    const char *sql = row->n_tokens ? "INSERT INTO seg(msg,form,tok) VALUES(?1,0,?2)"
+                                      " ON CONFLICT(msg,form) DO UPDATE SET tok=?2"
+                                    : "DELETE FROM seg WHERE msg=?1 AND form=0";
+    sqlite3_stmt *stmt = store_prepare(s, sql, err);
     if (!stmt)
         return false;
     sqlite3_bind_int64(stmt, 1, row->id);
-    sqlite3_bind_blob64(stmt, 2, row->tokens, row->n_tokens * sizeof *row->tokens, SQLITE_STATIC);
+    if (row->n_tokens)
+        sqlite3_bind_blob64(stmt, 2, row->tokens, row->n_tokens * sizeof *row->tokens, SQLITE_STATIC);
     return store_run(s, stmt, "saving token ids", err);
 }
 

@@ -291,6 +291,22 @@ static void store__put__tells_a_deleted_chat_from_a_busy_file(void **state)
     store_close(s);
 }
 
+static void store__put__without_ids_forgets_earlier_ones(void **state)
+{
+    struct store *s = open_ok(temp_path(state, "chat.db"));
+    struct chat *chat = sample_chat();
+    save(s, chat);
+    struct msg_row row = row_of(chat, 0);
+    row.n_tokens = 0;
+    struct err err = {0};
+    assert_true(store_put_msgs(s, chat->uid, &row, 1, row.id, &err));
+    struct chat *back = load(s, (struct chat_key){.kind = CHAT_LATEST}, NULL);
+    assert_int_equal(back->msgs[0].n_tokens, 0);
+    chat_free(back);
+    chat_free(chat);
+    store_close(s);
+}
+
 static void store__draft__survives_with_and_without_a_chat(void **state)
 {
     const char *path = temp_path(state, "chat.db");
@@ -555,6 +571,7 @@ int main(void)
         CASE(store__set_model__forgets_the_old_ids),
         CASE(store__set_head__may_show_nothing),
         CASE(store__put__tells_a_deleted_chat_from_a_busy_file),
+        CASE(store__put__without_ids_forgets_earlier_ones),
         CASE(store__delete__leaves_no_text_in_the_file),
         CASE(store__draft__survives_with_and_without_a_chat),
         CASE(store__open__names_what_is_wrong_with_the_file),
