@@ -55,7 +55,8 @@ static bool insert_conv(struct store *s, const struct chat *chat, int64_t model,
     sqlite3_stmt *stmt = store_prepare(
         s,
         "INSERT INTO conv(uid,name,title,model,created,updated)"
-        " VALUES(?1,(SELECT ?2 WHERE NOT EXISTS(SELECT 1 FROM conv WHERE name=?2)),?3,nullif(?4,0),?5,?5)"
+        " VALUES(?1,(SELECT ?2 WHERE NOT EXISTS(SELECT 1 FROM conv WHERE name=?2)),?3,nullif(?4,0),?5,"
+        "max(ifnull((SELECT max(updated) FROM conv),0)+1,?5))"
         " RETURNING name IS NULL",
         err);
     if (!stmt)
@@ -149,10 +150,13 @@ static bool find_conv(struct store *s, const unsigned char *uid, int64_t *conv, 
     return rc == SQLITE_ROW;
 }
 
+/* Strictly later than any other chat's time: the most recent chat is one, even within a millisecond. */
 static bool touch_conv(struct store *s, int64_t conv, int64_t head_id, struct err *err)
 {
-    sqlite3_stmt *stmt =
-        store_prepare(s, "UPDATE conv SET updated=max(updated+1,?2), head=nullif(?3,-1) WHERE id=?1", err);
+    sqlite3_stmt *stmt = store_prepare(
+        s,
+        "UPDATE conv SET updated=max((SELECT max(updated) FROM conv)+1,?2), head=nullif(?3,-1) WHERE id=?1",
+        err);
     if (!stmt)
         return false;
     sqlite3_bind_int64(stmt, 1, conv);
