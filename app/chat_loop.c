@@ -284,12 +284,14 @@ static void on_ui_event(struct chat_loop *c, const struct ui_event *event)
 static void on_ready(struct chat_loop *c)
 {
     char note[256];
-    const char *warning = vocab_warning(model_vocab(engine_model(c->session.engine)));
+    const struct model *model = engine_model(c->session.engine);
+    const char *warnings[] = {vocab_warning(model_vocab(model)), model_warning(model)};
     session_ctx_note(&c->session, note, sizeof note);
     if (*note)
         ui_note(c->ui, note);
-    if (warning)
-        ui_note(c->ui, warning);
+    for (size_t i = 0; i < sizeof warnings / sizeof *warnings; i++)
+        if (warnings[i])
+            ui_note(c->ui, warnings[i]);
 }
 
 static void on_done(struct chat_loop *c)
@@ -324,6 +326,8 @@ static void on_engine_event(struct chat_loop *c, const struct engine_event *even
         on_done(c);
         break;
     case ENGINE_PROMPT:
+        if (event->error.code)
+            ui_notice(c->ui, true, event->error.text);
         ui_chat_changed(c->ui, -1);
         break;
     case ENGINE_LOADING:

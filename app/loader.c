@@ -59,14 +59,21 @@ static bool report(void *arg, uint64_t done, uint64_t total)
     return true;
 }
 
+void loader_say_warnings(const struct model *m)
+{
+    const char *warnings[] = {vocab_warning(model_vocab(m)), model_warning(m)};
+    for (size_t i = 0; i < sizeof warnings / sizeof *warnings; i++)
+        if (warnings[i])
+            report_line("%s", warnings[i]);
+}
+
 struct model *loader_model(const char *path, struct backend *backend, struct err *err)
 {
     const struct load_progress progress = {.report = report};
     struct model *m = model_load(path, backend, &progress, err);
     loader_progress("loading", 1, 1);
-    const char *warning = m ? vocab_warning(model_vocab(m)) : NULL;
-    if (warning)
-        report_line("%s", warning);
+    if (m)
+        loader_say_warnings(m);
     return m;
 }
 

@@ -11,6 +11,8 @@ bool loader_backend(const struct options *o, struct backend *out, struct err *er
 bool loader_kv_type(const struct options *o, enum dtype fallback, enum dtype *out, struct err *err);
 /* Loads on this thread, with progress on stderr if that is a terminal. */
 struct model *loader_model(const char *path, struct backend *backend, struct err *err);
+/* What is unusual about a model, one line each on stderr. */
+void loader_say_warnings(const struct model *m);
 /* The model word of a subcommand; a sentence when it is missing or too much follows. */
 bool loader_model_word(const struct options *o, const char **path, struct err *err);
 

@@ -96,9 +96,7 @@ static void on_ready(struct one_turn *t)
     session_ctx_note(s, note, sizeof note);
     if (*note)
         report_line("%s", note);
-    const char *warning = vocab_warning(model_vocab(engine_model(s->engine)));
-    if (warning)
-        report_line("%s", warning);
+    loader_say_warnings(engine_model(s->engine));
     if (!t->json)
         return;
     json_line_ready(&line, s);
@@ -136,6 +134,9 @@ static void on_event(struct one_turn *t, const struct engine_event *event)
         on_token(t, event);
         break;
     case ENGINE_PROMPT:
+        if (event->error.code)
+            report_line("%s", event->error.text);
+        break;
     case ENGINE_DONE:
     case ENGINE_FAILED:
         break;

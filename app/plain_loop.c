@@ -194,6 +194,7 @@ static void on_event(struct plain_loop *p, const struct engine_event *event)
         session_ctx_note(&p->session, note, sizeof note);
         if (*note)
             say_line(p, note);
+        loader_say_warnings(engine_model(p->session.engine));
         break;
     case ENGINE_FAILED:
         say_line(p, event->error.text);
@@ -206,8 +207,11 @@ static void on_event(struct plain_loop *p, const struct engine_event *event)
     case ENGINE_DONE:
         on_done(p);
         break;
-    case ENGINE_LOADING:
     case ENGINE_PROMPT:
+        if (event->error.code)
+            say_line(p, event->error.text);
+        break;
+    case ENGINE_LOADING:
     case ENGINE_PREFILL:
         break;
     }

@@ -223,7 +223,8 @@ static void take_prompt_ids(struct session *s, struct engine_event *event)
     event->ids = NULL;
     event->n_ids_of = NULL;
     ensure_answer(s);
-    session_count_ids(s);
+    s->ctx_used =
+        (uint32_t)event->total; /* not the sum of the stored ids where a template rewrites history */
 }
 
 static void take_token(struct session *s, const struct engine_event *event)
@@ -259,10 +260,11 @@ static enum chat_status status_of(enum finish_reason reason)
 }
 
 /* Of an answer that a stop cut: the ids that agree with its text. */
-static void take_answer_ids(struct chat_msg *msg, struct engine_event *event)
+static void take_answer_ids(struct session *s, struct chat_msg *msg, struct engine_event *event)
 {
     if (!event->ids)
         return;
+    s->ctx_used += (uint32_t)event->n_ids - (uint32_t)msg->n_tokens;
     msg->n_tokens = 0;
     chat_msg_add_tokens(msg, event->ids, event->n_ids);
     mem_free(event->ids);
@@ -277,15 +279,17 @@ static void take_done(struct session *s, struct engine_event *event)
         turn_refused(s, &event->error);
         return;
     }
-    ensure_answer(s);
+    if (s->answer < 0) {
+        ensure_answer(s);
+        session_count_ids(s);
+    }
     struct chat_msg *msg = &s->chat->msgs[s->answer];
-    take_answer_ids(msg, event);
+    take_answer_ids(s, msg, event);
     msg->status = status_of(event->reason);
     msg->stats = stats_to_json(s, &event->stats);
     session_put_msg(s, s->answer);
     if (event->reason == FINISH_ERROR)
         s->failure = event->error;
-    session_count_ids(s);
     s->asked = -1;
     s->submitted = false;
     s->phase = SESSION_IDLE;

@@ -68,7 +68,8 @@ enum engine_event_type {
     ENGINE_LOADING, /* done, total: bytes */
     ENGINE_READY,   /* engine_model() may be used from now on */
     ENGINE_FAILED,  /* loading failed: error; the thread has nothing more to do */
-    ENGINE_PROMPT,  /* ids: the exact ids of all messages that had none; owned by the receiver (mem_free) */
+    ENGINE_PROMPT,  /* ids: the exact ids of messages that had none; owned by the receiver (mem_free). total:
+                       tokens of the prompt. error: a warning, the model's template failed just now */
     ENGINE_PREFILL, /* done, total: tokens to compute */
     ENGINE_TOKEN,   /* one sampled token: token, text */
     ENGINE_DONE,    /* reason, stats, error if FINISH_ERROR; ids where a stop cut the answer */
@@ -80,11 +81,13 @@ struct engine_event {
     uint64_t done, total;
     int32_t token; /* -1: text only, the rest of a token whose text fills more than one event */
     bool end; /* the end-of-turn token itself (no text): belongs to the message's ids, is not counted. Sent
-                 only when the prompt style closes turns with it (ChatML), not for raw and plain text */
+                 only when the prompt style closes turns with it (ChatML, a template), not for raw and plain
+                 text */
     uint32_t n_text;
     char text[256]; /* valid UTF-8, whole characters, not NUL-terminated */
     /* ENGINE_PROMPT: ids of rendered messages one after the other; n_ids_of[i] for the i-th message of the
-     * request (0 for those with stored ids). One allocation each.
+     * request (0 for those with stored ids, for those whose ids are counted to a later message, and for all
+     * where a template writes history anew: then the prompt is not to be stored). One allocation each.
      * ENGINE_DONE: NULL, or n_ids ids (perhaps none) that replace those of the ENGINE_TOKEN events as the
      * answer's own: a stop was found, and some events carried ids of the stop, whose text was not shown.
      * The receiver's (mem_free). */

@@ -34,6 +34,7 @@ struct engine {
     uint64_t n_requests;
     /* engine's thread alone */
     struct timeline *timeline;
+    bool template_failed; /* the model's template could not render a chat: not asked again */
     struct prof_entry sampling;
 };
 

@@ -15,6 +15,8 @@ struct turn {
     struct token_list prompt; /* every token before the answer */
     size_t *starts;           /* [n_msgs] of prompt_build */
     enum prompt_style style;
+    bool rewritten;            /* of chat_template_build */
+    struct err template_error; /* the template failed in this turn */
     struct sampler *sampler;
     struct answer answer;
     struct turn_stats stats;
@@ -97,12 +99,36 @@ static void drop_foreign_ids(struct engine_request *r, int32_t n_vocab)
     }
 }
 
+/* A template that fails once is not asked again: a chat keeps to one layout. */
+static bool lay_out(struct turn *t, const struct prompt_msg *msgs, size_t n, struct err *err)
+{
+    struct engine *e = t->engine;
+    const struct model *m = model_of(t);
+    const struct vocab *vocab = model_vocab(m);
+    struct err why = {0};
+    t->style = t->job->request.raw ? PROMPT_RAW : prompt_style_of(vocab);
+    if (t->style != PROMPT_RAW && model_template(m) && !e->template_failed) {
+        if (chat_template_build(model_template(m), msgs, n, &t->prompt, t->starts, &t->rewritten, &why)) {
+            t->style = PROMPT_TEMPLATE;
+            return true;
+        }
+        if (why.code == ERR_MEMORY) {
+            *err = why;
+            return false;
+        }
+        e->template_failed = true;
+        err_set(&t->template_error, ERR_RUNTIME,
+                "the model's chat template failed (%s); %s is used from now on", why.text,
+                prompt_style_name(t->style));
+        log_line("%s", t->template_error.text);
+    }
+    return prompt_build(vocab, t->style, msgs, n, &t->prompt, t->starts, err);
+}
+
 static bool build_prompt(struct turn *t, struct err *err)
 {
     struct engine_request *r = &t->job->request;
-    const struct vocab *vocab = model_vocab(model_of(t));
-    drop_foreign_ids(r, vocab_size(vocab));
-    t->style = r->raw ? PROMPT_RAW : prompt_style_of(vocab);
+    drop_foreign_ids(r, vocab_size(model_vocab(model_of(t))));
     t->starts = mem_array(r->n_msgs, sizeof *t->starts, err);
     struct prompt_msg *msgs = t->starts ? mem_array(r->n_msgs, sizeof *msgs, err) : NULL;
     if (!msgs)
@@ -113,7 +139,7 @@ static bool build_prompt(struct turn *t, struct err *err)
                                       .n_bytes = r->msgs[i].n_bytes,
                                       .tokens = r->msgs[i].tokens,
                                       .n_tokens = r->msgs[i].n_tokens};
-    bool ok = prompt_build(vocab, t->style, msgs, r->n_msgs, &t->prompt, t->starts, err);
+    bool ok = lay_out(t, msgs, r->n_msgs, err);
     mem_free(msgs);
     return ok;
 }
@@ -141,7 +167,11 @@ static bool check_fit(struct turn *t, struct err *err)
 static bool send_prompt(struct turn *t, struct err *err)
 {
     const struct engine_request *r = &t->job->request;
-    struct engine_event event = {.type = ENGINE_PROMPT, .request = t->job->number, .n_msgs = r->n_msgs};
+    struct engine_event event = {.type = ENGINE_PROMPT,
+                                 .request = t->job->number,
+                                 .total = t->prompt.n,
+                                 .n_msgs = r->n_msgs,
+                                 .error = t->template_error};
     event.ids = mem_array(t->prompt.n, sizeof *event.ids, err);
     event.n_ids_of = event.ids ? mem_array(r->n_msgs, sizeof *event.n_ids_of, err) : NULL;
     if (!event.n_ids_of) {
@@ -151,7 +181,7 @@ static bool send_prompt(struct turn *t, struct err *err)
     size_t n = 0;
     for (size_t i = 0; i < r->n_msgs; i++) {
         size_t end = i + 1 < r->n_msgs ? t->starts[i + 1] : t->prompt.n;
-        if (r->msgs[i].tokens)
+        if (r->msgs[i].tokens || t->rewritten)
             continue;
         event.n_ids_of[i] = end - t->starts[i];
         memcpy(event.ids + n, t->prompt.ids + t->starts[i], event.n_ids_of[i] * sizeof *event.ids);
@@ -263,7 +293,7 @@ static enum finish_reason fail_or_cancel(const struct err *err)
 /* The end token belongs to the stored turn only where the prompt style writes it there. */
 static enum finish_reason end_turn(struct turn *t, int32_t id)
 {
-    if (!answer_end_text(&t->answer) && t->style == PROMPT_CHATML)
+    if (!answer_end_text(&t->answer) && (t->style == PROMPT_CHATML || t->style == PROMPT_TEMPLATE))
         answer_push_end(&t->answer, id);
     return FINISH_STOP;
 }

@@ -131,6 +131,21 @@ static bool check_vocab(const struct model *m, struct err *err)
         gguf_label(m->gguf), m->config.n_vocab, vocab_size(m->vocab));
 }
 
+/* A model without a usable template can still be talked to. */
+static bool load_template(struct model *m, struct err *err)
+{
+    struct err why = {0};
+    m->template = chat_template_new(m->gguf, m->vocab, &why);
+    if (why.code == ERR_MEMORY) {
+        *err = why;
+        return false;
+    }
+    if (why.code)
+        snprintf(m->warning, sizeof m->warning, "the model's chat template cannot be used (%s); %s is used",
+                 why.text, prompt_style_name(prompt_style_of(m->vocab)));
+    return true;
+}
+
 struct model *model_load(const char *path, struct backend *backend, const struct load_progress *progress,
                          struct err *err)
 {
@@ -147,7 +162,7 @@ struct model *model_load(const char *path, struct backend *backend, const struct
     if (!report(m, progress, 0, err))
         goto fail;
     m->vocab = vocab_new(m->gguf, err);
-    if (!m->vocab || !check_vocab(m, err) || !bind_all(m, progress, err))
+    if (!m->vocab || !check_vocab(m, err) || !load_template(m, err) || !bind_all(m, progress, err))
         goto fail;
     return m;
 fail:
@@ -177,6 +192,7 @@ void model_free(struct model *m)
     backend_weight_free(m->backend, m->embed);
     backend_buf_free(m->backend, m->out_norm);
     mem_free(m->used);
+    chat_template_free(m->template);
     vocab_free(m->vocab);
     gguf_close(m->gguf);
     mem_free(m);
@@ -190,6 +206,16 @@ const struct model_config *model_config(const struct model *m)
 const struct vocab *model_vocab(const struct model *m)
 {
     return m->vocab;
+}
+
+const struct chat_template *model_template(const struct model *m)
+{
+    return m->template;
+}
+
+const char *model_warning(const struct model *m)
+{
+    return m->warning[0] ? m->warning : NULL;
 }
 
 const struct gguf *model_gguf(const struct model *m)

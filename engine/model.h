@@ -13,6 +13,7 @@
 
 #include "engine/backend.h"
 #include "engine/gguf.h"
+#include "engine/prompt_template.h"
 #include "engine/vocab.h"
 
 struct model;
@@ -45,6 +46,10 @@ void model_free(struct model *m);
 
 const struct model_config *model_config(const struct model *m);
 const struct vocab *model_vocab(const struct model *m);
+/* The chat template, NULL if the file has none or a broken one: then model_warning says so. */
+const struct chat_template *model_template(const struct model *m);
+/* A sentence about something unusual besides vocab_warning, or NULL. */
+const char *model_warning(const struct model *m);
 const struct gguf *model_gguf(const struct model *m);
 struct backend *model_backend(const struct model *m);
 

@@ -57,6 +57,8 @@ struct model {
     /* owner's side */
     struct gguf *gguf;
     struct vocab *vocab;
+    struct chat_template *template; /* NULL: none that can be used */
+    char warning[768];
     struct backend *backend;
 };
 

@@ -29,7 +29,7 @@ enum prompt_style prompt_style_of(const struct vocab *v)
 
 const char *prompt_style_name(enum prompt_style style)
 {
-    static const char *const names[] = {"raw", "chatml", "plain"};
+    static const char *const names[] = {"raw text", "ChatML", "plain text", "the model's template"};
     return names[style];
 }
 

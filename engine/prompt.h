@@ -1,7 +1,8 @@
 /* prompt.h: from messages to the exact token ids the model is given.
  *
- * Until the template interpreter lands: ChatML when the vocabulary has <|im_start|> and <|im_end|>, else
- * plain text (messages one after the other, a newline between them). Text of messages is never parsed for
+ * The styles for a model without a usable template of its own (prompt_template.h): ChatML when the vocabulary
+ * has <|im_start|> and <|im_end|>, else plain text (messages one after the other, a newline between them).
+ * PROMPT_TEMPLATE is built by chat_template_build, not here. Text of messages is never parsed for
  * special tokens. History keeps its stored ids: only messages without ids are rendered (chat.h, invariant 4).
  * Pure functions, any thread. */
 #ifndef FERRUM_PROMPT_H
@@ -22,9 +23,10 @@ struct prompt_msg {
     size_t n_tokens;
 };
 
-enum prompt_style { PROMPT_RAW, PROMPT_CHATML, PROMPT_PLAIN };
+enum prompt_style { PROMPT_RAW, PROMPT_CHATML, PROMPT_PLAIN, PROMPT_TEMPLATE };
+/* What to use without a template: PROMPT_CHATML or PROMPT_PLAIN. */
 enum prompt_style prompt_style_of(const struct vocab *v);
-const char *prompt_style_name(enum prompt_style style);
+const char *prompt_style_name(enum prompt_style style); /* for a sentence: "ChatML", "plain text" */
 
 /* Appends to out the ids of all messages of a path, in order, then what makes the assistant speak. starts[i]
  * (n entries) gets the index in out where message i's ids begin: the ids of message i are out[starts[i] ..

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/base/mem.h"
+#include "engine/jinja.h"
 #include "engine/vocab_parts.h"
 
 bool token_list_reserve(struct token_list *list, size_t n_more, struct err *err)
@@ -132,31 +133,31 @@ static bool encode_id(struct encoder *e, int32_t id, struct err *err)
 }
 
 /* SPM puts its space in front of the text and of whatever follows a token that was spelled out. */
-static bool encode_stretches(struct encoder *e, const char *text, size_t n, unsigned flags, struct err *err)
+static bool encode_stretches(struct encoder *e, struct mark_scan *scan, size_t from, unsigned flags,
+                             struct err *err)
 {
     const struct vocab *v = e->v;
-    const struct mark_list *marks = flags & VOCAB_PARSE_SPECIAL ? &v->marks_special : &v->marks_typed;
     bool add_space = v->add_space_prefix && !(flags & VOCAB_CONTINUES);
-    size_t done = 0, at;
+    size_t done = from, at;
     int32_t id;
-    while (vocab_marks_next(v, marks, text, n, done, &at, &id)) {
-        if (!encode_text(e, text + done, at - done, add_space, err) || !encode_id(e, id, err))
+    while (vocab_marks_scan(scan, done, &at, &id)) {
+        if (!encode_text(e, scan->text + done, at - done, add_space, err) || !encode_id(e, id, err))
             return false;
         done = at + v->tokens[id].n_spelling;
         add_space = v->add_space_prefix && v->tokens[id].flags & TOKEN_FLAG_SPECIAL;
     }
-    return encode_text(e, text + done, n - done, add_space, err);
+    return encode_text(e, scan->text + done, scan->n - done, add_space, err);
 }
 
-bool vocab_encode(const struct vocab *v, const char *text, size_t n, unsigned flags, struct token_list *out,
-                  struct err *err)
+static bool encode(struct mark_scan *scan, size_t from, unsigned flags, struct token_list *out,
+                   struct err *err)
 {
-    struct encoder e = {.v = v, .out = out};
+    struct encoder e = {.v = scan->v, .out = out};
     size_t n_before = out->n;
     bool ok = true;
-    if (flags & VOCAB_ADD_BOS && v->bos >= 0)
-        ok = encode_id(&e, v->bos, err);
-    ok = ok && encode_stretches(&e, text, n, flags, err);
+    if (flags & VOCAB_ADD_BOS && e.v->bos >= 0)
+        ok = encode_id(&e, e.v->bos, err);
+    ok = ok && encode_stretches(&e, scan, from, flags, err);
     if (!ok)
         out->n = n_before;
     mem_free(e.symbols);
@@ -164,4 +165,21 @@ bool vocab_encode(const struct vocab *v, const char *text, size_t n, unsigned fl
     mem_free(e.scratch);
     pretok_run_fini(&e.pretok_run);
     return ok;
+}
+
+bool vocab_encode(const struct vocab *v, const char *text, size_t n, unsigned flags, struct token_list *out,
+                  struct err *err)
+{
+    struct mark_scan scan = {.v = v, .text = text, .n = n};
+    scan.marks = flags & VOCAB_PARSE_SPECIAL ? &v->marks_special : &v->marks_typed;
+    return encode(&scan, 0, flags, out, err);
+}
+
+bool vocab_encode_marked(const struct vocab *v, const struct jinja_text *text, size_t from, unsigned flags,
+                         struct token_list *out, struct err *err)
+{
+    static const struct jtext_run none;
+    struct mark_scan scan = {.v = v, .text = text->bytes, .n = text->n, .n_runs = text->n_runs};
+    scan.runs = text->n_runs ? text->runs : &none;
+    return encode(&scan, from, flags, out, err);
 }

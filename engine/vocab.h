@@ -74,6 +74,12 @@ enum vocab_encode_flags {
 bool vocab_encode(const struct vocab *v, const char *text, size_t n, unsigned flags, struct token_list *out,
                   struct err *err);
 
+struct jinja_text; /* engine/jinja.h */
+/* The same for text->bytes[from..] of a rendered template: special tokens are looked for, but only where they
+ * stand wholly in the template's own text; what is spelled in input stays text. */
+bool vocab_encode_marked(const struct vocab *v, const struct jinja_text *text, size_t from, unsigned flags,
+                         struct token_list *out, struct err *err);
+
 /* Bytes of one token as text: SPM space marks become spaces, byte tokens bytes; control tokens give nothing
  * unless show_special. Returns a pointer inside the vocabulary and the length. */
 struct gguf_string vocab_token_bytes(const struct vocab *v, int32_t id, bool show_special);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/base/mem.h"
+#include "engine/jinja.h"
 
 /* Longer spellings are never looked for: no real one comes near, and the search stays linear whatever a file
  * says. */
@@ -87,15 +88,46 @@ static int32_t longest_at(const struct vocab *v, const struct mark_list *marks, 
     return found;
 }
 
-bool vocab_marks_next(const struct vocab *v, const struct mark_list *marks, const char *text, size_t n,
-                      size_t from, size_t *at, int32_t *id)
+static bool scan_plain(const struct mark_scan *s, size_t from, size_t *at, int32_t *id)
 {
-    if (marks->n == 0)
-        return false;
-    for (size_t i = from; i < n; i++) {
-        if (!marks->first[(unsigned char)text[i]])
+    for (size_t i = from; i < s->n; i++) {
+        if (!s->marks->first[(unsigned char)s->text[i]])
             continue;
-        *id = longest_at(v, marks, text + i, n - i);
+        *id = longest_at(s->v, s->marks, s->text + i, s->n - i);
+        *at = i;
+        if (*id >= 0)
+            return true;
+    }
+    return false;
+}
+
+/* Bytes of the template's own text from place i on. */
+static size_t n_own_at(struct mark_scan *s, size_t i)
+{
+    while (s->run < s->n_runs && s->runs[s->run].start + s->runs[s->run].n <= i)
+        s->run++;
+    if (s->own_end > i)
+        return s->own_end - i;
+    if (s->run == s->n_runs || s->runs[s->run].is_input)
+        return 0;
+    for (size_t k = s->run; k < s->n_runs && !s->runs[k].is_input; k++)
+        s->own_end = s->runs[k].start + s->runs[k].n;
+    return s->own_end - i;
+}
+
+bool vocab_marks_scan(struct mark_scan *s, size_t from, size_t *at, int32_t *id)
+{
+    const struct mark_list *special = &s->v->marks_special, *typed = &s->v->marks_typed;
+    if (!s->runs)
+        return scan_plain(s, from, at, id);
+    for (size_t i = from; i < s->n; i++) {
+        unsigned char c = (unsigned char)s->text[i];
+        if (!special->first[c] && !typed->first[c])
+            continue;
+        int32_t own = longest_at(s->v, special, s->text + i, n_own_at(s, i));
+        int32_t any = longest_at(s->v, typed, s->text + i, s->n - i);
+        bool is_own = own >= 0 && (any < 0 || s->v->tokens[own].n_spelling >= s->v->tokens[any].n_spelling);
+        *id = is_own ? own : any;
         *at = i;
         if (*id >= 0)
             return true;

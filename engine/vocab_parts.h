@@ -95,10 +95,19 @@ bool vocab_table_find_merge(const struct vocab *v, int32_t left, int32_t right, 
 
 /* --- vocab_marks.c: tokens spelled out in a text --- */
 bool vocab_marks_build(struct vocab *v, struct err *err);
+/* A search that looks for special tokens in the template's text alone and for typed ones everywhere. */
+struct mark_scan {
+    const struct vocab *v;
+    const char *text;
+    size_t n;
+    const struct jtext_run *runs; /* NULL: one kind of text, `marks` */
+    size_t n_runs, run;           /* run: of the place last looked at */
+    size_t own_end;               /* end of the template's text there */
+    const struct mark_list *marks;
+};
 /* The first mark in text[from..n), the longest where several begin: its place and id; false if there is none.
- */
-bool vocab_marks_next(const struct vocab *v, const struct mark_list *marks, const char *text, size_t n,
-                      size_t from, size_t *at, int32_t *id);
+ * `from` never goes back. */
+bool vocab_marks_scan(struct mark_scan *s, size_t from, size_t *at, int32_t *id);
 
 /* --- vocab_merge.c: the merging that SPM and BPE share --- */
 struct merge_symbol {

@@ -9,7 +9,8 @@
  *  2. head is -1 (empty) or the index of the last message of the path that is shown.
  *  3. Messages are never removed or reordered in memory; regenerating and editing add siblings.
  *  4. tokens of a message are the exact ids it added to the model's input, template glue included: the
- *     concatenation over the path is what the model saw. History is never tokenised again. */
+ *     concatenation over the path is what the model saw. History is not tokenised again, but where the
+ *     model's template writes it anew: that prompt's ids are not kept. */
 #ifndef FERRUM_CHAT_H
 #define FERRUM_CHAT_H
 

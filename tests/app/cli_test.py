@@ -680,11 +680,12 @@ class NothingIsLost(ProgramTest):
         p = subprocess.Popen([PROGRAM, LONG, '--temp', '0', '-p', 'keep this'], stdin=subprocess.DEVNULL,
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.env)
         self.addCleanup(p.kill)
-        os.read(p.stdout.fileno(), 100)
+        first = os.read(p.stdout.fileno(), 100)
         self.wait_until(lambda: os.path.exists(self.database()) and self.sessions())
         self.check(0, 'sessions', 'delete', '1')
         p.send_signal(signal.SIGTERM)
-        out, _ = p.communicate(timeout=30)
+        rest, _ = p.communicate(timeout=30)
+        out = first + rest
         self.assertEqual(p.returncode, 143)
         messages = self.export(self.sessions()[0]['id'])['messages']
         self.assertEqual(messages[0]['text'], 'keep this')

@@ -55,6 +55,7 @@ struct result {
     int32_t end_id;
     int32_t prompt_ids[4096];
     size_t n_prompt_ids, n_prompt_events;
+    struct err warning; /* of ENGINE_PROMPT */
     enum finish_reason reason;
     struct turn_stats stats;
     struct err error;
@@ -115,6 +116,7 @@ static void take_event(struct result *out, const struct engine_event *event)
         break;
     case ENGINE_PROMPT:
         out->n_prompt_events++;
+        out->warning = event->error;
         for (size_t i = 0; i < event->n_msgs; i++)
             out->n_prompt_ids += event->n_ids_of[i];
         memcpy(out->prompt_ids, event->ids, out->n_prompt_ids * sizeof *event->ids);
@@ -580,6 +582,79 @@ static void engine__end__told_in_chatml_alone(void **state)
     engine_close(e);
 }
 
+/* The ChatML model, its template changed in one place. */
+static struct engine *open_spoiled(const char *from, const char *to)
+{
+    char path[] = "/tmp/ferrum-engine-XXXXXX";
+    struct tiny_options options = {.arch = "qwen3", .type = DTYPE_Q8_0, .chatml = true, .seed = 2};
+    struct buf file = {0};
+    int fd = mkstemp(path);
+    assert_true(tiny_model_make(&options, &file));
+    char *place = memmem(file.data, file.len, from, strlen(from));
+    assert_non_null(place);
+    assert_int_equal(strlen(from), strlen(to));
+    memcpy(place, to, strlen(to));
+    assert_int_equal(write(fd, file.data, file.len), file.len);
+    close(fd);
+    struct engine *e = open_engine(path, 0);
+    unlink(path);
+    buf_fini(&file);
+    return e;
+}
+
+static struct result *chat(struct engine *e)
+{
+    struct engine_request request = ask("abc", 3);
+    request.raw = false;
+    return run(e, request);
+}
+
+/* Said once, then the chat goes on with ChatML, which here is what the template would have given. */
+static void engine__template__failing_is_said_once(void **state)
+{
+    (void)state;
+    struct engine *good = open_engine(chatml_path, 0),
+                  *e = open_spoiled("message['role']", "message.no.role");
+    struct result *want = chat(good), *first = chat(e), *second = chat(e);
+    assert_int_equal(want->warning.code, ERR_NONE);
+    assert_int_equal(first->warning.code, ERR_RUNTIME);
+    assert_non_null(strstr(first->warning.text, "line 1, column "));
+    assert_non_null(strstr(first->warning.text, "ChatML is used"));
+    assert_int_equal(second->warning.code, ERR_NONE);
+    struct result *fallen[] = {first, second};
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(fallen[i]->reason, FINISH_LENGTH);
+        assert_string_equal(buf_text(&fallen[i]->text), buf_text(&want->text));
+        assert_int_equal(fallen[i]->n_prompt_ids, want->n_prompt_ids);
+        assert_memory_equal(fallen[i]->prompt_ids, want->prompt_ids,
+                            want->n_prompt_ids * sizeof want->prompt_ids[0]);
+    }
+    result_free(want);
+    result_free(first);
+    result_free(second);
+    engine_close(good);
+    engine_close(e);
+}
+
+static void engine__template__broken_is_a_warning_of_the_model(void **state)
+{
+    (void)state;
+    struct engine *good = open_engine(chatml_path, 0), *e = open_spoiled("{% for message", "{% fox message");
+    assert_null(model_warning(engine_model(good)));
+    assert_non_null(model_template(engine_model(good)));
+    const char *warning = model_warning(engine_model(e));
+    assert_non_null(warning);
+    assert_non_null(strstr(warning, "line 1"));
+    assert_non_null(strstr(warning, "ChatML is used"));
+    assert_null(model_template(engine_model(e)));
+    struct result *r = chat(e);
+    assert_int_equal(r->warning.code, ERR_NONE);
+    assert_int_equal(r->reason, FINISH_LENGTH);
+    result_free(r);
+    engine_close(good);
+    engine_close(e);
+}
+
 static void engine__stories__continues_as_published(void **state)
 {
     (void)state;
@@ -622,6 +697,8 @@ int main(void)
         cmocka_unit_test(engine__submit__busy_keeps_the_request),
         cmocka_unit_test(engine__events__slow_reader_loses_nothing),
         cmocka_unit_test(engine__end__told_in_chatml_alone),
+        cmocka_unit_test(engine__template__failing_is_said_once),
+        cmocka_unit_test(engine__template__broken_is_a_warning_of_the_model),
         cmocka_unit_test(engine__stories__continues_as_published),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
