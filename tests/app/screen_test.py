@@ -304,14 +304,18 @@ class Screen(ProgramTest):
         self.assertEqual(self.sql('SELECT text FROM draft'), [('keep me',)])
 
     def test_a_message_that_waits_for_the_model_is_kept_at_the_end(self):
-        # Typed before the program begins, so that all of it is read before the model can be ready.
+        # Typed before the program begins, so that nearly always all of it is read before the model is ready. Where the
+        # model was quicker the message has become a turn; it is never in neither place.
         self.start(LONG, term='stty raw -echo; echo go; sleep 2;')
         self.wait_for('go')
         self.type('waits for the model')
         self.keys('Enter', 'C-d')
         self.wait_exit(0)
-        self.assertEqual(self.sql('SELECT text FROM draft'), [('waits for the model',)])
-        self.assertEqual(self.sql('SELECT head FROM conv'), [(None,)])
+        if self.sql('SELECT head FROM conv') == [(None,)]:
+            self.assertEqual(self.sql('SELECT text FROM draft'), [('waits for the model',)])
+        else:
+            self.assertEqual(self.sql('SELECT text FROM msg WHERE id=(SELECT parent FROM msg, conv WHERE msg.id=head)'),
+                             [('waits for the model',)])
 
     def test_a_chat_deleted_elsewhere_is_kept_as_a_new_one(self):
         self.start(LONG, '--temp', '0', '-n', '4')
