@@ -325,7 +325,6 @@ void jinja_eval_args(struct jinja_run *run, const struct jinja_node *list, struc
 struct jinja_value jinja_lookup(struct jinja_run *run, const struct jinja_str *name);
 void jinja_assign(struct jinja_run *run, const struct jinja_node *target, struct jinja_value value);
 void jinja_define(struct jinja_run *run, const struct jinja_str *name, struct jinja_value value);
-void jinja_exec(struct jinja_run *run, const struct jinja_node *list);
 struct jinja_value jinja_capture(struct jinja_run *run,
                                  const struct jinja_node *list); /* in the frame that is current */
 struct jinja_value jinja_loop_again(struct jinja_run *run, struct jinja_loop *loop, struct jinja_value items);

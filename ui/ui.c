@@ -222,14 +222,6 @@ int ui_timeout_ms(struct ui *ui)
 
 /* ---- what app hands over ---- */
 
-void ui_set_editor(struct ui *ui, const char *text, size_t n, size_t cursor)
-{
-    if (!editor_is_empty(ui->editor))
-        return;
-    editor_set_text(ui->editor, text, n, cursor);
-    ui_mark_dirty(ui);
-}
-
 /* A draft that still waits to be told is of the text that goes now: app would store it with the wrong chat.
  */
 static void forget_drafts(struct ui *ui)

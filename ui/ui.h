@@ -64,10 +64,9 @@ int ui_timeout_ms(struct ui *ui);
 void ui_read_input(struct ui *ui);
 bool ui_next_event(struct ui *ui, struct ui_event *event);
 
-/* A message the engine refused, or a draft: put it into the editor (replacing what is there only if it is
- * empty). */
-void ui_set_editor(struct ui *ui, const char *text, size_t n, size_t cursor);
-/* Another chat's draft: replaces what the editor holds (which app has stored before), "" empties it. */
+/* A draft, or a message the engine refused: replaces what the editor holds (app has stored or joined that
+ * before);
+ * "" empties it. */
 void ui_reset_editor(struct ui *ui, const char *text, size_t n, size_t cursor);
 /* The text in the editor now (for the draft at exit); owned by ui until the next call. */
 const char *ui_editor_text(struct ui *ui, size_t *cursor);
