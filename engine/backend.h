@@ -20,9 +20,9 @@
 #include <stdint.h>
 
 #include "engine/base/err.h"
+#include "engine/base/kv_block.h"
 #include "engine/tensor.h"
 
-#define KV_BLOCK_TOKENS 64 /* positions per page of the KV cache, a power of two */
 #define WEIGHT_MAX_PARTS 4
 
 struct bbuf;    /* device memory; each backend has its own */

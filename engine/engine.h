@@ -18,9 +18,10 @@
 #include <stdint.h>
 
 #include "engine/base/chat.h"
+#include "engine/base/kv_block.h"
 #include "engine/base/prof.h"
 #include "engine/model.h"
-#include "engine/prompt.h"
+#include "engine/prompt_template.h"
 #include "engine/sampler.h"
 
 struct engine;
@@ -30,6 +31,8 @@ struct engine_options {
     struct backend *backend; /* the caller's, outlives the engine */
     uint32_t n_ctx;          /* 0: default */
     enum dtype kv_type;
+    const struct kv_shelf
+        *shelf; /* where KV blocks are kept between runs; NULL: nowhere. Outlives the engine */
 };
 
 /* A message the request owns: copies of text and stored ids (mem_alloc'ed). */
@@ -37,6 +40,8 @@ struct engine_msg {
     enum chat_role role;
     char *text;
     size_t n_bytes;
+    char *think; /* an answer's reasoning, or NULL */
+    size_t n_think;
     int32_t *tokens; /* of the very model; else, seen by an id out of its range, the text is used */
     size_t n_tokens;
 };
@@ -44,10 +49,16 @@ struct engine_msg {
 struct engine_request {
     struct engine_msg *msgs; /* the path root .. newest user message */
     size_t n_msgs;
-    bool raw;                      /* PROMPT_RAW */
-    struct sampler_params sampler; /* seed 0: random */
-    int32_t n_predict;             /* tokens at most, -1: until stop or full context */
-    char **stops;                  /* end the answer; neither their text nor their ids are part of it */
+    bool raw;              /* PROMPT_RAW */
+    enum think_mode think; /* what the template is told about reasoning */
+    /* No answer is wanted: the path (which may end with an answer) is brought into the KV cache, in the form
+     * the next prompt will begin with, so that the next turn starts at once. Gives way to any other request.
+     */
+    bool warm;
+    unsigned char owner[KV_OWNER_BYTES]; /* the chat, for the shelf */
+    struct sampler_params sampler;       /* seed 0: random */
+    int32_t n_predict;                   /* tokens at most, -1: until stop or full context */
+    char **stops;                        /* end the answer; neither their text nor their ids are part of it */
     size_t n_stops;
 };
 void engine_request_fini(struct engine_request *request);
@@ -60,6 +71,11 @@ struct turn_stats {
     /* prompt_tokens = reused_tokens + prefilled_tokens, always: tokens before the answer whose KV is there.
      * A turn that ends while it reads the prompt counts what it came to; one refused before that, 0. */
     uint32_t prompt_tokens, reused_tokens, prefilled_tokens;
+    uint32_t reused_memory, reused_disk; /* their sum is reused_tokens */
+    uint32_t foreign_tokens;             /* of reused_disk: computed by another backend or other kernels */
+    uint32_t damaged_blocks;             /* found on the shelf, not usable, dropped */
+    double fetch_ms;                     /* finding and reading blocks; not part of prefill_ms */
+    double saved_ms;            /* what prefilling reused_disk would have cost, less fetch_ms; 0: not known */
     uint32_t completion_tokens; /* sampled ones, without the end token; as many as events with an id */
     double ttft_ms, prefill_ms, decode_ms; /* ttft from submit */
 };
@@ -79,7 +95,8 @@ struct engine_event {
     enum engine_event_type type;
     uint64_t request; /* number given by engine_submit */
     uint64_t done, total;
-    int32_t token; /* -1: text only, the rest of a token whose text fills more than one event */
+    int32_t token;     /* -1: text only, the rest of a token whose text fills more than one event */
+    bool is_reasoning; /* ENGINE_TOKEN: the text belongs to the reasoning, not to the answer */
     bool end; /* the end-of-turn token itself (no text): belongs to the message's ids, is not counted. Sent
                  only when the prompt style closes turns with it (ChatML, a template), not for raw and plain
                  text */

@@ -21,6 +21,8 @@ struct prompt_msg {
     size_t n_bytes;
     const int32_t *tokens; /* stored ids, or NULL: to be rendered */
     size_t n_tokens;
+    const char *think; /* an answer's reasoning, or NULL; only templates make use of it */
+    size_t n_think;
 };
 
 enum prompt_style { PROMPT_RAW, PROMPT_CHATML, PROMPT_PLAIN, PROMPT_TEMPLATE };

@@ -14,6 +14,9 @@
 
 struct chat_template;
 
+/* Reasoning before the answer: as the template does when nothing is said, on, off. */
+enum think_mode { THINK_AUTO, THINK_ON, THINK_OFF };
+
 /* The template of the file, with the spellings of bos_token and eos_token; v must outlive it. NULL without an
  * error: the file has none. ERR_MEMORY, or ERR_RUNTIME with line and column where it cannot be parsed. */
 struct chat_template *chat_template_new(const struct gguf *g, const struct vocab *v, struct err *err);

@@ -23,12 +23,13 @@ static struct vocab *make(void (*fixture)(struct fixture *), int add_bos)
 
 static struct prompt_msg said(enum chat_role role, const char *text)
 {
-    return (struct prompt_msg){role, text, strlen(text), NULL, 0};
+    return (struct prompt_msg){.role = role, .text = text, .n_bytes = strlen(text)};
 }
 
 static struct prompt_msg stored(enum chat_role role, const int32_t *ids, size_t n)
 {
-    return (struct prompt_msg){role, "must not be looked at", 21, ids, n};
+    return (struct prompt_msg){
+        .role = role, .text = "must not be looked at", .n_bytes = 21, .tokens = ids, .n_tokens = n};
 }
 
 static struct token_list build(const struct vocab *v, enum prompt_style style, const struct prompt_msg *msgs,

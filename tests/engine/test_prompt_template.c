@@ -90,7 +90,7 @@ struct talk {
 
 static void add_msg(struct talk *k, enum chat_role role, const char *text)
 {
-    k->msgs[k->n++] = (struct prompt_msg){role, text, strlen(text), NULL, 0};
+    k->msgs[k->n++] = (struct prompt_msg){.role = role, .text = text, .n_bytes = strlen(text)};
 }
 
 static void keep_ids(struct talk *k, size_t i, const int32_t *ids, size_t n)
@@ -390,7 +390,7 @@ static void template__broken__names_the_place(void **state)
     assert_int_equal(err.code, ERR_RUNTIME);
     assert_non_null(strstr(err.text, "line 2"));
     struct chat_template *t = template_of("{{ raise_exception('no ' ~ messages[0].role) }}", m.v, &err);
-    struct prompt_msg msg = {CHAT_SYSTEM, "he", 2, NULL, 0};
+    struct prompt_msg msg = {.role = CHAT_SYSTEM, .text = "he", .n_bytes = 2};
     struct token_list out = {0};
     size_t start;
     bool rewritten;

@@ -44,7 +44,8 @@ static void use(const struct vocab *v, const char *text, size_t n)
         detokenize(v, &list);
         token_list_fini(&list);
     }
-    struct prompt_msg msgs[] = {{CHAT_USER, text, n, NULL, 0}, {CHAT_ASSISTANT, text, n / 2, NULL, 0}};
+    struct prompt_msg msgs[] = {{.role = CHAT_USER, .text = text, .n_bytes = n},
+                                {.role = CHAT_ASSISTANT, .text = text, .n_bytes = n / 2}};
     size_t starts[2];
     struct token_list list = {0};
     if (!prompt_build(v, prompt_style_of(v), msgs, 2, &list, starts, NULL))
