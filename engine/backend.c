@@ -240,12 +240,25 @@ static bool check_heads(const struct check *c, size_t n_head, size_t n_kv_head, 
     return true;
 }
 
+size_t kv_row_bytes(enum dtype type, size_t head_dim)
+{
+    size_t values;
+    if (!dtype_row_bytes(type, head_dim, &values))
+        return 0;
+    return values + (type == DTYPE_I8 ? sizeof(float) : 0);
+}
+
+/* Offsets and strides in a page are multiples of this, so that values and scales lie at their alignment. */
+static size_t kv_align(enum dtype type)
+{
+    return type == DTYPE_I8 ? sizeof(float) : dtype_info(type)->block_bytes;
+}
+
 /* Whether a slab of one layer's K or V lies inside a page, at an address of its type. */
 static bool check_slab(const struct check *c, const char *what, const struct kv_layer *kv, size_t offset,
                        size_t slab_bytes)
 {
-    if (offset % dtype_info(kv->type)->block_bytes != 0 || offset > kv->page_bytes ||
-        slab_bytes > kv->page_bytes - offset)
+    if (offset % kv_align(kv->type) != 0 || offset > kv->page_bytes || slab_bytes > kv->page_bytes - offset)
         return fail(c, "%s of %zu bytes at offset %zu does not fit a page of %zu", what, slab_bytes, offset,
                     kv->page_bytes);
     return true;
@@ -273,8 +286,8 @@ static bool check_kv(const struct check *c, const struct kv_layer *kv, size_t n_
         return fail(c, "the KV pool is missing");
     if (!c->b->ops->supports_kv(c->b->ctx, kv->type))
         return fail(c, "the %s backend has no KV cache in %s", c->b->ops->name, dtype_info(kv->type)->name);
-    size_t element = dtype_info(kv->type)->block_bytes;
-    if (!mem_mul(n_kv_head, KV_BLOCK_TOKENS * head_dim * element, &slab) || kv->page_bytes % element != 0)
+    if (!mem_mul(n_kv_head, KV_BLOCK_TOKENS * kv_row_bytes(kv->type, head_dim), &slab) ||
+        kv->page_bytes % kv_align(kv->type) != 0)
         return fail(c, "pages of %zu bytes do not hold %zu KV heads of %zu", kv->page_bytes, n_kv_head,
                     head_dim);
     return check_slab(c, "K", kv, kv->k_offset, slab) && check_slab(c, "V", kv, kv->v_offset, slab) &&

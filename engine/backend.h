@@ -71,12 +71,20 @@ struct op_silu_mul {
     size_t n_tokens, n_ff;
 };
 
+/* Bytes of one position of one KV head, K or V: 2D in f16, 4D in f32, D + 4 in int8 (its scale included). 0
+ * when head_dim is no whole number of the type's blocks. */
+size_t kv_row_bytes(enum dtype type, size_t head_dim);
+
 /* Where one layer's K and V live. The pool holds pages of page_bytes; a page holds KV_BLOCK_TOKENS positions
- * of all layers as [layer][K, V][KV][KV_BLOCK_TOKENS][D] in the KV type: k_offset and v_offset pick this
- * layer's slabs, in bytes. Position p is row p % KV_BLOCK_TOKENS of page table[p / KV_BLOCK_TOKENS]. */
+ * of all layers as [layer][K, V][KV head][rows]: k_offset and v_offset pick this layer's slabs, in bytes.
+ * Position p is row p % KV_BLOCK_TOKENS of page table[p / KV_BLOCK_TOKENS].
+ *
+ * The rows of one head are KV_BLOCK_TOKENS * kv_row_bytes: [KV_BLOCK_TOKENS][D] values in the KV type. In
+ * int8 f32 [KV_BLOCK_TOKENS] follows, the rows' scales: a value is its integer (-127 .. 127) times the scale,
+ * which is the largest magnitude of the row / 127, 0 for a row of zeros. */
 struct kv_layer {
     struct bbuf *pool;
-    enum dtype type; /* DTYPE_F16 or DTYPE_F32 */
+    enum dtype type; /* DTYPE_F16, DTYPE_F32 or DTYPE_I8 */
     size_t page_bytes;
     size_t k_offset, v_offset;
     const uint32_t *table; /* host memory, [pages] */

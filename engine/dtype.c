@@ -32,6 +32,13 @@ static void block_bf16(const void *src, float *dst)
     *dst = bf16_to_f32(bits);
 }
 
+static void block_i8(const void *src, float *dst)
+{
+    int8_t value;
+    memcpy(&value, src, sizeof value);
+    *dst = (float)value;
+}
+
 /* Weight i (0 to 31) of the sixteen bytes of a block of 32. */
 static int nibble(const uint8_t qs[16], int i)
 {
@@ -175,6 +182,7 @@ static const struct format formats[DTYPE_N] = {
     [DTYPE_Q6_K] = {{"q6_k", 14, 256, sizeof(struct block_q6_k)}, block_q6_k},
     [DTYPE_IQ4_NL] = {{"iq4_nl", 20, 32, sizeof(struct block_iq4_nl)}, block_iq4_nl},
     [DTYPE_IQ4_XS] = {{"iq4_xs", 23, 256, sizeof(struct block_iq4_xs)}, block_iq4_xs},
+    [DTYPE_I8] = {{"int8", 24, 1, 1}, block_i8},
 };
 
 /* Types of the field without a row above, for messages. */
@@ -182,10 +190,9 @@ static const struct {
     uint32_t ggml_id;
     const char *name;
 } other_names[] = {
-    {9, "q8_1"},   {15, "q8_k"},  {16, "iq2_xxs"}, {17, "iq2_xs"}, {18, "iq3_xxs"},
-    {19, "iq1_s"}, {21, "iq3_s"}, {22, "iq2_s"},   {24, "i8"},     {25, "i16"},
-    {26, "i32"},   {27, "i64"},   {28, "f64"},     {29, "iq1_m"},  {34, "tq1_0"},
-    {35, "tq2_0"}, {39, "mxfp4"}, {40, "nvfp4"},   {41, "q1_0"},
+    {9, "q8_1"},   {15, "q8_k"},  {16, "iq2_xxs"}, {17, "iq2_xs"}, {18, "iq3_xxs"}, {19, "iq1_s"},
+    {21, "iq3_s"}, {22, "iq2_s"}, {25, "i16"},     {26, "i32"},    {27, "i64"},     {28, "f64"},
+    {29, "iq1_m"}, {34, "tq1_0"}, {35, "tq2_0"},   {39, "mxfp4"},  {40, "nvfp4"},   {41, "q1_0"},
 };
 
 const struct dtype_info *dtype_info(enum dtype type)

@@ -29,6 +29,7 @@ enum dtype {
     DTYPE_Q6_K,
     DTYPE_IQ4_NL,
     DTYPE_IQ4_XS,
+    DTYPE_I8, /* of the KV cache alone: every type before it may be a weight's */
     DTYPE_N,
 };
 
@@ -48,8 +49,9 @@ const char *dtype_ggml_name(uint32_t ggml_id, char scratch[24]);
 /* Bytes of a row of n weights; false when n is no multiple of the block or the product overflows. */
 bool dtype_row_bytes(enum dtype type, size_t n_weights, size_t *bytes);
 
-/* Writes n weights of one row as f32. The definition of every format in this program: slow, scalar, exact;
- * kernels are tested against it. src [row bytes], dst [n], n a multiple of the block. */
+/* Writes n weights of one row as f32 (of int8 the integers: their scale is not in the row). The definition of
+ * every format in this program: slow, scalar, exact; kernels are tested against it. src [row bytes], dst [n],
+ * n a multiple of the block. */
 void dtype_to_f32(enum dtype type, const void *src, float *dst, size_t n);
 
 struct tensor {

@@ -4,7 +4,7 @@
 
 bool cpu_weight_supported(enum dtype type)
 {
-    return (unsigned)type < DTYPE_N;
+    return (unsigned)type < DTYPE_I8;
 }
 
 static bool bind_bias(struct weight_rows *rows, const struct tensor *bias, struct err *err)

@@ -40,7 +40,7 @@ static int ref_n_threads(void *ctx)
 static bool ref_supports_weight(void *ctx, enum dtype type)
 {
     (void)ctx;
-    return type < DTYPE_N;
+    return type < DTYPE_I8;
 }
 
 static bool ref_supports_kv(void *ctx, enum dtype type)

@@ -11,6 +11,7 @@
 
 #include "engine/half.h"
 #include "engine/quant_blocks.h"
+#include "engine/backend.h"
 #include "engine/tensor.h"
 
 /* ---- half formats ---- */
@@ -332,7 +333,7 @@ static void dtype_info__rows_are_consistent(void **state)
 {
     (void)state;
     static const size_t bytes_of_256[DTYPE_N] = {1024, 512, 512, 144, 160, 176, 192, 272,
-                                                 84,   110, 144, 176, 210, 144, 136};
+                                                 84,   110, 144, 176, 210, 144, 136, 256};
     for (int i = 0; i < DTYPE_N; i++) {
         enum dtype type = DTYPE_N;
         size_t n_bytes = 0;
@@ -350,6 +351,25 @@ static void dtype_row_bytes__refuses_parts_of_blocks_and_overflow(void **state)
     assert_false(dtype_row_bytes(DTYPE_Q4_K, 128, &n_bytes));
     assert_false(dtype_row_bytes(DTYPE_F32, SIZE_MAX / 2, &n_bytes));
     assert_true(dtype_row_bytes(DTYPE_Q4_0, 64, &n_bytes) && n_bytes == 36);
+}
+
+static void kv_row_bytes__counts_the_scale_of_int8(void **state)
+{
+    (void)state;
+    assert_int_equal(kv_row_bytes(DTYPE_F16, 128), 256);
+    assert_int_equal(kv_row_bytes(DTYPE_F32, 128), 512);
+    assert_int_equal(kv_row_bytes(DTYPE_I8, 128), 132);
+    assert_int_equal(kv_row_bytes(DTYPE_I8, 6), 10);
+    assert_int_equal(kv_row_bytes(DTYPE_Q8_0, 6), 0);
+}
+
+static void dtype_to_f32__int8(void **state)
+{
+    (void)state;
+    const int8_t src[4] = {-128, -1, 0, 127};
+    float found[4];
+    dtype_to_f32(DTYPE_I8, src, found, 4);
+    assert_true(found[0] == -128.0f && found[1] == -1.0f && found[2] == 0.0f && found[3] == 127.0f);
 }
 
 static void dtype_ggml_name__names_known_and_unknown_types(void **state)
@@ -382,6 +402,8 @@ int main(void)
         cmocka_unit_test(dtype_to_f32__rows_of_several_blocks_at_odd_addresses),
         cmocka_unit_test(dtype_info__rows_are_consistent),
         cmocka_unit_test(dtype_row_bytes__refuses_parts_of_blocks_and_overflow),
+        cmocka_unit_test(kv_row_bytes__counts_the_scale_of_int8),
+        cmocka_unit_test(dtype_to_f32__int8),
         cmocka_unit_test(dtype_ggml_name__names_known_and_unknown_types),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -58,7 +58,7 @@ static void gemm__rows__have_the_same_bits_for_every_m_and_thread_count(void **s
     (void)state;
     enum { M = 37, N = 41 };
     static float want[M * N], got[M * N];
-    for (enum dtype type = 0; type < DTYPE_N; type++) {
+    for (enum dtype type = 0; type < DTYPE_I8; type++) {
         struct gemm_case *t = gemm_case_new(&type, 1, N, 768, M, true, 3 + type);
         for (int isa = 0; isa < N_ISA; isa++) {
             if (!ctx[isa][1])
@@ -111,7 +111,7 @@ static void gemm__extreme_values__do_not_overflow(void **state)
     static const uint8_t fills[] = {0xFF, 0x80, 0x7F, 0x00, 0xF0, 0x0F};
     uint32_t random = 99;
     float out[3 * 3];
-    for (enum dtype type = DTYPE_Q4_0; type < DTYPE_N; type++) {
+    for (enum dtype type = DTYPE_Q4_0; type < DTYPE_I8; type++) {
         struct gemm_case *t = gemm_case_new(&type, 1, 3, 512, 3, false, 1);
         for (size_t i = 0; i < 2 * sizeof fills; i++) {
             make_extreme(t, fills[i / 2], i % 2, &random);
@@ -148,7 +148,7 @@ static void gemm__nan_scale__makes_its_row_nan_and_no_other(void **state)
 {
     (void)state;
     float out[2 * 3];
-    for (enum dtype type = DTYPE_Q4_0; type < DTYPE_N; type++) {
+    for (enum dtype type = DTYPE_Q4_0; type < DTYPE_I8; type++) {
         struct gemm_case *t = gemm_case_new(&type, 1, 3, 256, 2, false, 1);
         set_d(&t->weights[0], 1, 0x7E00);
         for (int isa = 0; isa < N_ISA; isa++) {
@@ -166,7 +166,7 @@ static void gemm__subnormal_scale__is_not_lost(void **state)
 {
     (void)state;
     float out[2 * 3];
-    for (enum dtype type = DTYPE_Q4_0; type < DTYPE_N; type++) {
+    for (enum dtype type = DTYPE_Q4_0; type < DTYPE_I8; type++) {
         struct gemm_case *t = gemm_case_new(&type, 1, 3, 256, 2, false, 1);
         for (size_t r = 0; r < 3; r++)
             set_d(&t->weights[0], r, 0x0123);
@@ -185,7 +185,7 @@ static void gemm__inputs_of_zero__give_zero_and_nan_gives_nan(void **state)
 {
     (void)state;
     float out[2 * 3];
-    for (enum dtype type = 0; type < DTYPE_N; type++) {
+    for (enum dtype type = 0; type < DTYPE_I8; type++) {
         struct gemm_case *t = gemm_case_new(&type, 1, 3, 256, 2, false, 1);
         memset(t->a, 0, 256 * sizeof *t->a);
         t->a[256 + 77] = NAN;
@@ -206,7 +206,7 @@ static void gemm__memory_beside_the_output__is_untouched(void **state)
 {
     (void)state;
     enum { GUARD = 64 };
-    for (enum dtype type = 0; type < DTYPE_N; type++) {
+    for (enum dtype type = 0; type < DTYPE_I8; type++) {
         struct gemm_case *t = gemm_case_new(&type, 1, 13, 256, 5, true, 1);
         float out[GUARD + 5 * 13 + GUARD];
         for (int isa = 0; isa < N_ISA; isa++) {

@@ -15,7 +15,7 @@ static int usage(void)
 
 static bool type_named(const char *name, enum dtype *out)
 {
-    for (int i = 0; i < DTYPE_N; i++)
+    for (int i = 0; i < DTYPE_I8; i++)
         if (strcmp(dtype_info((enum dtype)i)->name, name) == 0) {
             *out = (enum dtype)i;
             return true;
