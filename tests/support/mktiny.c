@@ -1,5 +1,4 @@
-/* mktiny ARCH OUT [--chatml] [--ctx N] [--type f32|q8_0|q4_0] [--seed N]: writes a tiny model, for shell
- * tests. */
+/* mktiny: writes a tiny model, for shell tests. Options as in tiny_model.h. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +8,8 @@
 static int usage(void)
 {
     fprintf(stderr,
-            "usage: mktiny llama|qwen2|qwen3 OUT [--chatml] [--ctx N] [--type f32|q8_0|q4_0] [--seed N]\n");
+            "usage: mktiny llama|qwen2|qwen3 OUT [--chatml] [--think | --think-opens] [--script TEXT]\n"
+            "       [--ctx N] [--type f32|q8_0|q4_0] [--seed N]\n");
     return 2;
 }
 
@@ -23,6 +23,15 @@ static bool type_named(const char *name, enum dtype *out)
     return false;
 }
 
+static bool *switch_named(struct tiny_options *o, const char *name)
+{
+    if (strcmp(name, "--chatml") == 0)
+        return &o->chatml;
+    if (strcmp(name, "--think") == 0)
+        return &o->think;
+    return strcmp(name, "--think-opens") == 0 ? &o->think_opens : NULL;
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 3)
@@ -30,14 +39,17 @@ int main(int argc, char **argv)
     struct tiny_options options = {.arch = argv[1], .type = DTYPE_F32, .seed = 1};
     for (int i = 3; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
-        if (strcmp(argv[i], "--chatml") == 0) {
-            options.chatml = true;
+        bool *on = switch_named(&options, argv[i]);
+        if (on) {
+            *on = true;
             continue;
         }
         if (value && strcmp(argv[i], "--ctx") == 0)
             options.n_ctx = (uint32_t)strtoul(value, NULL, 10);
         else if (value && strcmp(argv[i], "--seed") == 0)
             options.seed = strtoull(value, NULL, 10);
+        else if (value && strcmp(argv[i], "--script") == 0)
+            options.script = value;
         else if (!value || strcmp(argv[i], "--type") != 0 || !type_named(value, &options.type))
             return usage();
         i++;

@@ -9,14 +9,37 @@
 #include "engine/half.h"
 #include "engine/quant_blocks.h"
 #include "tests/support/gguf_write.h"
+#include "tests/support/tiny_script.h"
 
 enum { N_HEADS = 4, N_KV_HEADS = 2, N_FF = 128 };
-enum { TOKEN_NORMAL = 1, TOKEN_UNKNOWN = 2, TOKEN_CONTROL = 3, TOKEN_UNUSED = 5, TOKEN_BYTE = 6 };
+enum {
+    TOKEN_NORMAL = 1,
+    TOKEN_UNKNOWN = 2,
+    TOKEN_CONTROL = 3,
+    TOKEN_USER_DEFINED = 4,
+    TOKEN_UNUSED = 5,
+    TOKEN_BYTE = 6
+};
+
+#define WEIGHT_DEVIATION 0.12f
 
 static const char chatml_template[] =
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + "
     "'<|im_end|>' + "
     "'\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
+
+/* Both of the kind that reasons: what stands before the newest question loses its reasoning. */
+#define THINK_HISTORY                                                                                        \
+    "{% set ns = namespace(last=0) %}{% for m in messages %}{% if m.role == 'user' %}"                       \
+    "{% set ns.last = loop.index0 %}{% endif %}{% endfor %}{% for m in messages %}"                          \
+    "{{ '<|im_start|>' + m.role + '\\n' }}{% if m.reasoning_content and loop.index0 > ns.last %}"            \
+    "{{ '<think>\\n' + m.reasoning_content + '\\n</think>\\n\\n' }}{% endif %}{{ m.content + "               \
+    "'<|im_end|>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}"
+#define THINK_OFF                                                                                            \
+    "{% if enable_thinking is defined and not enable_thinking %}{{ '<think>\\n\\n</think>\\n\\n' }}"
+static const char think_template[] = THINK_HISTORY THINK_OFF "{% endif %}{% endif %}";
+static const char think_opens_template[] =
+    THINK_HISTORY THINK_OFF "{% else %}{{ '<think>\\n' }}{% endif %}{% endif %}";
 
 /* ---- weights ---- */
 
@@ -86,7 +109,18 @@ struct maker {
     struct gguf_writer file;
     const struct tiny_options *options;
     uint64_t state;
+    struct tiny_tokens *tokens;
 };
+
+static void add_values(struct maker *m, const char *name, enum dtype type, const uint64_t dims[2], int n_dims,
+                       const float *x)
+{
+    struct buf bytes = {0};
+    encode(type, x, (size_t)(dims[0] * dims[1]), &bytes);
+    gguf_write_tensor(&m->file, name, (uint32_t)dtype_info(type)->ggml_id, dims, n_dims, bytes.data,
+                      bytes.len);
+    buf_fini(&bytes);
+}
 
 static void add_tensor(struct maker *m, const char *name, enum dtype type, uint64_t n_in, uint64_t n_rows,
                        float mean, float deviation)
@@ -96,17 +130,13 @@ static void add_tensor(struct maker *m, const char *name, enum dtype type, uint6
     float *x = mem_need(n * sizeof *x);
     for (size_t i = 0; i < n; i++)
         x[i] = mean + deviation * next_normal(&m->state);
-    struct buf bytes = {0};
-    encode(type, x, n, &bytes);
-    gguf_write_tensor(&m->file, name, (uint32_t)dtype_info(type)->ggml_id, dims, n_rows ? 2 : 1, bytes.data,
-                      bytes.len);
-    buf_fini(&bytes);
+    add_values(m, name, type, dims, n_rows ? 2 : 1, x);
     mem_free(x);
 }
 
 static void add_matrix(struct maker *m, const char *name, uint64_t n_in, uint64_t n_rows)
 {
-    add_tensor(m, name, m->options->type, n_in, n_rows, 0, 0.12f);
+    add_tensor(m, name, m->options->type, n_in, n_rows, 0, WEIGHT_DEVIATION);
 }
 
 static void add_vector(struct maker *m, const char *name, uint64_t n, float mean)
@@ -134,11 +164,12 @@ static void add_layer(struct maker *m, int i)
 {
     char name[64];
     uint64_t n_q = (uint64_t)N_HEADS * head_size(m), n_kv = (uint64_t)N_KV_HEADS * head_size(m);
+    float added = m->options->script ? 0 : WEIGHT_DEVIATION;
     add_vector(m, in_layer(name, i, "attn_norm.weight"), TINY_N_EMBD, 1);
     add_matrix(m, in_layer(name, i, "attn_q.weight"), TINY_N_EMBD, n_q);
     add_matrix(m, in_layer(name, i, "attn_k.weight"), TINY_N_EMBD, n_kv);
     add_matrix(m, in_layer(name, i, "attn_v.weight"), TINY_N_EMBD, n_kv);
-    add_matrix(m, in_layer(name, i, "attn_output.weight"), n_q, TINY_N_EMBD);
+    add_tensor(m, in_layer(name, i, "attn_output.weight"), m->options->type, n_q, TINY_N_EMBD, 0, added);
     if (is_arch(m, "qwen2")) {
         add_vector(m, in_layer(name, i, "attn_q.bias"), n_q, 0);
         add_vector(m, in_layer(name, i, "attn_k.bias"), n_kv, 0);
@@ -151,16 +182,41 @@ static void add_layer(struct maker *m, int i)
     add_vector(m, in_layer(name, i, "ffn_norm.weight"), TINY_N_EMBD, 1);
     add_matrix(m, in_layer(name, i, "ffn_gate.weight"), TINY_N_EMBD, N_FF);
     add_matrix(m, in_layer(name, i, "ffn_up.weight"), TINY_N_EMBD, N_FF);
-    add_matrix(m, in_layer(name, i, "ffn_down.weight"), N_FF, TINY_N_EMBD);
+    add_tensor(m, in_layer(name, i, "ffn_down.weight"), m->options->type, N_FF, TINY_N_EMBD, 0, added);
+}
+
+/* Embeddings, and an output matrix whose rows are the embeddings of what the token follows, at length: their
+ * product is far above that of any two others. */
+static void add_scripted(struct maker *m)
+{
+    const struct tiny_tokens *t = m->tokens;
+    uint64_t dims[2] = {TINY_N_EMBD, (uint64_t)t->n};
+    size_t n = (size_t)(dims[0] * dims[1]);
+    float *embed = mem_need(n * sizeof *embed), *output = mem_need(n * sizeof *output);
+    for (size_t i = 0; i < n; i++) {
+        embed[i] = WEIGHT_DEVIATION * next_normal(&m->state);
+        output[i] = 0;
+    }
+    for (int id = 0; id < t->n; id++)
+        for (size_t i = 0; i < TINY_N_EMBD && t->next[id] >= 0; i++)
+            output[(size_t)t->next[id] * TINY_N_EMBD + i] +=
+                embed[(size_t)id * TINY_N_EMBD + i] / WEIGHT_DEVIATION;
+    add_values(m, "token_embd.weight", m->options->type, dims, 2, embed);
+    add_values(m, "output.weight", m->options->type, dims, 2, output);
+    mem_free(embed);
+    mem_free(output);
 }
 
 static void add_tensors(struct maker *m)
 {
-    add_matrix(m, "token_embd.weight", TINY_N_EMBD, TINY_N_VOCAB);
+    if (m->options->script)
+        add_scripted(m);
+    else
+        add_matrix(m, "token_embd.weight", TINY_N_EMBD, TINY_N_VOCAB);
     for (int i = 0; i < TINY_N_LAYERS; i++)
         add_layer(m, i);
     add_vector(m, "output_norm.weight", TINY_N_EMBD, 1);
-    if (is_arch(m, "llama"))
+    if (is_arch(m, "llama") && !m->options->script)
         add_matrix(m, "output.weight", TINY_N_EMBD, TINY_N_VOCAB);
 }
 
@@ -194,22 +250,15 @@ static void add_keys(struct maker *m)
     put_u32(m, "attention.key_length", head_size(m));
     put_u32(m, "attention.value_length", head_size(m));
     put_u32(m, "rope.dimension_count", head_size(m));
-    put_u32(m, "vocab_size", TINY_N_VOCAB);
+    put_u32(m, "vocab_size", (uint32_t)m->tokens->n);
     put_f32(m, "rope.freq_base", is_arch(m, "llama") ? 1e4f : 1e6f);
     put_f32(m, "attention.layer_norm_rms_epsilon", 1e-5f);
 }
 
 /* ---- vocabulary ---- */
 
-struct tokens {
-    char text[TINY_N_VOCAB][16];
-    float scores[TINY_N_VOCAB];
-    int32_t types[TINY_N_VOCAB];
-    int n;
-};
-
-__attribute__((format(printf, 3, 4))) static void add_token(struct tokens *t, int type, const char *format,
-                                                            ...)
+__attribute__((format(printf, 3, 4))) static void add_token(struct tiny_tokens *t, int type,
+                                                            const char *format, ...)
 {
     if (t->n == TINY_N_VOCAB)
         return;
@@ -222,8 +271,9 @@ __attribute__((format(printf, 3, 4))) static void add_token(struct tokens *t, in
     t->n++;
 }
 
-/* Specials, the 256 bytes, the printable characters, a few pairs of letters; the rest unused. */
-static void make_tokens(struct tokens *t, bool chatml)
+/* Specials, the 256 bytes, the printable characters, a few pairs of letters, what reasoning needs; the rest
+ * unused. */
+static void make_tokens(struct tiny_tokens *t, bool chatml, bool thinks)
 {
     static const char pairs[][4] = {"th", "he", "in", "er", "an", "re", "on", "at", "en", "nd", "ti", "es"};
     add_token(t, TOKEN_UNKNOWN, "<unk>");
@@ -240,31 +290,67 @@ static void make_tokens(struct tokens *t, bool chatml)
         add_token(t, TOKEN_NORMAL, "%c", c);
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
         add_token(t, TOKEN_NORMAL, "%s", pairs[i]);
+    if (thinks) {
+        add_token(t, TOKEN_USER_DEFINED, "<think>");
+        add_token(t, TOKEN_USER_DEFINED, "</think>");
+        add_token(t, TOKEN_NORMAL, "\n\n");
+    }
     while (t->n < TINY_N_VOCAB)
         add_token(t, TOKEN_UNUSED, "<unused%d>", t->n);
+}
+
+static int32_t find_token(const struct tiny_tokens *t, const char *text)
+{
+    int32_t id = t->n - 1;
+    while (id >= 0 && strcmp(t->text[id], text) != 0)
+        id--;
+    return id;
+}
+
+static bool is_chatml(const struct tiny_options *o)
+{
+    return o->chatml || o->think || o->think_opens || o->script;
+}
+
+static bool make_vocab(struct maker *m)
+{
+    struct tiny_tokens *t = m->tokens;
+    const struct tiny_options *o = m->options;
+    make_tokens(t, is_chatml(o), o->think || o->think_opens);
+    struct tiny_script_marks marks = {.newline = find_token(t, "<0x0A>"),
+                                      .empty_line = find_token(t, "\n\n"),
+                                      .think = find_token(t, "<think>"),
+                                      .end_think = find_token(t, "</think>"),
+                                      .end_turn = find_token(t, "<|im_end|>")};
+    return !o->script || tiny_script_add(t, o->script, &marks);
+}
+
+static const char *template_of(const struct tiny_options *o)
+{
+    return o->think_opens ? think_opens_template : o->think ? think_template : chatml_template;
 }
 
 static void add_vocab(struct maker *m)
 {
     struct gguf_writer *w = &m->file;
-    bool chatml = m->options->chatml;
-    struct tokens *t = mem_need(sizeof *t);
-    const char *texts[TINY_N_VOCAB];
-    make_tokens(t, chatml);
-    for (int i = 0; i < TINY_N_VOCAB; i++)
+    bool chatml = is_chatml(m->options);
+    struct tiny_tokens *t = m->tokens;
+    size_t n = (size_t)t->n;
+    const char **texts = mem_need(n * sizeof *texts);
+    for (size_t i = 0; i < n; i++)
         texts[i] = t->text[i];
     gguf_write_string(w, "tokenizer.ggml.model", "llama");
-    gguf_write_strings(w, "tokenizer.ggml.tokens", texts, TINY_N_VOCAB);
-    gguf_write_array(w, "tokenizer.ggml.scores", GGUF_F32, t->scores, TINY_N_VOCAB, sizeof t->scores);
-    gguf_write_array(w, "tokenizer.ggml.token_type", GGUF_I32, t->types, TINY_N_VOCAB, sizeof t->types);
+    gguf_write_strings(w, "tokenizer.ggml.tokens", texts, n);
+    gguf_write_array(w, "tokenizer.ggml.scores", GGUF_F32, t->scores, n, n * sizeof *t->scores);
+    gguf_write_array(w, "tokenizer.ggml.token_type", GGUF_I32, t->types, n, n * sizeof *t->types);
     gguf_write_u32(w, "tokenizer.ggml.bos_token_id", 1);
     gguf_write_u32(w, "tokenizer.ggml.eos_token_id", chatml ? 4 : 2);
     gguf_write_u32(w, "tokenizer.ggml.unknown_token_id", 0);
     gguf_write_bool(w, "tokenizer.ggml.add_bos_token", !chatml);
     gguf_write_bool(w, "tokenizer.ggml.add_eos_token", false);
     if (chatml)
-        gguf_write_string(w, "tokenizer.chat_template", chatml_template);
-    mem_free(t);
+        gguf_write_string(w, "tokenizer.chat_template", template_of(m->options));
+    mem_free(texts);
 }
 
 bool tiny_model_make(const struct tiny_options *options, struct buf *out)
@@ -274,11 +360,16 @@ bool tiny_model_make(const struct tiny_options *options, struct buf *out)
         return false;
     if (options->type != DTYPE_F32 && options->type != DTYPE_Q8_0 && options->type != DTYPE_Q4_0)
         return false;
-    add_keys(&m);
-    add_vocab(&m);
-    add_tensors(&m);
-    gguf_write_finish(&m.file, out);
-    return true;
+    m.tokens = mem_need(sizeof *m.tokens);
+    bool ok = make_vocab(&m);
+    if (ok) {
+        add_keys(&m);
+        add_vocab(&m);
+        add_tensors(&m);
+        gguf_write_finish(&m.file, out);
+    }
+    mem_free(m.tokens);
+    return ok;
 }
 
 bool tiny_model_save(const struct tiny_options *options, const char *path)
@@ -286,7 +377,7 @@ bool tiny_model_save(const struct tiny_options *options, const char *path)
     struct buf bytes = {0};
     bool ok = tiny_model_make(options, &bytes);
     if (!ok)
-        fprintf(stderr, "%s: no tiny model of arch %s and this type\n", path, options->arch);
+        fprintf(stderr, "%s: no tiny model of arch %s, this type and this script\n", path, options->arch);
     ok = ok && test_write_file(path, bytes.data, bytes.len);
     buf_fini(&bytes);
     return ok;
