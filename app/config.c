@@ -42,6 +42,7 @@ void config_environment(struct environment *env)
         .cache_home = directory("XDG_CACHE_HOME"),
         .state_home = directory("XDG_STATE_HOME"),
         .term = getenv("TERM"),
+        .cpu = is_set("FERRUM_CPU") ? getenv("FERRUM_CPU") : NULL,
         .no_color = is_set("NO_COLOR"),
         .escape_ms = small_number("ESCDELAY"),
     };

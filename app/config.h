@@ -14,6 +14,7 @@
 struct environment {
     const char *home, *config_home, *data_home, *cache_home, *state_home;
     const char *term;
+    const char *cpu; /* FERRUM_CPU: the kernels to compute with (scalar, avx2, avx512); for tests */
     bool no_color;
     int escape_ms; /* ESCDELAY, 0 unset */
 };

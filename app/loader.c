@@ -6,6 +6,13 @@
 #include "app/output.h"
 #include "kernels_cpu/backend_cpu.h"
 
+static const char *cpu_kernels;
+
+void loader_cpu_kernels(const char *name)
+{
+    cpu_kernels = name;
+}
+
 bool loader_backend(const struct options *o, struct backend *out, struct err *err)
 {
     const char *name = opt_text(o, OPT_BACKEND);
@@ -14,7 +21,7 @@ bool loader_backend(const struct options *o, struct backend *out, struct err *er
             err, ERR_RUNTIME,
             "--backend opencl: this build has no OpenCL backend yet; use --backend cpu or leave it out");
     int n_threads = (int)opt_int(o, OPT_THREADS, backend_cpu_cores());
-    return backend_cpu_open(out, n_threads, NULL, err);
+    return backend_cpu_open(out, n_threads, cpu_kernels, err);
 }
 
 bool loader_kv_type(const struct options *o, enum dtype fallback, enum dtype *out, struct err *err)

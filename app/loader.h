@@ -6,6 +6,8 @@
 #include "app/options.h"
 #include "engine/model.h"
 
+/* Said once at the start: the CPU kernels to take (see backend_cpu_open), NULL: the best; borrowed. */
+void loader_cpu_kernels(const char *name);
 bool loader_backend(const struct options *o, struct backend *out, struct err *err);
 /* --kv-type, or the fallback. */
 bool loader_kv_type(const struct options *o, enum dtype fallback, enum dtype *out, struct err *err);

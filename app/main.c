@@ -153,6 +153,7 @@ int main(int argc, char **argv)
     mem_set_oom_handler(ui_restore_terminal);
     config_environment(&env);
     paths_config(&paths, &env);
+    loader_cpu_kernels(env.cpu);
     loader_progress_on(isatty(STDERR_FILENO) && env.term && strcmp(env.term, "dumb"));
 
     int code;

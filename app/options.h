@@ -21,8 +21,8 @@ enum command {
     CMD_INSPECT,
     CMD_SESSIONS,
     CMD_RENDER,
-    CMD_KV,      /* known by name, not part of this version */
-    CMD_DEVICES, /* the same */
+    CMD_KV,
+    CMD_DEVICES, /* known by name, not part of this version */
     CMD_N,
 };
 #define CMD_BIT(command) (1u << (command))
@@ -57,6 +57,8 @@ enum opt_id {
     OPT_RESUME,
     OPT_PRIVATE,
     OPT_NO_KV_STORE,
+    OPT_KV_EXACT,
+    OPT_KV_LIMIT,
     OPT_DATA_DIR,
     OPT_PLAIN,
     OPT_JSON,

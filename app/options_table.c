@@ -11,8 +11,9 @@
 #define INSPECT CMD_BIT(CMD_INSPECT)
 #define RENDER CMD_BIT(CMD_RENDER)
 #define SESSIONS CMD_BIT(CMD_SESSIONS)
+#define KV CMD_BIT(CMD_KV)
 #define LOADS (CHAT | BENCH | LOGITS)
-#define ALL (LOADS | TOKENIZE | RENDER | INSPECT | SESSIONS)
+#define ALL (LOADS | TOKENIZE | RENDER | INSPECT | SESSIONS | KV)
 #define INT32 2147483647.0
 #define MAX_SEED 9007199254740991.0 /* 2^53 - 1: exact in every JSON reader */
 
@@ -28,7 +29,7 @@ static const struct command_info commands[CMD_N] = {
                       "look after saved chats", true},
     [CMD_RENDER] = {"render", "render MODEL|--template FILE --messages FILE.json [options]",
                     "print the exact prompt a chat template makes", true},
-    [CMD_KV] = {"kv", "kv", "look after saved KV blocks", false},
+    [CMD_KV] = {"kv", "kv stat|verify|clear [options]", "look after the KV blocks kept on disk", false},
     [CMD_DEVICES] = {"devices", "devices", "list compute devices", false},
 };
 
@@ -77,12 +78,17 @@ static const struct option_info options[OPT_N] = {
     [OPT_PRIVATE] = {"private", 0, OPT_FLAG, "", 0, 0, NULL, "", "write nothing to disk", CHAT, false},
     [OPT_NO_KV_STORE] = {"no-kv-store", 0, OPT_FLAG, "", 0, 0, NULL, "", "do not keep KV blocks on disk",
                          CHAT, true},
+    [OPT_KV_EXACT] = {"kv-exact", 0, OPT_FLAG, "", 0, 0, NULL, "",
+                      "take only KV blocks that the same kernels computed", CHAT, true},
+    [OPT_KV_LIMIT] = {"kv-limit", 0, OPT_REAL, "GIB", 0.001, 1048576, NULL,
+                      "16, or a tenth of the free space; two contexts at least",
+                      "disk space for KV blocks; the least recently used go first", CHAT | KV, true},
     [OPT_DATA_DIR] = {"data-dir", 0, OPT_TEXT, "DIR", 0, 0, NULL, "the XDG directories",
-                      "keep every written file in DIR", CHAT | SESSIONS, true},
+                      "keep every written file in DIR", CHAT | SESSIONS | KV, true},
     [OPT_PLAIN] = {"plain", 0, OPT_FLAG, "", 0, 0, NULL, "", "a plain line loop instead of the full screen",
                    CHAT, true},
     [OPT_JSON] = {"json", 0, OPT_FLAG, "", 0, 0, NULL, "", "machine-readable output",
-                  CHAT | BENCH | INSPECT | SESSIONS, false},
+                  CHAT | BENCH | INSPECT | SESSIONS | KV, false},
     [OPT_PROFILE] = {"profile", 0, OPT_TEXT, "FILE", 0, 0, NULL, "",
                      "write the timers to FILE (JSON) at the end", CHAT, false},
     [OPT_BACKEND] = {"backend", 0, OPT_CHOICE, "NAME", 0, 0, "auto|cpu|opencl", "auto", "what computes",

@@ -52,6 +52,18 @@ static bool make_data_directory(const char *path, struct err *err)
     return err_set(err, ERR_DATABASE, "%s; give another with --data-dir DIR, or use --private", why.text);
 }
 
+/* A cache may be deleted at any time, so that it does not lie beside the chats. */
+static char *kv_path(const struct options *o, const struct environment *env)
+{
+    if (opt_flag(o, OPT_NO_KV_STORE))
+        return NULL;
+    const char *given = opt_given(o, OPT_DATA_DIR) ? opt_text(o, OPT_DATA_DIR) : NULL;
+    char *dir = given ? mem_strdup(given) : xdg_directory(env->cache_home, env->home, "/.cache");
+    char *path = dir ? join(dir, "/kv.db", "") : NULL;
+    mem_free(dir);
+    return path;
+}
+
 /* A chat is worth having without its log and the input history. */
 static bool state_is_usable(struct paths *p, const char *path)
 {
@@ -90,6 +102,8 @@ bool paths_init(struct paths *p, const struct options *o, const struct environme
         ok = make_data_directory(data, err);
     if (ok)
         p->chat_db = join(data, "/chat.db", "");
+    if (ok)
+        p->kv_db = kv_path(o, env);
     bool one_directory = ok && !strcmp(data, state); /* then chat.db says what is wrong with it */
     if (ok && (!make || (one_directory ? !access(state, W_OK | X_OK) : state_is_usable(p, state)))) {
         p->history = join(state, "/history", "");
@@ -104,6 +118,7 @@ void paths_fini(struct paths *p)
 {
     mem_free(p->config);
     mem_free(p->chat_db);
+    mem_free(p->kv_db);
     mem_free(p->history);
     mem_free(p->log);
     *p = (struct paths){0};

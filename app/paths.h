@@ -12,6 +12,7 @@
 struct paths {
     char *config;  /* read only; NULL without a home directory */
     char *chat_db; /* the rest: NULL under --private */
+    char *kv_db;   /* NULL with --no-kv-store too; kv_db.h makes its directory */
     char *history;
     char *log;
     struct err state_trouble; /* why history and log are NULL: a warning; code 0: nothing to say */
