@@ -142,6 +142,9 @@ struct backend_ops {
     bool (*buf_write)(void *ctx, struct bbuf *buf, size_t offset_bytes, const void *src, size_t n_bytes);
     bool (*buf_read)(void *ctx, const struct bbuf *buf, size_t offset_bytes, void *dst, size_t n_bytes);
     size_t (*buf_bytes)(const struct bbuf *buf);
+    /* The bytes themselves, where they lie in host memory and every op has finished when it returns: others
+     * may read them while ops touch other places. (optional) */
+    void *(*buf_host)(struct bbuf *buf);
 
     struct bweight *(*weight_bind)(void *ctx, const struct weight_part *parts, size_t n_parts,
                                    struct err *err);

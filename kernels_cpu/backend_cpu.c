@@ -103,6 +103,11 @@ static size_t buf_bytes(const struct bbuf *buf)
     return buf->n_bytes;
 }
 
+static void *buf_host(struct bbuf *buf)
+{
+    return buf->data;
+}
+
 static struct bweight *weight_bind(void *ctx, const struct weight_part *parts, size_t n_parts,
                                    struct err *err)
 {
@@ -236,6 +241,7 @@ static const struct backend_ops cpu_ops = {
     .buf_write = buf_write,
     .buf_read = buf_read,
     .buf_bytes = buf_bytes,
+    .buf_host = buf_host,
     .weight_bind = weight_bind,
     .weight_free = weight_free,
     .weight_shape = weight_shape,

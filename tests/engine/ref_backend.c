@@ -90,6 +90,11 @@ static size_t ref_buf_bytes(const struct bbuf *b)
     return b->n_bytes;
 }
 
+static void *ref_buf_host(struct bbuf *b)
+{
+    return b->data;
+}
+
 static float *floats(const struct bbuf *b)
 {
     return (float *)(void *)b->data;
@@ -309,6 +314,7 @@ static const struct backend_ops ref_ops = {
     .buf_write = ref_buf_write,
     .buf_read = ref_buf_read,
     .buf_bytes = ref_buf_bytes,
+    .buf_host = ref_buf_host,
     .weight_bind = ref_weight_bind,
     .weight_free = ref_weight_free,
     .weight_shape = ref_weight_shape,
