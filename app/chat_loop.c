@@ -260,6 +260,8 @@ static void on_ui_event(struct chat_loop *c, const struct ui_event *event)
     case UI_ACTION:
         run_action(c, event->action);
         break;
+    case UI_BRANCH:
+        break;
     case UI_PICKED:
         pick_chat(c, event->index);
         break;

@@ -18,6 +18,13 @@
     X(NEW, "", "new", "", "start a new chat")                                                                \
     X(SESSIONS, "Alt-O", "sessions", "", "list chats and open one")                                          \
     X(REGEN, "", "regen", "", "answer the last message again (the old answer is kept)")                      \
+    X(EDIT, "", "edit", "", "change your last message and send it as a new branch")                          \
+    X(BRANCH, "", "branch", "next|prev", "show another branch where the chat last parted")                   \
+    X(FORK, "", "fork", "", "go on in a new chat that begins with this one")                                 \
+    X(KV, "", "kv", "", "what of this chat the KV cache holds")                                              \
+    X(REASONING, "Alt-H", "reasoning", "", "unfold or fold the reasoning of answers")                        \
+    X(SELECT_UP, "Alt-Up", "", "", "select the message above (Esc: none)")                                   \
+    X(SELECT_DOWN, "Alt-Down", "", "", "select the message below")                                           \
     X(PAGE_UP, "PgUp", "", "", "scroll back")                                                                \
     X(PAGE_DOWN, "PgDn", "", "", "scroll forward")                                                           \
     X(SCROLL_END, "Ctrl-End", "", "", "go to the end and follow the answer")                                 \

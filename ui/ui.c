@@ -113,8 +113,8 @@ void ui_push_event(struct ui *ui, enum ui_event_type type, enum ui_action action
     }
     struct pending_event *pending = &ui->events[ui->n_events++];
     *pending = (struct pending_event){.text = mem_strndup(text ? text : "", n)};
-    pending->event =
-        (struct ui_event){.type = type, .action = action, .index = index, .text = pending->text, .n_text = n};
+    pending->event = (struct ui_event){
+        .type = type, .action = action, .index = index, .msg = -1, .text = pending->text, .n_text = n};
 }
 
 bool ui_next_event(struct ui *ui, struct ui_event *event)
@@ -244,6 +244,13 @@ void ui_reset_editor(struct ui *ui, const char *text, size_t n, size_t cursor)
     ui_mark_dirty(ui);
 }
 
+void ui_edit_message(struct ui *ui, int msg, const char *text, size_t n)
+{
+    (void)msg;
+    editor_set_text(ui->editor, text, n, n);
+    ui_mark_dirty(ui);
+}
+
 const char *ui_editor_text(struct ui *ui, size_t *cursor)
 {
     return editor_text(ui->editor, NULL, cursor);
@@ -288,6 +295,7 @@ void ui_set_status(struct ui *ui, const struct ui_status *status)
     copy_clean(clean.model, sizeof clean.model, status->model, sizeof status->model);
     drop_repeated_word(clean.model);
     copy_clean(clean.backend, sizeof clean.backend, status->backend, sizeof status->backend);
+    copy_clean(clean.think, sizeof clean.think, status->think, sizeof status->think);
     if (clean.phase != ui->status.phase || ui->progress.start_ns == 0)
         progress_start(&ui->progress, now);
     if (clean.phase == UI_LOADING || clean.phase == UI_PREFILL)

@@ -39,10 +39,18 @@ void ui_restore_terminal(void);
 /* ---- input ---- */
 
 enum ui_event_type {
-    UI_SEND,   /* text: a message (pastes expanded), owned by ui until the next call */
-    UI_ACTION, /* action; text: the argument of a slash command or "". Only STOP, QUIT, NEW, SESSIONS and
-                  REGEN come: ui does the others itself, and makes STOP or QUIT out of Esc, Ctrl-C and Ctrl-D
-                */
+    UI_SEND, /* text: a message (pastes expanded), owned by ui until the next call. msg -1: it goes under the
+                head. Else it is what the user made of message msg: app adds it beside that one (chat_add
+                with the parent of msg, which makes it the head), answers it and calls
+                ui_chat_changed(-1); refused, the head goes back and the text is given to
+                ui_edit_message */
+    UI_ACTION, /* action; text: the argument of a slash command or "". ui does what concerns the screen
+                  itself, and makes STOP or QUIT out of Esc, Ctrl-C and Ctrl-D. REGEN: msg is the answer to
+                  give again, beside the old one (-1: the last). FORK: msg is the last message of the path
+                  that a new chat begins with */
+    UI_BRANCH, /* show the branch of msg, a sibling of a message on screen: the head becomes
+                  chat_newest_leaf(chat, msg), then ui_chat_changed(-1). While an answer is written app
+                  refuses with a notice */
     UI_PICKED, /* index: a row of the list overlay, which is closed */
     UI_DELETE, /* index: the user asked (and confirmed) to delete that row; call ui_show_list with what is
                   left (the list stays open at its place), or ui_notice */
@@ -53,6 +61,7 @@ struct ui_event {
     enum ui_event_type type;
     enum ui_action action;
     int index;
+    int msg; /* -1: none */
     const char *text;
     size_t n_text, cursor;
 };
@@ -68,6 +77,9 @@ bool ui_next_event(struct ui *ui, struct ui_event *event);
  * before);
  * "" empties it. */
 void ui_reset_editor(struct ui *ui, const char *text, size_t n, size_t cursor);
+/* Puts text into the editor as the new form of message msg: an edit that was sent and refused. What the
+ * editor holds is kept and comes back when the edit is sent or given up. */
+void ui_edit_message(struct ui *ui, int msg, const char *text, size_t n);
 /* The text in the editor now (for the draft at exit); owned by ui until the next call. */
 const char *ui_editor_text(struct ui *ui, size_t *cursor);
 
@@ -80,6 +92,7 @@ struct ui_status {
     enum ui_phase phase;
     char model[96];             /* "qwen3-0.6b q4_k_m" */
     char backend[48];           /* "cpu x2 avx2" */
+    char think[12];             /* "think", "no think", or "": nothing to say about it */
     uint64_t done, total;       /* loading: bytes; prefill: tokens */
     uint32_t ctx_used, ctx_max; /* tokens; max 0: not known yet */
     double tokens_per_s;        /* last second while generating, mean of the turn afterwards; 0: none yet */

@@ -34,6 +34,9 @@ static void report_event(const struct driver *d, const struct ui_event *event)
     case UI_ACTION:
         buf_printf(&line, "action %s %.*s\n", ui_action_info(event->action)->help, n, event->text);
         break;
+    case UI_BRANCH:
+        buf_printf(&line, "branch %d\n", event->msg);
+        break;
     case UI_PICKED:
         buf_printf(&line, "picked %d\n", event->index);
         break;
