@@ -1,12 +1,15 @@
-/* schema.c: the tables of chat.db and the numbers that say which file this is.
+/* schema.c: the tables of chat.db, the numbers that say which file this is, and the way from an older schema
+ * to this one.
  *
  * A message row is never deleted but with its chat; regenerating and editing add siblings. seg keeps the
- * exact token ids a message added to the model's input; form 0 is what the model saw live (other forms come
- * with templates that rewrite history). */
+ * exact token ids a message added to the model's input; form 0 is what the model saw live. msg_fts indexes
+ * the words of messages that are not being written (store_search.c).
+ *
+ * Migration: one transaction that nobody else can enter; in front of it a copy of the file is made
+ * (store_backup.c), which the first deletion the user asks for takes along. */
 #include "store/store_internal.h"
 
 #define APPLICATION_ID 0x46654368 /* "FeCh" */
-#define SCHEMA_VERSION 1
 
 static const char schema_v1[] =
     "CREATE TABLE model(id INTEGER PRIMARY KEY, fp BLOB NOT NULL UNIQUE CHECK(length(fp)=32), name TEXT NOT "
@@ -25,6 +28,15 @@ static const char schema_v1[] =
     /* conv 0 is the chat that has no row yet: its draft outlives a restart too. */
     "CREATE TABLE draft(conv INTEGER PRIMARY KEY, text TEXT NOT NULL, cursor INTEGER NOT NULL) STRICT;";
 
+/* No triggers: with trusted_schema off they may not touch a virtual table. */
+static const char schema_v2[] =
+    "CREATE VIRTUAL TABLE msg_fts USING fts5(text, content='msg', content_rowid='id',"
+    " tokenize='unicode61 remove_diacritics 2');" INDEX_FILL;
+
+/* From version i+1 to i+2. */
+static const char *const steps[] = {schema_v2};
+#define SCHEMA_VERSION (1 + (int)(sizeof steps / sizeof *steps))
+
 static bool read_number(struct store *s, const char *sql, int64_t *out, struct err *err)
 {
     sqlite3_stmt *stmt = store_prepare(s, sql, err);
@@ -39,18 +51,42 @@ static bool read_number(struct store *s, const char *sql, int64_t *out, struct e
     return ok;
 }
 
-static bool create(struct store *s, struct err *err)
+static bool set_numbers(struct store *s, struct err *err)
 {
     char numbers[96];
     sqlite3_snprintf(sizeof numbers, numbers, "PRAGMA application_id=%d; PRAGMA user_version=%d;",
                      APPLICATION_ID, SCHEMA_VERSION);
-    /* Two programs may meet here: the second finds the tables made when it gets the lock. */
+    return store_exec(s, numbers, err);
+}
+
+static bool run_steps(struct store *s, int64_t version, struct err *err)
+{
+    for (int64_t i = version - 1; i < SCHEMA_VERSION - 1; i++)
+        if (!store_exec(s, steps[i], err))
+            return false;
+    return set_numbers(s, err);
+}
+
+/* Two programs may meet here: the second finds the work done when it gets the lock. */
+static bool create(struct store *s, struct err *err)
+{
     if (!store_exec(s, "BEGIN EXCLUSIVE", err))
         return false;
     int64_t n_tables;
     bool ok = read_number(s, "SELECT count(*) FROM sqlite_schema", &n_tables, err);
     if (ok && n_tables == 0)
-        ok = store_exec(s, schema_v1, err) && store_exec(s, numbers, err);
+        ok = store_exec(s, schema_v1, err) && run_steps(s, 1, err);
+    return store_end(s, ok, err);
+}
+
+static bool migrate(struct store *s, struct err *err)
+{
+    if (!store_backup(s, err) || !store_exec(s, "BEGIN EXCLUSIVE", err))
+        return false;
+    int64_t version;
+    bool ok = read_number(s, "PRAGMA user_version", &version, err);
+    if (ok && version < SCHEMA_VERSION)
+        ok = run_steps(s, version, err);
     return store_end(s, ok, err);
 }
 
@@ -77,5 +113,5 @@ bool schema_prepare(struct store *s, bool writable, struct err *err)
                        "%s: written by another version of ferrum-chat (schema %lld, this program knows %d); "
                        "use that version, or another --data-dir; nothing was changed",
                        s->path, (long long)version, SCHEMA_VERSION);
-    return true;
+    return version == SCHEMA_VERSION || !writable || migrate(s, err);
 }

@@ -89,6 +89,15 @@ bool store_run(struct store *s, sqlite3_stmt *stmt, const char *what, struct err
     return ok;
 }
 
+bool store_run_for(struct store *s, const char *sql, int64_t id, const char *what, struct err *err)
+{
+    sqlite3_stmt *stmt = store_prepare(s, sql, err);
+    if (!stmt)
+        return false;
+    sqlite3_bind_int64(stmt, 1, id);
+    return store_run(s, stmt, what, err);
+}
+
 bool store_may_retry(const struct store *s)
 {
     return s->may_retry;

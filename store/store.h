@@ -6,7 +6,8 @@
  * and power loss; no WAL on this SQLite (its reset bug, see ARCHITECTURE.md). Errors are ERR_DATABASE: file,
  * what was tried, SQLite's words, what to do. A damaged, locked, foreign, newer or read-only file is an error
  * (newer and read-only: opened read-only where the caller allows), never repaired silently and never
- * overwritten. Everything read is bounded and checked: UTF-8, roles, parents inside the chat, no cycles. */
+ * overwritten; one of an older schema is brought up to date, after a copy (PATH.old) was made. Everything
+ * read is bounded and checked: UTF-8, roles, parents inside the chat, no cycles. */
 #ifndef FERRUM_STORE_H
 #define FERRUM_STORE_H
 
@@ -62,6 +63,22 @@ void chat_info_fini(struct chat_info *info);
 
 /* Most recently used first. */
 bool store_list(struct store *s, struct chat_list *out, struct err *err);
+
+/* Messages in which all words occur (the last one may be the beginning of a word), best first. The index is
+ * that of SQLite's FTS5: case and accents do not count. */
+struct chat_hit {
+    int64_t chat_id, msg_id;
+    char *title;   /* of the chat */
+    char *snippet; /* some words around the place */
+    enum chat_role role;
+    int64_t created_ms;
+};
+struct chat_hits {
+    struct chat_hit *items;
+    size_t n;
+};
+void chat_hits_fini(struct chat_hits *hits);
+bool store_search(struct store *s, const char *words, int limit, struct chat_hits *out, struct err *err);
 
 /* Which chat: by id, by --session name, by uid, or the most recent. */
 enum chat_key_kind { CHAT_BY_ID, CHAT_BY_NAME, CHAT_BY_UID, CHAT_LATEST };

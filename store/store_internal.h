@@ -14,10 +14,18 @@ struct store {
     pthread_t owner;
     const atomic_bool *stop;      /* see store_open_until */
     bool may_retry, chat_is_gone; /* of the last failure */
+    bool index_is_broken;         /* beyond repair: nothing is indexed any more */
 };
 
-/* Sets up an empty file, or checks that an old one is ours and of our version. */
+/* Sets up an empty file, or checks that an old one is ours; one of an older version is brought up to date
+ * when writing. */
 bool schema_prepare(struct store *s, bool writable, struct err *err);
+
+/* Copies the file to PATH.old, 0600, complete or not at all; an older copy is replaced. Called outside
+ * of transactions. */
+bool store_backup(struct store *s, struct err *err);
+/* Removes that copy, as far as there is one. */
+void store_drop_backup(const struct store *s);
 
 /* Fills err from SQLite's last error: "chat.db: <what>: <SQLite's words>; <advice>". Returns false. */
 bool store_fail(struct store *s, struct err *err, const char *what);
@@ -29,11 +37,24 @@ bool store_exec(struct store *s, const char *sql, struct err *err);
 /* Steps a statement that returns no row, finalises it. */
 bool store_run(struct store *s, sqlite3_stmt *stmt, const char *what, struct err *err);
 
+/* The same for a statement whose only parameter is a row id. */
+bool store_run_for(struct store *s, const char *sql, int64_t id, const char *what, struct err *err);
+
 /* BEGIN IMMEDIATE, and its end: COMMIT when ok, else (or when the commit fails) ROLLBACK. Returns whether
  * committed. */
 bool store_begin(struct store *s, struct err *err);
 bool store_end(struct store *s, bool ok, struct err *err);
 
 void store_assert_owner(const struct store *s);
+
+/* ---- the index of words (store_search.c), inside a transaction ---- */
+
+/* Status 1 is CHAT_STREAMING: an answer that grows is indexed when it is done. */
+#define INDEX_FILL "INSERT INTO msg_fts(rowid,text) SELECT id,text FROM msg WHERE status<>1;"
+/* Before a message changes, and after. */
+void index_remove_msg(struct store *s, int64_t msg);
+void index_add_msg(struct store *s, int64_t msg);
+/* Before a chat is deleted: leaves no trace of its words. */
+void index_remove_chat(struct store *s, int64_t conv);
 
 #endif

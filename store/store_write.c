@@ -107,14 +107,16 @@ static bool put_msg(struct store *s, int64_t conv, const struct msg_row *row, st
     bind_string(stmt, 8, row->params);
     bind_string(stmt, 9, row->stats);
     sqlite3_bind_int64(stmt, 10, row->created_ms);
+    index_remove_msg(s, row->id);
     if (!store_run(s, stmt, "saving a message", err))
         return false;
+    bool changed = sqlite3_changes(s->db) == 1;
+    index_add_msg(s, row->id);
     /* Without a change the id belongs to a message of another chat: text that is not stored must not pass as
      * stored. */
-    return sqlite3_changes(s->db) == 1 ||
-           err_set(err, ERR_DATABASE,
-                   "%s: message %lld is there already, in another chat; please report this", s->path,
-                   (long long)row->id);
+    return changed || err_set(err, ERR_DATABASE,
+                              "%s: message %lld is there already, in another chat; please report this",
+                              s->path, (long long)row->id);
 }
 
 /* A message without ids (an answer that a stop cut to nothing) must not keep the ids of an earlier save. */
@@ -201,12 +203,8 @@ bool store_rename(struct store *s, int64_t id, const char *title, struct err *er
 /* What the old model's tokenizer made of the chat means nothing to another. */
 static bool forget_tokens(struct store *s, int64_t conv, struct err *err)
 {
-    sqlite3_stmt *stmt =
-        store_prepare(s, "DELETE FROM seg WHERE msg IN (SELECT id FROM msg WHERE conv=?1)", err);
-    if (!stmt)
-        return false;
-    sqlite3_bind_int64(stmt, 1, conv);
-    return store_run(s, stmt, "forgetting old token ids", err);
+    return store_run_for(s, "DELETE FROM seg WHERE msg IN (SELECT id FROM msg WHERE conv=?1)", conv,
+                         "forgetting old token ids", err);
 }
 
 bool store_set_model(struct store *s, const unsigned char uid[CHAT_UID_BYTES],
@@ -232,24 +230,13 @@ bool store_delete(struct store *s, int64_t id, bool *found, struct err *err)
     *found = false;
     if (!store_begin(s, err))
         return false;
-    sqlite3_stmt *draft = store_prepare(s, "DELETE FROM draft WHERE conv=?1", err);
-    sqlite3_stmt *conv = draft ? store_prepare(s, "DELETE FROM conv WHERE id=?1", err) : NULL;
-    bool ok = conv != NULL;
-    if (ok) {
-        sqlite3_bind_int64(draft, 1, id);
-        sqlite3_bind_int64(conv, 1, id);
-        ok = store_run(s, draft, "deleting a draft", err);
-        draft = NULL;
-    }
-    sqlite3_finalize(draft);
-    if (ok) {
-        ok = store_run(s, conv, "deleting a chat", err);
-        *found = ok && sqlite3_changes(s->db) > 0;
-    } else {
-        sqlite3_finalize(conv);
-    }
+    index_remove_chat(s, id);
+    bool ok = store_run_for(s, "DELETE FROM draft WHERE conv=?1", id, "deleting a draft", err) &&
+              store_run_for(s, "DELETE FROM conv WHERE id=?1", id, "deleting a chat", err);
+    *found = ok && sqlite3_changes(s->db) > 0;
     if (!store_end(s, ok, err))
         return false;
+    store_drop_backup(s);
     return store_exec(s, "PRAGMA incremental_vacuum", err);
 }
 

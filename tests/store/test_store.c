@@ -214,9 +214,201 @@ static void store__delete__leaves_no_text_in_the_file(void **state)
     assert_true(store_delete(s, id, &found, &err));
     assert_false(found);
     store_close(s);
-    assert_false(file_contains(path, "xyzzy-secret-text"));
-    assert_false(file_contains(path, "plugh-secret-draft"));
+    assert_false(file_contains(path, "xyzzy")); /* the index has words one by one */
+    assert_false(file_contains(path, "plugh"));
     chat_free(chat);
+}
+
+/* ---- the index of words ---- */
+
+static size_t n_found(struct store *s, const char *words)
+{
+    struct err err = {0};
+    struct chat_hits hits;
+    if (!store_search(s, words, 100, &hits, &err))
+        fail_msg("%s", err.text);
+    size_t n = hits.n;
+    chat_hits_fini(&hits);
+    return n;
+}
+
+static void put(struct store *s, const struct chat *chat, int i)
+{
+    struct err err = {0};
+    struct msg_row row = row_of(chat, i);
+    if (!store_put_msgs(s, chat->uid, &row, 1, row.id, &err))
+        fail_msg("%s", err.text);
+}
+
+static void say(struct chat *chat, int i, const char *text, enum chat_status status)
+{
+    chat->msgs[i].text.len = 0;
+    buf_append(&chat->msgs[i].text, text, strlen(text));
+    chat->msgs[i].status = status;
+}
+
+static void store__search__follows_every_change(void **state)
+{
+    struct store *s = open_ok(temp_path(state, "chat.db"));
+    struct chat *chat = chat_new();
+    chat_add(chat, -1, CHAT_USER, "Wie heißt der Fluß in Köln?", 30);
+    chat_add(chat, 0, CHAT_ASSISTANT, "", 0);
+    int64_t id = save(s, chat);
+    assert_int_equal(n_found(s, "koln fluß"), 1);
+    assert_int_equal(n_found(s, "kol"), 1);
+    assert_int_equal(n_found(s, "koln rhine"), 0);
+    say(chat, 1, "The Rhi", CHAT_STREAMING);
+    put(s, chat, 1);
+    assert_int_equal(n_found(s, "rhi"), 0); /* not before it is done */
+    say(chat, 1, "The Rhine flows there", CHAT_DONE);
+    put(s, chat, 1);
+    put(s, chat, 1);
+    assert_int_equal(n_found(s, "rhine"), 1);
+    say(chat, 1, "The Seine", CHAT_DONE);
+    put(s, chat, 1);
+    assert_int_equal(n_found(s, "rhine"), 0);
+    assert_int_equal(n_found(s, "seine"), 1);
+    struct err err = {0};
+    bool found;
+    assert_true(store_delete(s, id, &found, &err));
+    assert_int_equal(n_found(s, "seine"), 0);
+    store_close(s);
+    chat_free(chat);
+}
+
+static void store__search__takes_any_words(void **state)
+{
+    struct store *s = open_ok(temp_path(state, "chat.db"));
+    struct chat *chat = chat_new();
+    chat_add(chat, -1, CHAT_USER, "say \"hello\" to AND NOT * (x) NEAR", 34);
+    int64_t id = save(s, chat);
+    const char *queries[] = {"\"hello\"", "AND NOT", "* (x)", "NEAR",        "\"",
+                             "a\"b OR",   "text:x",  "^",     "say\n\thello"};
+    for (size_t i = 0; i < sizeof queries / sizeof *queries; i++)
+        n_found(s, queries[i]); /* whatever it finds, it is no syntax error */
+    assert_int_equal(n_found(s, "say\n\thello"), 1);
+    assert_int_equal(n_found(s, "NEAR not"), 1);
+    assert_int_equal(n_found(s, ""), 0);
+    assert_int_equal(n_found(s, "  "), 0);
+    struct err err = {0};
+    struct chat_hits hits;
+    assert_true(store_search(s, "hello", 100, &hits, &err));
+    assert_int_equal(hits.n, 1);
+    assert_int_equal(hits.items[0].chat_id, id);
+    assert_int_equal(hits.items[0].msg_id, chat->msgs[0].id);
+    assert_non_null(strstr(hits.items[0].snippet, "hello"));
+    chat_hits_fini(&hits);
+    store_close(s);
+    chat_free(chat);
+}
+
+static void run_sql(const char *path, const char *sql)
+{
+    sqlite3 *db;
+    char *why = NULL;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    if (sqlite3_exec(db, sql, NULL, NULL, &why) != SQLITE_OK)
+        fail_msg("%s: %s", sql, why);
+    sqlite3_close(db);
+}
+
+static void damage_index_and_write(void **state, const char *sql, bool repairable)
+{
+    const char *path = temp_path(state, "chat.db");
+    struct store *s = open_ok(path);
+    struct chat *chat = chat_new();
+    struct err err = {0};
+    chat_add(chat, -1, CHAT_USER, "first words", 11);
+    int64_t id = save(s, chat);
+    store_close(s);
+    run_sql(path, sql);
+    s = open_ok(path);
+    say(chat, 0, "other words", CHAT_DONE);
+    put(s, chat, 0);
+    const struct chat_key key = {.kind = CHAT_LATEST};
+    bool found;
+    struct chat *back = store_load(s, &key, NULL, &found, &err);
+    assert_string_equal(buf_text(&back->msgs[0].text), "other words");
+    chat_free(back);
+    if (repairable) {
+        assert_int_equal(n_found(s, "other"), 1);
+        assert_int_equal(n_found(s, "first"), 0);
+    } else {
+        struct chat_hits hits;
+        assert_false(store_search(s, "other", 10, &hits, &err));
+    }
+    assert_true(store_delete(s, id, &found, &err));
+    assert_true(found);
+    store_close(s);
+    chat_free(chat);
+}
+
+static void store__put__repairs_a_damaged_index(void **state)
+{
+    damage_index_and_write(state, "UPDATE msg_fts_data SET block=x'ffffffffffffffff' WHERE id>10", true);
+}
+
+static void store__put__does_without_a_broken_index(void **state)
+{
+    damage_index_and_write(state, "UPDATE msg_fts_data SET block=x'ffffffffffffffff'", false);
+}
+
+/* ---- an older file ---- */
+
+static void make_v1(const char *path, struct chat *chat)
+{
+    chat_add(chat, -1, CHAT_USER, "an old question", 15);
+    struct store *s = open_ok(path);
+    save(s, chat);
+    store_close(s);
+    run_sql(path, "DROP TABLE msg_fts; PRAGMA user_version=1");
+}
+
+static void store__open__brings_an_older_file_up_to_date(void **state)
+{
+    char *path = mem_strdup(temp_path(state, "chat.db"));
+    struct chat *chat = chat_new();
+    struct err err = {0};
+    struct stat st;
+    make_v1(path, chat);
+
+    struct store *s = store_open(path, STORE_READ_ONLY, &err);
+    assert_non_null(s);
+    struct chat_list list;
+    assert_true(store_list(s, &list, &err));
+    assert_int_equal(list.n, 1);
+    int64_t id = list.items[0].id;
+    chat_list_fini(&list);
+    store_close(s);
+
+    s = open_ok(path);
+    assert_int_equal(n_found(s, "question"), 1);
+    assert_int_equal(stat(temp_path(state, "chat.db.old"), &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    assert_true(file_contains(temp_path(state, "chat.db.old"), "an old question"));
+    bool found;
+    assert_true(store_delete(s, id, &found, &err)); /* the copy must not keep what is deleted */
+    assert_int_not_equal(stat(temp_path(state, "chat.db.old"), &st), 0);
+    store_close(s);
+    chat_free(chat);
+    mem_free(path);
+}
+
+static void store__open__without_a_copy_an_older_file_stays(void **state)
+{
+    char *path = mem_strdup(temp_path(state, "chat.db"));
+    struct chat *chat = chat_new();
+    struct err err = {0};
+    make_v1(path, chat);
+    assert_int_equal(mkdir(temp_path(state, "chat.db.old"), 0700), 0); /* stands in the way */
+    assert_null(store_open(path, STORE_READ_WRITE, &err));
+    assert_non_null(strstr(err.text, "nothing was changed"));
+    assert_int_equal(rmdir(temp_path(state, "chat.db.old")), 0);
+    struct store *s = open_ok(path);
+    assert_int_equal(n_found(s, "question"), 1);
+    store_close(s);
+    chat_free(chat);
+    mem_free(path);
 }
 
 static void store__create__a_taken_name_is_not_taken_again(void **state)
@@ -573,6 +765,12 @@ int main(void)
         CASE(store__put__tells_a_deleted_chat_from_a_busy_file),
         CASE(store__put__without_ids_forgets_earlier_ones),
         CASE(store__delete__leaves_no_text_in_the_file),
+        CASE(store__search__follows_every_change),
+        CASE(store__search__takes_any_words),
+        CASE(store__put__repairs_a_damaged_index),
+        CASE(store__put__does_without_a_broken_index),
+        CASE(store__open__brings_an_older_file_up_to_date),
+        CASE(store__open__without_a_copy_an_older_file_stays),
         CASE(store__draft__survives_with_and_without_a_chat),
         CASE(store__open__names_what_is_wrong_with_the_file),
         CASE(store__open__reading_a_missing_file_creates_nothing),
