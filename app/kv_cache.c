@@ -1,0 +1,146 @@
+#include "app/kv_cache.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "app/fingerprint.h"
+#include "app/output.h"
+#include "app/receipt.h"
+#include "app/signals.h"
+#include "engine/base/clock.h"
+#include "engine/base/log.h"
+#include "engine/kv_pages.h"
+#include "engine/memory_left.h"
+
+#define HURRY_MS 300
+#define SAY_AFTER_MS 500 /* waiting shorter than this is not worth a line */
+#define SLICE_MS 50      /* how late a signal is seen while waiting */
+#define PATIENCE_MS 10000
+#define GIB 1073741824.0
+
+void kv_cache_identify(struct kv_cache *c, const struct gguf *g, const struct model_config *config,
+                       enum dtype kv_type)
+{
+    const struct kv_shape shape = {kv_type, config->n_layer, config->n_kv_head, config->head_dim};
+    size_t token_bytes = kv_token_bytes(&shape);
+    c->space = (struct kv_space){0};
+    snprintf(c->space.kv_type, sizeof c->space.kv_type, "%s", dtype_info(kv_type)->name);
+    if (token_bytes <= UINT32_MAX && fingerprint_of_weights(g, config->arch, c->space.fingerprint))
+        c->space.token_bytes = (uint32_t)token_bytes;
+}
+
+/* Backend and kernels, without the number of threads: no number depends on it. "cpu x2 avx2" is "cpu avx2".
+ */
+static void name_numerics(const struct backend *backend, char *out, size_t n)
+{
+    const char *at = backend->ops->describe(backend->ctx);
+    size_t used = 0;
+    out[0] = '\0';
+    while (*at && used < n) {
+        size_t word = strcspn(at, " ");
+        bool is_threads = word > 1 && at[0] == 'x' && strspn(at + 1, "0123456789") == word - 1;
+        if (!is_threads)
+            used += (size_t)snprintf(out + used, n - used, "%s%.*s", used ? " " : "", (int)word, at);
+        at += word + strspn(at + word, " ");
+    }
+}
+
+/* Two of the contexts in use; a limit that the user gave is the user's. */
+static uint64_t least_bytes(const struct kv_cache *c, const struct options *o,
+                            const struct model_config *config)
+{
+    uint64_t fits = memory_left() / 2 / c->space.token_bytes;
+    uint64_t n_ctx = fits < config->n_ctx_train ? fits : config->n_ctx_train;
+    if (opt_given(o, OPT_KV_LIMIT))
+        return 0;
+    return 2 * (uint64_t)opt_int(o, OPT_CTX, (int64_t)n_ctx) * c->space.token_bytes;
+}
+
+void kv_cache_open(struct kv_cache *c, const char *path, const struct options *o,
+                   const struct backend *backend, const struct model_config *config, const char *model_name)
+{
+    char label[96], numerics[64];
+    if (!path || !c->space.token_bytes)
+        return;
+    snprintf(label, sizeof label, "%.60s %s", model_name, config->quant);
+    name_numerics(backend, numerics, sizeof numerics);
+    const struct kv_io_options options = {
+        .db = {.path = path,
+               .limit_bytes = opt_given(o, OPT_KV_LIMIT) ? (uint64_t)(o->value[OPT_KV_LIMIT].real * GIB) : 0,
+               .least_bytes = least_bytes(c, o, config)},
+        .space = c->space,
+        .label = label,
+        .numerics = numerics,
+        .exact = opt_flag(o, OPT_KV_EXACT),
+    };
+    c->io = kv_io_open(&options, &c->trouble);
+}
+
+const struct kv_shelf *kv_cache_shelf(const struct kv_cache *c)
+{
+    return c->io ? kv_io_shelf(c->io) : NULL;
+}
+
+bool kv_cache_trouble(struct kv_cache *c, struct err *why)
+{
+    struct kv_io_stats stats = {.why = c->trouble};
+    if (c->io)
+        kv_io_stats(c->io, &stats);
+    if (!stats.why.code || !strcmp(stats.why.text, c->told))
+        return false;
+    snprintf(c->told, sizeof c->told, "%s", stats.why.text);
+    log_line("KV cache: %s", stats.why.text);
+    *why = stats.why;
+    return true;
+}
+
+static void say_trouble(struct kv_cache *c)
+{
+    struct err why;
+    if (kv_cache_trouble(c, &why))
+        report_line("%s", why.text);
+}
+
+void kv_cache_settle(struct kv_cache *c, int limit_ms)
+{
+    if (c->io)
+        kv_io_flush(c->io, limit_ms);
+}
+
+void kv_cache_close(struct kv_cache *c, int signal_fd, bool in_a_hurry)
+{
+    bool ended = !c->io || in_a_hurry || kv_io_flush(c->io, SAY_AFTER_MS);
+    uint64_t until = clock_now_ns() + PATIENCE_MS * UINT64_C(1000000);
+    if (!ended)
+        report_line("writing the KV cache, so that this chat resumes at once; Ctrl-C ends that");
+    while (!ended && clock_now_ns() < until)
+        ended = kv_io_flush(c->io, SLICE_MS) || signals_next(signal_fd);
+    say_trouble(c);
+    if (!kv_io_close(c->io, in_a_hurry ? HURRY_MS : 0))
+        log_line("KV cache: closed before everything was written");
+    *c = (struct kv_cache){0};
+}
+
+void kv_cache_forget(struct kv_cache *c, const unsigned char owner[KV_OWNER_BYTES])
+{
+    if (c->io)
+        kv_io_forget(c->io, owner);
+}
+
+static uint64_t written(const struct kv_cache *c)
+{
+    struct kv_io_stats stats = {0};
+    if (c->io)
+        kv_io_stats(c->io, &stats);
+    return stats.written_bytes;
+}
+
+void kv_cache_turn_begins(struct kv_cache *c)
+{
+    c->written_before = written(c);
+}
+
+uint64_t kv_cache_written(const struct kv_cache *c)
+{
+    return written(c) - c->written_before;
+}

@@ -1,0 +1,45 @@
+/* kv_cache.h: the KV cache on disk as a session uses it: opened for one model and one backend, and what
+ * people are told about it.
+ *
+ * Trouble of the cache never stops a chat: kv_cache_trouble says it once, the chat goes on without.
+ * Ownership: struct kv_cache owns the kv-io thread; a zeroed one keeps nothing, and every function takes it.
+ * Main thread only. */
+#ifndef FERRUM_KV_CACHE_H
+#define FERRUM_KV_CACHE_H
+
+#include "app/options.h"
+#include "engine/base/buf.h"
+#include "engine/model.h"
+#include "store/kv_io.h"
+
+struct kv_cache {
+    struct kv_io *io;        /* NULL: no blocks are kept */
+    struct kv_space space;   /* token_bytes 0: not known */
+    uint64_t written_before; /* bytes written when the turn began */
+    struct err trouble;      /* of opening */
+    char told[sizeof(struct err)];
+};
+
+/* What gives blocks their meaning, from the model file (its weights are sampled). */
+void kv_cache_identify(struct kv_cache *c, const struct gguf *g, const struct model_config *config,
+                       enum dtype kv_type);
+/* Starts the thread; path NULL: nothing is kept. */
+void kv_cache_open(struct kv_cache *c, const char *path, const struct options *o,
+                   const struct backend *backend, const struct model_config *config, const char *model_name);
+/* For engine_open, or NULL. Lives until kv_cache_close. */
+const struct kv_shelf *kv_cache_shelf(const struct kv_cache *c);
+/* Writes what waits still, when the engine is gone: in a hurry (a signal) at most 300 ms, else some seconds,
+ * with a line on stderr when it is felt; a signal ends that. */
+void kv_cache_close(struct kv_cache *c, int signal_fd, bool in_a_hurry);
+
+/* A sentence that people have not been told yet. */
+bool kv_cache_trouble(struct kv_cache *c, struct err *why);
+void kv_cache_forget(struct kv_cache *c, const unsigned char owner[KV_OWNER_BYTES]);
+/* Waits until what is offered is on disk, limit_ms at most. */
+void kv_cache_settle(struct kv_cache *c, int limit_ms);
+
+/* Bytes written since kv_cache_turn_begins. */
+void kv_cache_turn_begins(struct kv_cache *c);
+uint64_t kv_cache_written(const struct kv_cache *c);
+
+#endif
