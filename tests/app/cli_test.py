@@ -34,7 +34,7 @@ class Usage(ProgramTest):
             ((LONG, '-n'), ['needs a value']),
             ((LONG, '--raw=1', '-p', 'x'), ['takes no value']),
             ((LONG, '--backend', 'cuda', '-p', 'x'), ['auto|cpu|opencl']),
-            ((LONG, '--kv-type', 'int8', '-p', 'x'), ['not part of this version yet']),
+            ((LONG, '--kv-type', 'q8_0', '-p', 'x'), ['f16|f32|int8']),
             ((LONG, '--think', 'on', '-p', 'x'), ['reasoning']),
             ((LONG, '--private', '--continue', '-p', 'x'), ['--private']),
             ((LONG, '--private', '--session', 'a', '-p', 'x'), ['--private']),
