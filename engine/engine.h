@@ -4,7 +4,8 @@
  *  1. At most one request is in work; engine_submit refuses another (the caller keeps its text).
  *  2. Every accepted request ends with exactly one ENGINE_DONE, after which no event of it follows.
  *  3. The engine never waits for the consumer of events while it computes: tokens that find the queue full
- * are kept back. An id also waits while its text may begin a stop.
+ * are kept back. An id also waits while its text may begin a stop or end
+ * the reasoning.
  *  4. Cancel is seen within one layer, in prefill too; ENGINE_DONE then says FINISH_CANCELLED and what was
  * generated stays valid.
  *  5. A prompt that does not fit is refused (ENGINE_DONE with FINISH_ERROR, ERR_PROMPT) before the timeline
@@ -95,8 +96,11 @@ struct engine_event {
     enum engine_event_type type;
     uint64_t request; /* number given by engine_submit */
     uint64_t done, total;
-    int32_t token;     /* -1: text only, the rest of a token whose text fills more than one event */
-    bool is_reasoning; /* ENGINE_TOKEN: the text belongs to the reasoning, not to the answer */
+    int32_t token; /* -1: text only, the rest of a token whose text fills more than one event, or stands on
+                      both sides of the end of the reasoning */
+    /* ENGINE_TOKEN with text: that belongs to the reasoning, not to the answer. The markers between them, and
+     * the space around those, are in no event's text; their ids come without. */
+    bool is_reasoning;
     bool end; /* the end-of-turn token itself (no text): belongs to the message's ids, is not counted. Sent
                  only when the prompt style closes turns with it (ChatML, a template), not for raw and plain
                  text */

@@ -15,7 +15,7 @@ struct turn {
     struct token_list prompt; /* every token before the answer */
     size_t *starts;           /* [n_msgs] of prompt_build */
     enum prompt_style style;
-    bool rewritten;            /* of chat_template_build */
+    struct template_result layout;
     struct err template_error; /* the template failed in this turn */
     struct sampler *sampler;
     struct answer answer;
@@ -108,7 +108,8 @@ static bool lay_out(struct turn *t, const struct prompt_msg *msgs, size_t n, str
     struct err why = {0};
     t->style = t->job->request.raw ? PROMPT_RAW : prompt_style_of(vocab);
     if (t->style != PROMPT_RAW && model_template(m) && !e->template_failed) {
-        if (chat_template_build(model_template(m), msgs, n, &t->prompt, t->starts, &t->rewritten, &why)) {
+        if (chat_template_build(model_template(m), msgs, n, t->job->request.think, &t->prompt, t->starts,
+                                &t->layout, &why)) {
             t->style = PROMPT_TEMPLATE;
             return true;
         }
@@ -137,6 +138,8 @@ static bool build_prompt(struct turn *t, struct err *err)
         msgs[i] = (struct prompt_msg){.role = r->msgs[i].role,
                                       .text = r->msgs[i].text,
                                       .n_bytes = r->msgs[i].n_bytes,
+                                      .think = r->msgs[i].think,
+                                      .n_think = r->msgs[i].n_think,
                                       .tokens = r->msgs[i].tokens,
                                       .n_tokens = r->msgs[i].n_tokens};
     bool ok = lay_out(t, msgs, r->n_msgs, err);
@@ -181,7 +184,7 @@ static bool send_prompt(struct turn *t, struct err *err)
     size_t n = 0;
     for (size_t i = 0; i < r->n_msgs; i++) {
         size_t end = i + 1 < r->n_msgs ? t->starts[i + 1] : t->prompt.n;
-        if (r->msgs[i].tokens || t->rewritten)
+        if (r->msgs[i].tokens || t->layout.is_rewritten)
             continue;
         event.n_ids_of[i] = end - t->starts[i];
         memcpy(event.ids + n, t->prompt.ids + t->starts[i], event.n_ids_of[i] * sizeof *event.ids);
@@ -192,6 +195,26 @@ static bool send_prompt(struct turn *t, struct err *err)
     mem_free(event.ids);
     mem_free(event.n_ids_of);
     return err_set(err, ERR_CANCELLED, "closing");
+}
+
+static bool begin_answer(struct turn *t, struct err *err)
+{
+    const struct engine_request *r = &t->job->request;
+    const struct model *m = model_of(t);
+    bool is_raw = t->style == PROMPT_RAW;
+    struct answer_options options = {
+        .events = &t->engine->events,
+        .request = t->job->number,
+        .vocab = model_vocab(m),
+        /* A lone BOS in front: the answer is the beginning of the text. */
+        .at_start = is_raw && t->prompt.n == 1 && t->prompt.ids[0] == vocab_bos(model_vocab(m)),
+        .max_tokens = t->max_new,
+        .stops = (const char *const *)r->stops,
+        .n_stops = r->n_stops,
+        .pair = is_raw || !model_template(m) ? NULL : chat_template_pair(model_template(m)),
+        .is_open = t->layout.is_open,
+    };
+    return answer_init(&t->answer, &options, err);
 }
 
 static bool prepare(struct turn *t, struct err *err)
@@ -207,12 +230,7 @@ static bool prepare(struct turn *t, struct err *err)
     t->stats.seed = sampler_seed(t->sampler);
     for (size_t i = 0; i < t->prompt.n; i++)
         sampler_accept(t->sampler, t->prompt.ids[i]);
-    /* A lone BOS (or nothing) in front: the answer is the beginning of the text. */
-    bool at_start =
-        t->style == PROMPT_RAW && t->prompt.n == 1 && t->prompt.ids[0] == vocab_bos(model_vocab(m));
-    return answer_init(&t->answer, &t->engine->events, t->job->number, model_vocab(m), at_start, t->max_new,
-                       (const char *const *)r->stops, r->n_stops, err) &&
-           send_prompt(t, err);
+    return begin_answer(t, err) && send_prompt(t, err);
 }
 
 /* --- evaluation --- */

@@ -50,11 +50,25 @@ struct run {
     size_t n;
 };
 
-static void begin(struct run *r, const char *const *stops, size_t n_stops)
+static void begin_reasoning(struct run *r, const char *const *stops, size_t n_stops,
+                            const struct reasoning_pair *pair, bool is_open)
 {
     *r = (struct run){0};
     assert_true(queue_init(&r->queue, 2, sizeof(struct engine_event), NULL));
-    assert_true(answer_init(&r->answer, &r->queue, 1, vocab, false, MAX_TOKENS, stops, n_stops, NULL));
+    struct answer_options options = {.events = &r->queue,
+                                     .request = 1,
+                                     .vocab = vocab,
+                                     .max_tokens = MAX_TOKENS,
+                                     .stops = stops,
+                                     .n_stops = n_stops,
+                                     .pair = pair,
+                                     .is_open = is_open};
+    assert_true(answer_init(&r->answer, &options, NULL));
+}
+
+static void begin(struct run *r, const char *const *stops, size_t n_stops)
+{
+    begin_reasoning(r, stops, n_stops, NULL, false);
 }
 
 static void read_events(struct run *r)
