@@ -60,6 +60,14 @@ void loader_progress(const char *what, uint64_t done, uint64_t total)
     fflush(stderr);
 }
 
+void loader_progress_text(const char *text)
+{
+    if (!progress_is_on)
+        return;
+    fprintf(stderr, "\r\033[K%s", text);
+    fflush(stderr);
+}
+
 static bool report(void *arg, uint64_t done, uint64_t total)
 {
     (void)arg;

@@ -13,10 +13,12 @@
 #include "app/output.h"
 #include "app/session.h"
 #include "app/signals.h"
+#include "app/thought.h"
 #include "engine/base/clock.h"
 #include "engine/base/utf8.h"
 
 #define SAVE_LIMIT_MS 6000
+#define THINKING_EVERY_NS UINT64_C(100000000)
 #define SAVE_SLICE_MS 20 /* how long output and signals wait for it */
 #define STDIN_MAX_BYTES ((size_t)256 << 20)
 
@@ -28,9 +30,10 @@ struct one_turn {
     struct output out;
     struct buf prompt;
     struct err failure;
-    bool db_trouble; /* writes fail for now */
-    int signal;      /* the first that came */
-    bool in_a_hurry; /* the second: do not wait for a reader of stdout */
+    bool db_trouble;   /* writes fail for now */
+    uint64_t shown_ns; /* when the line about reasoning was written; 0: it is not there */
+    int signal;        /* the first that came */
+    bool in_a_hurry;   /* the second: do not wait for a reader of stdout */
 };
 
 /* ---- the prompt ---- */
@@ -87,16 +90,18 @@ static void emit_json(struct one_turn *t, struct buf *line)
     buf_fini(line);
 }
 
+static void say_note(void *arg, const char *sentence)
+{
+    (void)arg;
+    report_line("%s", sentence);
+}
+
 static void on_ready(struct one_turn *t)
 {
     struct session *s = &t->session;
     struct buf line = {0};
-    char note[256];
     loader_progress("loading", 1, 1);
-    session_ctx_note(s, note, sizeof note);
-    if (*note)
-        report_line("%s", note);
-    loader_say_warnings(engine_model(s->engine));
+    session_each_note(s, say_note, NULL);
     if (!t->json)
         return;
     json_line_ready(&line, s);
@@ -104,17 +109,32 @@ static void on_ready(struct one_turn *t)
     emit_json(t, &line);
 }
 
+/* While the model reasons there is nothing for standard output: a line that changes shows life. */
+static void show_thinking(struct one_turn *t, bool is_reasoning)
+{
+    char text[80] = "";
+    uint64_t now = clock_now_ns();
+    if (is_reasoning && now - t->shown_ns < THINKING_EVERY_NS)
+        return;
+    if (is_reasoning)
+        thought_progress(&t->session.chat->msgs[t->session.answer].think, text, sizeof text);
+    if (is_reasoning || t->shown_ns)
+        loader_progress_text(text);
+    t->shown_ns = is_reasoning ? now : 0;
+}
+
 static void on_token(struct one_turn *t, const struct engine_event *event)
 {
     loader_progress("reading the prompt", 1, 1);
     struct buf line = {0};
+    show_thinking(t, event->is_reasoning);
     if (event->end)
         return;
     if (t->json)
         json_line_token(&line, event);
     if (t->json)
         emit_json(t, &line);
-    else
+    else if (!event->is_reasoning)
         output_text(&t->out, event->text, event->n_text);
 }
 
@@ -202,6 +222,26 @@ static void wait_saved(struct one_turn *t)
         pump(t, 0);
 }
 
+/* The model reasoned and came to no answer: nothing is printed, but not without a word. */
+static bool ended_in_thought(const struct one_turn *t)
+{
+    const struct chat_msg *msg = &t->session.chat->msgs[t->session.answer];
+    enum finish_reason reason = t->session.reason;
+    if (msg->text.len || !msg->think.len)
+        return false;
+    if (reason == FINISH_LENGTH)
+        report_line(
+            "the limit of %d tokens was reached while the model still reasoned, so there is no answer; "
+            "give more (-n), or --think off",
+            (int)opt_int(t->options, OPT_N_PREDICT, -1));
+    else if (reason == FINISH_CONTEXT)
+        report_line("the context was full while the model still reasoned, so there is no answer; give more "
+                    "(--ctx), or --think off");
+    else if (reason == FINISH_STOP)
+        report_line("the model ended inside its reasoning, so there is no answer; --think off may help");
+    return true;
+}
+
 static void run_turn(struct one_turn *t)
 {
     struct session *s = &t->session;
@@ -210,6 +250,7 @@ static void run_turn(struct one_turn *t)
     while (session_is_busy(s))
         pump(t, session_tick(s));
     loader_progress("", 1, 1);
+    show_thinking(t, false);
     bool has_answer = s->answer >= 0;
     wait_saved(t);
     struct buf line = {0};
@@ -217,7 +258,7 @@ static void run_turn(struct one_turn *t)
         json_line_assistant(&line, s);
     if (t->json && has_answer)
         emit_json(t, &line);
-    if (!t->json && has_answer)
+    if (!t->json && has_answer && !ended_in_thought(t))
         output_end_line(&t->out);
     if (s->failure.code && s->failure.code != ERR_CANCELLED)
         t->failure = s->failure;

@@ -35,7 +35,7 @@ class Usage(ProgramTest):
             ((LONG, '--raw=1', '-p', 'x'), ['takes no value']),
             ((LONG, '--backend', 'cuda', '-p', 'x'), ['auto|cpu|opencl']),
             ((LONG, '--kv-type', 'q8_0', '-p', 'x'), ['f16|f32|int8']),
-            ((LONG, '--think', 'on', '-p', 'x'), ['reasoning']),
+            ((LONG, '--think', 'maybe', '-p', 'x'), ['on|off|auto']),
             ((LONG, '--private', '--continue', '-p', 'x'), ['--private']),
             ((LONG, '--private', '--session', 'a', '-p', 'x'), ['--private']),
             ((LONG, '--session', 'a', '--continue', '-p', 'x'), ['one of them']),
