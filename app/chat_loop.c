@@ -307,9 +307,12 @@ static void note(void *arg, const char *sentence)
 static void on_done(struct chat_loop *c)
 {
     const struct session *s = &c->session;
+    char no_answer[256];
     if (s->stats.decode_ms > 0 && s->stats.completion_tokens)
         c->rate.shown = s->stats.completion_tokens / (s->stats.decode_ms / 1000);
-    if (s->reason == FINISH_CONTEXT)
+    if (s->answer >= 0 && session_ended_in_thought(s, no_answer, sizeof no_answer) && *no_answer)
+        ui_notice(c->ui, true, no_answer);
+    else if (s->reason == FINISH_CONTEXT)
         ui_notice(c->ui, true, "The context is full: the answer ends here. /new starts a new chat.");
     else if (s->reason == FINISH_ERROR && s->refused < 0)
         ui_notice(c->ui, true, s->failure.text);

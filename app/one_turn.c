@@ -127,7 +127,8 @@ static void on_token(struct one_turn *t, const struct engine_event *event)
 {
     loader_progress("reading the prompt", 1, 1);
     struct buf line = {0};
-    show_thinking(t, event->is_reasoning);
+    if (event->n_text)
+        show_thinking(t, event->is_reasoning);
     if (event->end)
         return;
     if (t->json)
@@ -222,26 +223,6 @@ static void wait_saved(struct one_turn *t)
         pump(t, 0);
 }
 
-/* The model reasoned and came to no answer: nothing is printed, but not without a word. */
-static bool ended_in_thought(const struct one_turn *t)
-{
-    const struct chat_msg *msg = &t->session.chat->msgs[t->session.answer];
-    enum finish_reason reason = t->session.reason;
-    if (msg->text.len || !msg->think.len)
-        return false;
-    if (reason == FINISH_LENGTH)
-        report_line(
-            "the limit of %d tokens was reached while the model still reasoned, so there is no answer; "
-            "give more (-n), or --think off",
-            (int)opt_int(t->options, OPT_N_PREDICT, -1));
-    else if (reason == FINISH_CONTEXT)
-        report_line("the context was full while the model still reasoned, so there is no answer; give more "
-                    "(--ctx), or --think off");
-    else if (reason == FINISH_STOP)
-        report_line("the model ended inside its reasoning, so there is no answer; --think off may help");
-    return true;
-}
-
 static void run_turn(struct one_turn *t)
 {
     struct session *s = &t->session;
@@ -258,7 +239,11 @@ static void run_turn(struct one_turn *t)
         json_line_assistant(&line, s);
     if (t->json && has_answer)
         emit_json(t, &line);
-    if (!t->json && has_answer && !ended_in_thought(t))
+    char no_answer[256];
+    bool in_thought = has_answer && session_ended_in_thought(s, no_answer, sizeof no_answer);
+    if (in_thought && *no_answer)
+        report_line("%s", no_answer);
+    if (!t->json && has_answer && !in_thought)
         output_end_line(&t->out);
     if (s->failure.code && s->failure.code != ERR_CANCELLED)
         t->failure = s->failure;

@@ -200,6 +200,8 @@ static void read_input(struct plain_loop *p)
 
 static void on_token(struct plain_loop *p, const struct engine_event *event)
 {
+    if (!event->n_text) /* a marker, or the beginning of one */
+        return;
     if (p->in_thought && !event->is_reasoning)
         say_thought(p, &p->session.chat->msgs[p->session.answer]);
     p->in_thought = event->is_reasoning;
@@ -215,6 +217,9 @@ static void on_done(struct plain_loop *p)
     else
         output_end_line(&p->out);
     p->in_thought = false;
+    char no_answer[256];
+    if (s->answer >= 0 && session_ended_in_thought(s, no_answer, sizeof no_answer) && *no_answer)
+        say_line(p, no_answer);
     if (s->refused >= 0)
         keep_unsent(p, NULL);
     else

@@ -135,6 +135,9 @@ char *session_join(const char *first, const char *second);
 int session_engine_fd(const struct session *s);
 int session_db_fd(const struct session *s);
 
+/* The last answer is reasoning and nothing else. out: what people should know about it, "" when it was they
+ * who stopped it. */
+bool session_ended_in_thought(const struct session *s, char *out, size_t n);
 /* What people get to know when the model is loaded, a sentence each: a context cut to the memory at hand or
  * longer than the trained one, settings that the file has wrong, a wish about reasoning that cannot be met,
  * what is unusual about the model. */

@@ -55,9 +55,33 @@ bool session_reasons(const struct session *s)
 
 static const char *no_switch(const struct session *s)
 {
+    if (opt_flag(s->options, OPT_RAW))
+        return "--raw uses no chat template, so there is no switch for reasoning";
     if (session_reasons(s))
         return "the model's template has no switch for reasoning; the model reasons before every answer";
     return "the model's template has no switch for reasoning; the model answers as it was trained to";
+}
+
+bool session_ended_in_thought(const struct session *s, char *out, size_t n)
+{
+    const struct chat_msg *msg = &s->chat->msgs[s->answer];
+    *out = '\0';
+    if (msg->text.len || !msg->think.len)
+        return false;
+    if (s->reason == FINISH_LENGTH)
+        snprintf(out, n,
+                 "the limit of %" PRId64 " tokens was reached while the model still reasoned, so there is no "
+                 "answer; give more (-n), or switch reasoning off (--think off)",
+                 opt_int(s->options, OPT_N_PREDICT, -1));
+    else if (s->reason == FINISH_CONTEXT)
+        snprintf(out, n,
+                 "the context was full while the model still reasoned, so there is no answer; give "
+                 "more (--ctx), or switch reasoning off (--think off)");
+    else if (s->reason == FINISH_STOP)
+        snprintf(out, n,
+                 "the model ended inside its reasoning, so there is no answer; ask again, or switch "
+                 "reasoning off (--think off)");
+    return true;
 }
 
 /* A wish of the command line is always answered; a lasting one only where the model does otherwise. */
