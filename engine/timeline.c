@@ -129,11 +129,17 @@ static void cut(struct timeline *t, size_t n)
     kv_shelving_cut(&t->shelving, n);
 }
 
+size_t timeline_shared(const struct timeline *t, const int32_t *ids, size_t n)
+{
+    size_t shared = 0;
+    while (shared < n && shared < t->n && t->ids[shared] == ids[shared])
+        shared++;
+    return shared;
+}
+
 size_t timeline_keep(struct timeline *t, const int32_t *ids, size_t n)
 {
-    size_t kept = 0, most = n ? n - 1 : 0;
-    while (kept < most && kept < t->n && t->ids[kept] == ids[kept])
-        kept++;
+    size_t kept = timeline_shared(t, ids, n ? n - 1 : 0);
     cut(t, kept);
     return kept;
 }

@@ -43,6 +43,8 @@ void timeline_free(struct timeline *t);
 uint32_t timeline_n_ctx(const struct timeline *t);
 size_t timeline_length(const struct timeline *t);
 
+/* How many of ids[0..n) the prefix begins with. */
+size_t timeline_shared(const struct timeline *t, const int32_t *ids, size_t n);
 /* Cuts the prefix to what it shares with ids[0..n), but leaves at least one of the n tokens to compute, so
  * that logits follow. Returns the tokens kept. */
 size_t timeline_keep(struct timeline *t, const int32_t *ids, size_t n);
