@@ -25,6 +25,7 @@ void engine_request_fini(struct engine_request *request)
 {
     for (size_t i = 0; i < request->n_msgs; i++) {
         mem_free(request->msgs[i].text);
+        mem_free(request->msgs[i].think);
         mem_free(request->msgs[i].tokens);
     }
     for (size_t i = 0; i < request->n_stops; i++)
