@@ -225,7 +225,7 @@ static void run_action(struct chat_loop *c, enum ui_action action)
             ui_notice(c->ui, false, "This chat is private: there are no saved chats here.");
         break;
     case ACTION_REGEN:
-        if (!session_regenerate(s, &err))
+        if (!session_regenerate(s, -1, &err))
             ui_notice(c->ui, true, err.text);
         ui_chat_changed(c->ui, -1);
         break;
