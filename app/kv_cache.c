@@ -94,10 +94,9 @@ bool kv_cache_trouble(struct kv_cache *c, struct err *why)
     return true;
 }
 
-void kv_cache_settle(struct kv_cache *c, int limit_ms)
+bool kv_cache_settle(struct kv_cache *c, int limit_ms)
 {
-    if (c->io)
-        kv_io_flush(c->io, limit_ms);
+    return !c->io || kv_io_flush(c->io, limit_ms);
 }
 
 void kv_cache_finish(struct kv_cache *c, int signal_fd, bool in_a_hurry)

@@ -37,8 +37,8 @@ void kv_cache_close(struct kv_cache *c);
 /* A sentence that people have not been told yet. */
 bool kv_cache_trouble(struct kv_cache *c, struct err *why);
 void kv_cache_forget(struct kv_cache *c, const unsigned char owner[KV_OWNER_BYTES]);
-/* Waits until what is offered is on disk, limit_ms at most. */
-void kv_cache_settle(struct kv_cache *c, int limit_ms);
+/* Waits until what is offered is on disk, limit_ms at most; false: not yet. */
+bool kv_cache_settle(struct kv_cache *c, int limit_ms);
 
 /* Bytes written since kv_cache_turn_begins. */
 void kv_cache_turn_begins(struct kv_cache *c);

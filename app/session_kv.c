@@ -95,7 +95,7 @@ int session_receipt_tick(const struct session *s)
 
 bool session_next_receipt(struct session *s, struct buf *line)
 {
-    if (!s->receipt_due || (clock_now_ns() < s->receipt_until_ns && s->kv.io && !kv_io_flush(s->kv.io, 0)))
+    if (!s->receipt_due || (clock_now_ns() < s->receipt_until_ns && !kv_cache_settle(&s->kv, 0)))
         return false;
     s->receipt_due = false;
     session_receipt(s, line);

@@ -42,7 +42,6 @@ class Usage(ProgramTest):
             ((LONG, CHATML, '-p', 'x'), ['expected one model']),
             ((LONG, '-p', ''), ['empty']),
             (('render', '--messages', 'x'), ['no model file']),
-            (('kv', 'stat'), ['not part of this version yet']),
             (('devices',), ['not part of this version yet']),
             (('sessions', 'show'), ['one ID']),
             (('sessions', 'rename', '1'), ['list, show, export or delete']),
