@@ -166,7 +166,7 @@ static bool write_batch(struct kv_io *io)
 static void answer(struct kv_io *io)
 {
     struct question *q = &io->question;
-    while (q->kind == QUESTION_FIND && io->n_ring && !io->stats.off && write_batch(io)) {
+    while (io->db && q->kind == QUESTION_FIND && io->n_ring && write_batch(io)) {
     }
     if (q->kind == QUESTION_NONE) /* withdrawn meanwhile */
         return;
