@@ -196,8 +196,10 @@ class OneTurn(ProgramTest):
         self.assertEqual(lines[1], {'type': 'user', 'text': 'hi'})
         tokens, answer, end = lines[2:-2], lines[-2], lines[-1]
         self.assertTrue(all(list(t) == ['type', 'id', 'text'] and t['type'] == 'token' for t in tokens))
-        self.assertEqual(list(answer), ['type', 'text', 'reasoning', 'finish_reason', 'prompt_tokens', 'reused_tokens',
-                                        'prefilled_tokens', 'completion_tokens', 'ttft_ms', 'prefill_ms', 'decode_ms'])
+        fields = ['type', 'text', 'reasoning', 'finish_reason', 'prompt_tokens', 'reused_tokens', 'prefilled_tokens',
+                  'completion_tokens', 'ttft_ms', 'prefill_ms', 'decode_ms']
+        self.assertEqual(list(answer), fields + ['reused_memory', 'reused_disk', 'kv_written_bytes', 'saved_ms'])
+        self.assertEqual(list(self.lines(LONG, *TURN, '-p', 'hi', '--no-kv-store')[-2]), fields)
         self.assertEqual(''.join(t['text'] for t in tokens), answer['text'])
         self.assertEqual(answer['finish_reason'], 'length')
         self.assertEqual(answer['completion_tokens'], 8)
@@ -457,7 +459,8 @@ class Sessions(ProgramTest):
         self.assertIn(b'[user] (other branch)\nword word', self.check(0, 'sessions', 'show', '1'))
         self.check(0, SMALL, '--temp', '0', '-n', '4', '--session', 'a', '-p', 'hi')
         shown = self.check(0, 'sessions', 'show', '1')
-        self.assertIn(b'[user]\nhi\n', shown)
+        self.assertIn(b'    [user, 1 of 2] (other branch)\n    word word', shown)
+        self.assertIn(b'\n[user, 2 of 2]\nhi\n', shown)
         messages = json.loads(self.check(0, 'sessions', 'show', '1', '--json'))['messages']
         self.assertEqual(len(messages), self.sessions()[0]['messages'])
         self.assertEqual([m['on_path'] for m in messages], [False, True, True])
