@@ -181,7 +181,7 @@ const struct cpu_kernels cpu_kernels_avx2 = {
 /* Wider where there is much to compute with what was loaded; the rest waits for memory. */
 const struct cpu_kernels cpu_kernels_avx512 = {
     .head_step = 16,
-    .head_step_i8 = 16,
+    .head_step_i8 = 32,
     .next = &cpu_kernels_avx2,
     .rms_norm = rms_norm,
     .silu_mul = silu_mul,
@@ -190,6 +190,6 @@ const struct cpu_kernels cpu_kernels_avx512 = {
     .f32_to_i8 = f32_to_i8,
     .attn_page_f16 = attn_page_f16_avx512,
     .attn_page_f32 = attn_page_f32_avx512,
-    .attn_page_i8 = attn_page_i8_avx2,
+    .attn_page_i8 = attn_page_i8_avx512,
     .read_bytes = read_bytes,
 };
