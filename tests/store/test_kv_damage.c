@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "store/kv_internal.h"
-#include "tests/store/kv_blocks.h"
+#include "tests/store/kv_expect.h"
 #include "tests/store/temp_dir.h"
 
 #define N_KILLS 20

@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tests/store/kv_blocks.h"
+#include "tests/store/kv_expect.h"
 #include "tests/store/temp_dir.h"
 
 #define N_IDS 1000

@@ -18,7 +18,7 @@
 
 #include "engine/base/mem.h"
 #include "store/kv_io.h"
-#include "tests/store/kv_blocks.h"
+#include "tests/store/kv_expect.h"
 #include "tests/store/temp_dir.h"
 
 #define LONG_MS 30000

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 
 #include "store/kv_internal.h"
-#include "tests/store/kv_blocks.h"
+#include "tests/store/kv_expect.h"
 #include "tests/store/temp_dir.h"
 
 #define BLOCK_BYTES ((uint64_t)64 * TEST_TOKEN_BYTES)
