@@ -1,4 +1,5 @@
 """The command line: usage errors, exit codes, JSON lines, standard input, saved chats, signals."""
+import array
 import errno
 import json
 import os
@@ -323,6 +324,18 @@ class Subcommands(ProgramTest):
         self.assertEqual(os.path.getsize(out), 3 * n_vocab * 4)
         self.check(5, 'logits', LONG, '--tokens', '1,2,3', '--out', out, '--ctx', '2')
         self.check(1, 'logits', LONG, '--tokens', '1,2,3', '--out', '/dev/full', words=['/dev/full'])
+
+    def test_every_type_of_the_kv_cache_is_taken(self):
+        logits = {}
+        for kv in ['f32', 'f16', 'int8']:
+            out = os.path.join(self.home, f'{kv}.f32')
+            self.check(0, 'logits', LONG, '--tokens', '3,40,77,8,120,9', '--out', out, '--kv-type', kv)
+            with open(out, 'rb') as f:
+                logits[kv] = array.array('f', f.read())
+            self.check(0, CHATML, '--kv-type', kv, '-p', 'hello', '-n', '5', '--private')
+        for kv, bound in [('f16', 1e-5), ('int8', 1e-3)]:
+            off = sum((a - b) ** 2 for a, b in zip(logits[kv], logits['f32']))
+            self.assertTrue(0 < off < bound * sum(b * b for b in logits['f32']), (kv, off))
 
     def test_a_logits_file_is_whole_or_not_there(self):
         out = os.path.join(self.home, 'l.f32')
