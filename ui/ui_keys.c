@@ -41,7 +41,7 @@ static void run_action(struct ui *ui, enum ui_action action, const char *argumen
         tree_edit_last(ui);
         break;
     case ACTION_BRANCH:
-        tree_show_branch(ui, argument);
+        tree_show_branch(ui, argument, n);
         break;
     case ACTION_FORK:
         tree_fork(ui);
@@ -74,6 +74,8 @@ static void run_command(struct ui *ui, const char *text, size_t n)
     }
     while (start < n && strchr(" \t\n", text[start]))
         start++;
+    while (n > start && strchr(" \t\n", text[n - 1]))
+        n--;
     run_action(ui, action, text + start, n - start);
 }
 

@@ -53,10 +53,10 @@ static int deepest_with_siblings(const struct chat *chat)
     return found;
 }
 
-void tree_show_branch(struct ui *ui, const char *argument)
+void tree_show_branch(struct ui *ui, const char *argument, size_t n)
 {
-    bool previous = argument && strcmp(argument, "prev") == 0;
-    if (argument && argument[0] && !previous && strcmp(argument, "next") != 0) {
+    bool previous = n == 4 && memcmp(argument, "prev", n) == 0;
+    if (n > 0 && !previous && (n != 4 || memcmp(argument, "next", n) != 0)) {
         ui_notice(ui, true, "say /branch next or /branch prev");
         return;
     }

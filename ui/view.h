@@ -115,8 +115,8 @@ void edit_hint(const struct ui *ui, int room, struct buf *out);
 /* A token while a message is selected. False: it goes on to the editor. */
 bool tree_feed(struct ui *ui, const struct input_token *token);
 void tree_edit_last(struct ui *ui);
-/* argument: "next", "prev", or none. */
-void tree_show_branch(struct ui *ui, const char *argument);
+/* argument[0..n): "next", "prev", or nothing. */
+void tree_show_branch(struct ui *ui, const char *argument, size_t n);
 void tree_fork(struct ui *ui);
 void tree_hint(const struct ui *ui, int room, struct buf *out);
 

@@ -116,7 +116,7 @@ static void screen__branch__keeps_the_selection_in_its_row(void **state)
     screen_wait_gone(s, "message 1");
     screen_type(s, "/branch next\r");
     screen_wait(s, "By weight.");
-    screen_type(s, "/branch prev\r");
+    screen_type(s, "/branch prev \r");
     screen_wait(s, "sum to one.");
     screen_type(s, "/branch up\r");
     screen_wait(s, "say /branch next or /branch prev");
@@ -195,6 +195,10 @@ static void screen__edit__given_up_brings_the_draft_back(void **state)
     screen_wait(s, "› my draft");
     screen_type(s, ALT_UP ALT_UP "e");
     screen_wait(s, "› And then?");
+    screen_type(s, ALT_UP "r"); /* answering again leaves an edit alone */
+    screen_wait_report(s, "message 4 action answer the last message again");
+    screen_wait(s, "› And then?");
+    screen_wait(s, "editing message 3");
     screen_type(s, "\003\003"); /* clears the line, then gives up */
     screen_wait(s, "› my draft");
     screen_wait_gone(s, "press Ctrl-C");
