@@ -166,6 +166,8 @@ void session_put_draft(struct session *s, const char *text, size_t cursor);
 void session_adopt_draft(struct session *s, const char *text, size_t cursor);
 /* A message was accepted: what the editor held is in the tree now. */
 void session_clear_draft(struct session *s);
+/* The text of the refused message is with its writer. */
+void session_let_go_refused(struct session *s);
 /* What came to nothing goes back to its writer: the text (said, or NULL: that of the refused message), then
  * what has been typed since. It is stored as the draft; the caller shows it and frees it (mem_free). */
 char *session_take_back(struct session *s, const char *said, const char *typed);
