@@ -246,6 +246,22 @@ static void template__history__in_the_form_it_takes(void **state)
     }
 }
 
+/* Of the newest answer as well, whose reasoning is left out only when another question follows. */
+static void template__history__newest_answer_keeps_it(void **state)
+{
+    (void)state;
+    struct chat_template *t = template_of(DROPS_OLD);
+    struct prompt_msg msgs[] = {msg(CHAT_USER, "he", NULL), msg(CHAT_ASSISTANT, "yes", "why"),
+                                msg(CHAT_USER, "lo", NULL)};
+    assert_prompt(t, msgs, 2, THINK_AUTO,
+                  "<|im_start|>user\nhe<|im_end|>\n<|im_start|>assistant\n<think>\nwhy\n</think>\n\nyes"
+                  "<|im_end|>\n<|im_start|>assistant\n");
+    assert_prompt(t, msgs, 3, THINK_AUTO,
+                  "<|im_start|>user\nhe<|im_end|>\n<|im_start|>assistant\nyes<|im_end|>\n"
+                  "<|im_start|>user\nlo<|im_end|>\n<|im_start|>assistant\n");
+    chat_template_free(t);
+}
+
 /* Typed markers in reasoning stay text. */
 static void template__history__reasoning_is_input(void **state)
 {
@@ -378,7 +394,8 @@ static void template__stored__kept_before_dropped_reasoning(void **state)
         say(&k, "hello world");
         answer(&k, "hello world", NULL, "hello world", by_byte);
         say(&k, "hello");
-        answer(&k, "hello", "he", "<think>\nhe\n</think>\n\nhello", false);
+        /* its newline and that of the role make one token */
+        answer(&k, "\nhello", "he", "<think>\nhe\n</think>\n\n\nhello", false);
         /* all but what stands behind the last special token before the answer: the role and its newline */
         assert_next(&k, true, 2, !by_byte);
         end_talk(&k);
@@ -441,6 +458,7 @@ int main(void)
         cmocka_unit_test(template__think__sets_the_switch_it_has),
         cmocka_unit_test(template__published__when_they_reason),
         cmocka_unit_test(template__history__in_the_form_it_takes),
+        cmocka_unit_test(template__history__newest_answer_keeps_it),
         cmocka_unit_test(template__history__reasoning_is_input),
         cmocka_unit_test(template__stored__reasoning_that_is_spelled_keeps_its_ids),
         cmocka_unit_test(template__stored__empty_block_is_seen),
