@@ -13,8 +13,8 @@
  * changes.
  *  6. KV rows are offered to the shelf while tokens are made and when a request ends, before its ENGINE_DONE;
  * what the shelf has no room for then, while the engine is idle.
- * Thread rule: engine_submit, engine_cancel, engine_next_event, engine_stop and engine_close are for one
- * thread (app's). */
+ * Thread rule: engine_submit, engine_cancel, engine_next_event and engine_close are for one thread
+ * (app's). */
 #ifndef FERRUM_ENGINE_H
 #define FERRUM_ENGINE_H
 
@@ -127,11 +127,8 @@ struct engine_event {
 };
 
 struct engine *engine_open(const struct engine_options *options, struct err *err);
-/* Cancels what runs and joins the thread; nothing may follow but engine_next_event and engine_close. Its last
- * rows have been offered to the shelf, which may read them until engine_close: between the two is the place
- * to close the shelf within a time limit. */
-void engine_stop(struct engine *e);
-/* engine_stop, then waits until the shelf reads no row any more, and frees the model. NULL is fine. */
+/* Cancels what runs, joins the thread, which offers the shelf the last rows, waits until the shelf reads none
+ * any more (that takes as long as the shelf does), frees the model. NULL is fine. */
 void engine_close(struct engine *e);
 
 /* Takes over what request points to on success (true) and gives its number; on refusal (busy, not loaded) the

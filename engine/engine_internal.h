@@ -33,7 +33,7 @@ struct engine {
     pthread_mutex_t prof_lock;
     struct prof prof; /* the copy others read */
     /* app's thread alone */
-    bool ready, stopped;
+    bool ready;
     uint64_t turn; /* the number of the request in work that is not warm, 0: none */
     size_t n_open; /* accepted, and not yet told to be done */
     uint64_t n_requests;
