@@ -7,7 +7,7 @@
  * Loading. The shelf is asked for what follows the whole pages in memory. Every block is read into a page
  * outside the table (or a buffer) and linked only when the shelf has verified it, so that a failure leaves
  * the prefix as it was: the first bad block ends the loading. A block is read when that costs less than
- * computing its rows, as measured so far, or when no costs are known.
+ * computing its rows, as measured so far, or when no costs are known; the first one in any case.
  *
  * Invariants
  *  1. hashes[0 .. n_named) are the names of the whole pages 0 .. n_named-1 of the timeline's ids.

@@ -239,13 +239,20 @@ static void kv_shelf__load__costs_decide(void **state)
     static const struct {
         double factor; /* cost of reading a token over that of computing it */
         size_t n, expected;
-    } cases[] = {{1.1, 193, 0}, {0.9, 193, 192}, {0.5, 128 + 16, 128}, {0.2, 128 + 16, 128 + 15}};
+    } cases[] = {{1.1, 193, 64}, {0.9, 193, 192}, {0.5, 128 + 16, 128}, {0.2, 128 + 16, 128 + 15}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct timeline *t = open_timeline();
         shelf.fetch_ns = cases[i].factor * shelf.prefill_ns / token_bytes;
         assert_int_equal(timeline_load(t, ids, cases[i].n, NULL, &stats), cases[i].expected);
         timeline_free(t);
     }
+    struct timeline *t = open_timeline();
+    eval(t, ids, 40); /* 24 rows for the price of 64: not even the first block */
+    assert_int_equal(timeline_load(t, ids, 193, NULL, &stats), 192);
+    shelf.fetch_ns = shelf.prefill_ns / token_bytes / 2;
+    assert_int_equal(timeline_keep(t, ids, 41), 40);
+    assert_int_equal(timeline_load(t, ids, 193, NULL, &stats), 40);
+    timeline_free(t);
 }
 
 static void kv_shelf__load__cancelled_between_blocks(void **state)
