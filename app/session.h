@@ -89,6 +89,7 @@ struct session {
     unsigned char forget_uid[CHAT_UID_BYTES];
     struct turn_stats receipt; /* of the last turn or resume */
     bool receipt_due;          /* nobody has seen it */
+    char last_receipt[256];    /* as it was shown */
     uint64_t receipt_until_ns; /* when it is shown at the latest: it counts blocks that are being written */
 };
 
@@ -153,7 +154,7 @@ void session_receipt(const struct session *s, struct buf *line);
 bool session_next_kv_trouble(struct session *s, struct err *why);
 /* The chat is deleted: blocks that only it used go too. */
 void session_forget(struct session *s, const unsigned char uid[CHAT_UID_BYTES]);
-/* What /kv shows: several lines. */
+/* What /kv shows: lines, without the last newline. */
 void session_kv_report(const struct session *s, struct buf *out);
 
 /* ---- chats ---- */

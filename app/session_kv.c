@@ -1,5 +1,6 @@
 /* session_kv.c: the KV cache in a session: what is kept for whom, chats that are warmed before their next
  * turn, receipts (invariants in session.h). */
+#include <stdio.h>
 #include <string.h>
 
 #include "app/receipt.h"
@@ -25,6 +26,8 @@ void session_warm(struct session *s)
     if (!s->stays)
         return;
     s->warm_due = true;
+    if (s->warming)
+        engine_cancel(s->engine); /* another path is on screen now */
     if (s->warming || session_is_busy(s) || s->phase != SESSION_IDLE)
         return;
     s->warm_due = false;
@@ -99,6 +102,7 @@ bool session_next_receipt(struct session *s, struct buf *line)
         return false;
     s->receipt_due = false;
     session_receipt(s, line);
+    snprintf(s->last_receipt, sizeof s->last_receipt, "%s", buf_text(line));
     return line->len > 0;
 }
 
@@ -129,9 +133,6 @@ bool session_next_kv_trouble(struct session *s, struct err *why)
 void session_kv_report(const struct session *s, struct buf *out)
 {
     kv_cache_report(&s->kv, out);
-    if (!s->receipt.prompt_tokens)
-        return;
-    buf_puts(out, "last: ");
-    session_receipt(s, out);
-    buf_putc(out, '\n');
+    if (*s->last_receipt)
+        buf_printf(out, "\nlast: %s", s->last_receipt);
 }
