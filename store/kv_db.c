@@ -12,8 +12,8 @@
 #define MIXED_NUMERICS "%s behind other kernels"
 
 static const struct sql_words words = {
-    "check the permissions of the file and its directory, or set XDG_CACHE_HOME (or --data-dir) to choose "
-    "another place",
+    "set XDG_CACHE_HOME (or --data-dir) to choose another place",
+    "check the permissions of the file and its directory, or set XDG_CACHE_HOME (or --data-dir)",
     "it is a cache: the next start puts it aside and makes a new one",
 };
 

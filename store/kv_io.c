@@ -47,6 +47,7 @@ struct kv_io {
     struct kv_shelf shelf;
     struct kv_db *db;  /* the thread's alone */
     size_t batch;      /* the thread's: blocks of the next transaction */
+    bool met_damage;   /* the thread's: when opening */
     atomic_bool hurry; /* the call the thread is in: wait for no lock, end early */
 
     pthread_mutex_t mutex; /* guards all below */
@@ -297,7 +298,9 @@ static bool open_db(struct kv_io *io, struct err *note, double *prefill_ns, bool
     if (kv_db_set_space(io->db, &o->space, o->label, o->numerics, o->exact, err) &&
         kv_db_prefill_ns(io->db, prefill_ns, err))
         return true;
-    *busy = sql_is_busy(&io->db->sql);
+    /* Closing puts a damaged file aside: then the next try begins a new one. */
+    *busy = sql_is_busy(&io->db->sql) || (io->db->sql.was_damaged && !io->met_damage);
+    io->met_damage |= io->db->sql.was_damaged;
     kv_db_close(io->db);
     io->db = NULL;
     return false;
