@@ -41,7 +41,8 @@ struct engine {
     struct timeline *timeline;
     bool template_failed; /* the model's template could not render a chat: not asked again */
     bool distrusts_shelf; /* rows from it have failed: not asked again */
-    int retry_ms;         /* pause before the shelf is offered what it had no room for; -1: nothing is left */
+    size_t n_unsaved;     /* blocks the shelf had no room for, and is to be offered again */
+    int retry_ms;         /* the pause before that */
     struct prof_entry sampling;
 };
 

@@ -234,17 +234,20 @@ static void run_turn(struct engine *e, struct engine_job *job)
     struct backend *backend = e->options.backend;
     if (backend->ops->park)
         backend->ops->park(backend->ctx);
-    e->retry_ms = timeline_save(e->timeline) ? -1 : FIRST_RETRY_MS;
+    e->n_unsaved = timeline_save(e->timeline);
+    e->retry_ms = FIRST_RETRY_MS;
     if (!engine_send_surely(e, &done))
         mem_free(done.ids);
 }
 
 /* --- idle time --- */
 
-/* What the shelf had no room for. It is asked less and less often: it may be off for good. */
+/* What the shelf had no room for. While it takes none it is asked less and less often: it may be off. */
 static void save_again(struct engine *e)
 {
-    e->retry_ms = timeline_save(e->timeline) || e->retry_ms >= LAST_RETRY_MS ? -1 : 2 * e->retry_ms;
+    size_t n_left = timeline_save(e->timeline);
+    e->retry_ms = n_left < e->n_unsaved ? FIRST_RETRY_MS : 2 * e->retry_ms;
+    e->n_unsaved = e->retry_ms <= LAST_RETRY_MS ? n_left : 0;
 }
 
 void *engine_thread_main(void *engine)
@@ -253,14 +256,13 @@ void *engine_thread_main(void *engine)
     struct engine_job job;
     if (!load(e))
         return NULL;
-    e->retry_ms = -1;
     while (!atomic_load(&e->closing)) {
-        queue_wait(&e->jobs, e->retry_ms);
+        queue_wait(&e->jobs, e->n_unsaved ? e->retry_ms : -1);
         queue_clear_wake(&e->jobs);
         bool is_idle = true;
         for (; !atomic_load(&e->closing) && queue_pop(&e->jobs, &job); is_idle = false)
             run_turn(e, &job);
-        if (is_idle && e->retry_ms >= 0)
+        if (is_idle && e->n_unsaved)
             save_again(e);
     }
     timeline_save(e->timeline);

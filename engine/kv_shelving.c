@@ -100,28 +100,28 @@ static bool offer_page(struct kv_shelving *s, const int32_t *ids, size_t page)
     return pin && s->shelf->offer(s->shelf->ctx, &b, pin);
 }
 
-bool kv_shelving_offer(struct kv_shelving *s, const int32_t *ids, size_t n)
+size_t kv_shelving_offer(struct kv_shelving *s, const int32_t *ids, size_t n)
 {
     if (!s->shelf)
-        return true;
+        return 0;
     name_pages(s, ids, n);
     while (s->n_offered < s->n_named && offer_page(s, ids, s->n_offered))
         s->n_offered++;
-    return s->n_offered == s->n_named;
+    return s->n_named - s->n_offered;
 }
 
-bool kv_shelving_offer_all(struct kv_shelving *s, const int32_t *ids, size_t n)
+size_t kv_shelving_offer_all(struct kv_shelving *s, const int32_t *ids, size_t n)
 {
-    if (!kv_shelving_offer(s, ids, n))
-        return false;
-    size_t n_tail = n % KV_BLOCK_TOKENS, page = n / KV_BLOCK_TOKENS;
+    size_t n_left = kv_shelving_offer(s, ids, n), n_tail = n % KV_BLOCK_TOKENS, page = n / KV_BLOCK_TOKENS;
     if (!s->shelf || n_tail == 0 || s->tail_end == n)
-        return true;
+        return n_left;
+    if (n_left)
+        return n_left + 1; /* a block comes after the one it continues */
     struct kv_block b = block_of(s, ids, page, n_tail);
     if (!offer_copy(s, &b, page))
-        return false;
+        return 1;
     s->tail_end = n;
-    return true;
+    return 0;
 }
 
 /* --- loading --- */
