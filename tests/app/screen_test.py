@@ -105,6 +105,34 @@ class Screen(ProgramTest):
         self.keys('C-d')
         self.wait_exit(0)
 
+    def command(self, text, pattern):
+        self.type(text)
+        self.keys('Enter')
+        self.wait_for(pattern)
+
+    def test_the_tree_and_the_cache(self):
+        self.start(LONG, '--temp', '1', '--seed', '5', '-n', '9')
+        self.wait_for('ready')
+        self.command('the first question', r'prefilled \d+ · wrote')
+        self.command('the second question', r'reused \d+ of \d+ tokens · prefilled')
+        self.command('/kv', r'KV blocks on disk: \d+ \(')
+        self.command('/regen', r'2/2')
+        self.wait_until(lambda: self.sessions()[0]['messages'] == 5)
+        self.command('/branch prev', r'1/2')
+        self.command('/fork', r'new chat that begins with')
+        self.command('only here', r'only here')
+        self.wait_until(lambda: [c['messages'] for c in self.sessions()] == [6, 5])
+        self.keys('C-d')
+        self.wait_exit(0)
+        self.start('--continue')
+        self.wait_for(r'resumed \d+ of \d+ tokens from disk in')
+        self.keys('C-d')
+        self.wait_exit(0)
+        first, fork = self.export(1), self.export(2)
+        self.assertEqual([m['text'] for m in fork['messages'][:4]], [m['text'] for m in first['messages'][:4]])
+        self.assertEqual(first['head'], first['messages'][3]['id'])
+        self.assertIn('(fork)', fork['title'])
+
     def test_a_draft_comes_back(self):
         self.start(LONG, '--temp', '0', '-n', '5')
         self.wait_for('ready')
