@@ -13,7 +13,7 @@ import subprocess
 import time
 import unittest
 
-from harness import CHATML, LONG, PROGRAM, QWEN, SMALL, STORIES, WORK, ProgramTest, main, patched_copy
+from harness import CHATML, LONG, PROGRAM, QWEN, SMALL, STORIES, WORK, ProgramTest, main, make_model, patched_copy
 
 TURN = ('--temp', '0', '-n', '8')
 
@@ -703,6 +703,17 @@ class NothingIsLost(ProgramTest):
         self.assertEqual(self.sql('SELECT head FROM conv'), [(None,)])
         self.check(0, SMALL, *TURN, '--session', 'a', '-p', 'hi')
         self.assertEqual(self.sessions()[0]['title'], 'hi')
+
+    def test_a_model_file_cut_short_is_a_sentence(self):
+        path = make_model('cut.gguf', '--ctx', '65536', '--seed', '1')
+        p = subprocess.Popen([PROGRAM, path, '--temp', '0', '--private', '-p', 'go on'], stdin=subprocess.DEVNULL,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.env)
+        self.addCleanup(p.kill)
+        self.assertTrue(os.read(p.stdout.fileno(), 1))
+        os.truncate(path, 4096)
+        _, errors = p.communicate(timeout=60)
+        self.assertEqual(p.returncode, 3)
+        self.assertIn(b'cut short', errors)
 
     def test_a_chat_deleted_meanwhile_is_stored_again(self):
         p = subprocess.Popen([PROGRAM, LONG, '--temp', '0', '-p', 'keep this'], stdin=subprocess.DEVNULL,
