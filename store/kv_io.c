@@ -195,7 +195,7 @@ static void forget_first(struct kv_io *io)
     bool ok = kv_db_forget_owner(io->db, owner, &n_blocks, &err);
     enter(io);
     io->untidy = io->stats_are_old = true;
-    if (!ok && try_again(io, &err))
+    if (!ok && (err.code == ERR_CANCELLED || try_again(io, &err))) /* a question came, or a lock is held */
         return;
     io->n_forget--;
     memmove(io->forget[0], io->forget[1], io->n_forget * sizeof *io->forget);
@@ -287,8 +287,15 @@ static bool step(struct kv_io *io)
     return true;
 }
 
+static void add_forget(struct kv_io *io, const unsigned char *owner)
+{
+    io->forget = mem_need_resize(io->forget, io->n_forget + 1, sizeof *io->forget);
+    memcpy(io->forget[io->n_forget++], owner, KV_OWNER_BYTES);
+}
+
 /* Opens the file and chooses the space. False with *busy: worth another try. */
-static bool open_db(struct kv_io *io, struct err *note, double *prefill_ns, bool *busy, struct err *err)
+static bool open_db(struct kv_io *io, struct err *note, double *prefill_ns, struct buf *forgotten, bool *busy,
+                    struct err *err)
 {
     const struct kv_io_options *o = &io->options;
     *busy = false;
@@ -296,7 +303,7 @@ static bool open_db(struct kv_io *io, struct err *note, double *prefill_ns, bool
     if (!io->db)
         return false;
     if (kv_db_set_space(io->db, &o->space, o->label, o->numerics, o->exact, err) &&
-        kv_db_prefill_ns(io->db, prefill_ns, err))
+        kv_db_prefill_ns(io->db, prefill_ns, err) && kv_forgotten(io->db, forgotten, err))
         return true;
     /* Closing puts a damaged file aside: then the next try begins a new one. */
     *busy = sql_is_busy(&io->db->sql) || (io->db->sql.was_damaged && !io->met_damage);
@@ -314,8 +321,12 @@ static void start(struct kv_io *io)
         struct err err = {0}, note = {0};
         double prefill_ns = 0;
         leave(io, false);
-        ok = open_db(io, &note, &prefill_ns, &busy, &err);
+        struct buf forgotten = {0};
+        ok = open_db(io, &note, &prefill_ns, &forgotten, &busy, &err);
         enter(io);
+        for (size_t i = 0; ok && i < forgotten.len; i += KV_OWNER_BYTES)
+            add_forget(io, (const unsigned char *)forgotten.data + i);
+        buf_fini(&forgotten);
         if (ok && note.code)
             io->stats.why = note;
         if (ok && !io->prefill_is_new)
@@ -522,8 +533,7 @@ const struct kv_shelf *kv_io_shelf(struct kv_io *io)
 void kv_io_forget(struct kv_io *io, const unsigned char owner[KV_OWNER_BYTES])
 {
     pthread_mutex_lock(&io->mutex);
-    io->forget = mem_need_resize(io->forget, io->n_forget + 1, sizeof *io->forget);
-    memcpy(io->forget[io->n_forget++], owner, KV_OWNER_BYTES);
+    add_forget(io, owner);
     pthread_cond_signal(&io->work);
     pthread_mutex_unlock(&io->mutex);
 }

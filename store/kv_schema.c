@@ -29,6 +29,7 @@ static const char *const tables[] = {
     " block INTEGER NOT NULL REFERENCES kv_block(id) ON DELETE CASCADE,"
     " PRIMARY KEY(owner, block)) STRICT, WITHOUT ROWID",
     "CREATE INDEX kv_use_block ON kv_use(block)",
+    "CREATE TABLE kv_forgotten(owner BLOB PRIMARY KEY NOT NULL CHECK(length(owner)=16)) STRICT",
     "CREATE TABLE kv_stat(name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT",
 };
 #define N_TABLES (sizeof tables / sizeof *tables)

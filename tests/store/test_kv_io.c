@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "engine/base/mem.h"
+#include "store/kv_internal.h"
 #include "store/kv_io.h"
 #include "tests/store/kv_expect.h"
 #include "tests/store/temp_dir.h"
@@ -231,6 +232,52 @@ static void kv_io_forget__offered_before__gone(void **state)
     chain_free(&chain);
 }
 
+static void kv_io_open__forgetting_was_cut_short__goes_on(void **state)
+{
+    struct kv_db *db = test_open(temp_path(state, "kv.db"), &space, 0);
+    struct err err = {0};
+    unsigned char owner[KV_OWNER_BYTES];
+    uint64_t n_blocks;
+    atomic_bool stop = true;
+    test_owner(1, owner);
+    chain_make(&chain, &space, ids, 1280, 1);
+    test_put(db, &chain);
+    db->sql.stop = &stop;
+    assert_false(kv_db_forget_owner(db, owner, &n_blocks, &err));
+    assert_int_equal(err.code, ERR_CANCELLED);
+    assert_int_equal(test_stat(db).n_blocks, 20);
+    kv_db_close(db);
+
+    assert_true(kv_io_close(open_io(temp_path(state, "kv.db")), LONG_MS));
+    db = test_open(temp_path(state, "kv.db"), &space, 0);
+    assert_int_equal(test_stat(db).n_blocks, 0);
+    kv_db_close(db);
+    chain_free(&chain);
+}
+
+static off_t size_of(const char *path)
+{
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    return st.st_size;
+}
+
+static void kv_io__quiet__free_pages_are_given_back(void **state)
+{
+    struct kv_db *db = test_open(temp_path(state, "kv.db"), &space, 0);
+    chain_make(&chain, &space, ids, 1280, 1);
+    test_put(db, &chain);
+    kv_db_close(db);
+    test_sql(temp_path(state, "kv.db"), "DELETE FROM kv_use; DELETE FROM kv_data; DELETE FROM kv_block");
+    off_t before = size_of(temp_path(state, "kv.db"));
+    struct kv_io *io = open_io(temp_path(state, "kv.db"));
+    for (int i = 0; i < LONG_MS / 20 && size_of(temp_path(state, "kv.db")) == before; i++)
+        nap(20);
+    assert_true(size_of(temp_path(state, "kv.db")) < before);
+    assert_true(kv_io_close(io, LONG_MS));
+    chain_free(&chain);
+}
+
 static void kv_io_open__no_place__off_with_a_sentence(void **state)
 {
     fclose(fopen(temp_path(state, "file"), "w"));
@@ -368,6 +415,8 @@ int main(void)
         TEST(kv_io_open__file_locked__opens_later),
         TEST(kv_io_find__cancelled__returns_nothing),
         TEST(kv_io_forget__offered_before__gone),
+        TEST(kv_io_open__forgetting_was_cut_short__goes_on),
+        TEST(kv_io__quiet__free_pages_are_given_back),
         TEST(kv_io_open__no_place__off_with_a_sentence),
         TEST(kv_io__disk_full__off_with_a_sentence_and_reading_goes_on),
         TEST(kv_io_open__file_unusable__a_note),
