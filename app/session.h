@@ -76,7 +76,6 @@ struct session {
     enum finish_reason reason;
     struct turn_stats stats; /* of the last finished turn */
     uint32_t ctx_used;       /* ids of the path that is shown */
-    bool rewritten;          /* the template wrote the turn's history anew */
     uint64_t saved_ns;
     bool unsaved;
 

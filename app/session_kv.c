@@ -38,8 +38,6 @@ void session_warm(struct session *s)
     s->warming = engine_submit(s->engine, &request, &s->warm_request, NULL);
     if (!s->warming)
         engine_request_fini(&request);
-    else
-        kv_cache_turn_begins(&s->kv);
 }
 
 void session_stop_warming(struct session *s)
@@ -56,13 +54,12 @@ static void forget_due(struct session *s)
     s->forget_due = false;
 }
 
-/* An answer that has its reasoning still, or a history that the template wrote anew, is not what the next
- * prompt begins with: that is computed while nobody waits. */
+/* What a template makes of an answer in the past may be other ids than those of the turn (reasoning is
+ * dropped): they are computed while nobody waits. Where they are the same, nothing is. */
 void session_turn_ended(struct session *s)
 {
     receipt_due(s, &s->stats);
-    bool has_reasoning = s->answer >= 0 && s->chat->msgs[s->answer].think.len > 0;
-    if (has_reasoning || s->rewritten || s->warm_due)
+    if (!opt_flag(s->options, OPT_RAW) && s->reason != FINISH_ERROR)
         session_warm(s);
 }
 
