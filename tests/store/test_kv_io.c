@@ -255,6 +255,39 @@ static void kv_io_open__forgetting_was_cut_short__goes_on(void **state)
     chain_free(&chain);
 }
 
+static void kv_io_forget__in_a_hurry__still_done(void **state)
+{
+    struct kv_io *io = open_io(temp_path(state, "kv.db"));
+    unsigned char owner[KV_OWNER_BYTES];
+    test_owner(1, owner);
+    offer_chain(io, 1280);
+    assert_true(kv_io_flush(io, LONG_MS));
+    kv_io_hurry(io, 0);
+    assert_false(offer(io, chain.list[0])); /* nothing is taken any more */
+    kv_io_forget(io, owner);
+    assert_true(kv_io_close(io, LONG_MS));
+    struct kv_db *db = test_open(temp_path(state, "kv.db"), &space, 0);
+    assert_int_equal(test_stat(db).n_blocks, 0);
+    kv_db_close(db);
+    chain_free(&chain);
+}
+
+static void kv_io_hurry__file_locked__pages_come_back(void **state)
+{
+    struct kv_io *io = open_io(temp_path(state, "kv.db"));
+    struct kv_found found[TEST_MAX_BLOCKS];
+    assert_int_equal(find(io, 64, found, NULL), 0);
+    sqlite3 *other = lock_file(temp_path(state, "kv.db"));
+    offer_chain(io, 640);
+    kv_io_hurry(io, 30);
+    for (int i = 0; i < LONG_MS / 5 && atomic_load(&pins); i++)
+        nap(5);
+    assert_int_equal(atomic_load(&pins), 0);
+    assert_false(kv_io_close(io, 30));
+    sqlite3_close(other);
+    chain_free(&chain);
+}
+
 static off_t size_of(const char *path)
 {
     struct stat st;
@@ -416,6 +449,8 @@ int main(void)
         TEST(kv_io_find__cancelled__returns_nothing),
         TEST(kv_io_forget__offered_before__gone),
         TEST(kv_io_open__forgetting_was_cut_short__goes_on),
+        TEST(kv_io_forget__in_a_hurry__still_done),
+        TEST(kv_io_hurry__file_locked__pages_come_back),
         TEST(kv_io__quiet__free_pages_are_given_back),
         TEST(kv_io_open__no_place__off_with_a_sentence),
         TEST(kv_io__disk_full__off_with_a_sentence_and_reading_goes_on),
