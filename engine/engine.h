@@ -5,8 +5,7 @@
  * gives way: submitting any other cancels it, and its ENGINE_DONE comes before the other's events.
  *  2. Every accepted request ends with exactly one ENGINE_DONE, after which no event of it follows.
  *  3. The engine never waits for the consumer of events while it computes: tokens that find the queue full
- * are kept back. An id also waits while its text may begin a stop or end
- * the reasoning.
+ * are kept back. An id also waits while its text may begin a stop or end the reasoning.
  *  4. Cancel is seen within one layer, in prefill too; ENGINE_DONE then says FINISH_CANCELLED and what was
  * generated stays valid.
  *  5. A prompt that does not fit is refused (ENGINE_DONE with FINISH_ERROR, ERR_PROMPT) before the timeline
@@ -36,8 +35,8 @@ struct engine_options {
     struct backend *backend; /* the caller's, outlives the engine */
     uint32_t n_ctx;          /* 0: default */
     enum dtype kv_type;
-    const struct kv_shelf
-        *shelf; /* where KV blocks are kept between runs; NULL: nowhere. Outlives the engine */
+    /* Where KV blocks are kept between runs; NULL: nowhere. Outlives the engine. */
+    const struct kv_shelf *shelf;
 };
 
 /* A message the request owns: copies of text and stored ids (mem_alloc'ed). */

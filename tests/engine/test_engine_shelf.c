@@ -71,8 +71,8 @@ struct talk {
     size_t n_msgs;
     enum finish_reason reason; /* of the last request */
     struct turn_stats stats;
-    struct err error;
-    size_t n_progress; /* of ENGINE_PREFILL: the last */
+    struct err error, warning; /* warning: of ENGINE_PROMPT */
+    size_t n_progress;         /* of ENGINE_PREFILL: the last */
 };
 
 static void wait_event(struct engine *e, struct engine_event *event)
@@ -203,6 +203,7 @@ static void finish(struct talk *c, uint64_t number)
         }
         if (event.type == ENGINE_PROMPT) {
             take_prompt_ids(c, &event, n_msgs);
+            c->warning = event.error;
             add_msg(c, CHAT_ASSISTANT, "");
         }
         if (event.type == ENGINE_TOKEN)
@@ -449,6 +450,36 @@ static void engine_shelf__warm__too_long_for_the_context(void **state)
     close_chat(&c);
 }
 
+/* What a template has to say for itself is said in a turn. */
+static void engine_shelf__warm__template_that_fails(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/ferrum-shelf-XXXXXX";
+    static const char from[] = "message['role']", to[] = "message.no.role";
+    struct tiny_options options = {.arch = "qwen3", .type = DTYPE_Q8_0, .chatml = true, .seed = 2};
+    struct buf file = {0};
+    int fd = mkstemp(path);
+    assert_true(tiny_model_make(&options, &file));
+    char *place = memmem(file.data, file.len, from, strlen(from));
+    assert_non_null(place);
+    memcpy(place, to, strlen(to));
+    assert_int_equal(write(fd, file.data, file.len), file.len);
+    close(fd);
+    struct talk c = {.engine = open_engine(path, 0, false)};
+    add_msg(&c, CHAT_SYSTEM, "Be brief.");
+    warm(&c);
+    assert_int_equal(c.reason, FINISH_ERROR);
+    assert_int_equal(c.error.code, ERR_RUNTIME);
+    ask(&c, QUESTION, 1);
+    assert_int_equal(c.reason, FINISH_LENGTH);
+    assert_int_equal(c.warning.code, ERR_RUNTIME);
+    warm(&c); /* in the layout that is used from now on */
+    assert_int_equal(c.reason, FINISH_STOP);
+    close_chat(&c);
+    buf_fini(&file);
+    unlink(path);
+}
+
 static void engine_shelf__warm__gives_way(void **state)
 {
     (void)state;
@@ -555,6 +586,7 @@ int main(void)
         TEST(engine_shelf__warm__stored_ids_where_history_stays),
         TEST(engine_shelf__warm__a_question_alone_and_nothing),
         TEST(engine_shelf__warm__too_long_for_the_context),
+        TEST(engine_shelf__warm__template_that_fails),
         TEST(engine_shelf__warm__gives_way),
         TEST(engine_shelf__warm__refused_during_a_turn),
         TEST(engine_shelf__warm__cancelled_by_itself),

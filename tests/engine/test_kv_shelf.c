@@ -255,6 +255,36 @@ static void kv_shelf__load__costs_decide(void **state)
     timeline_free(t);
 }
 
+/* A shelf reads files: what it says it has found is looked at. */
+static struct kv_found lie;
+
+static size_t find_lie(void *ctx, const struct kv_hash *parent, const int32_t *tokens, size_t n,
+                       const unsigned char owner[KV_OWNER_BYTES], struct kv_found *out, size_t max,
+                       const atomic_bool *cancel)
+{
+    (void)ctx, (void)parent, (void)tokens, (void)n, (void)owner, (void)max, (void)cancel;
+    out[0] = lie;
+    return 1;
+}
+
+static void kv_shelf__load__impossible_blocks(void **state)
+{
+    (void)state;
+    static const uint32_t lies[][2] = {{65, 65}, {64, 0}, {10, 11}, {64, 41}, {UINT32_MAX, 1}, {0, 0}};
+    struct load_stats stats;
+    save_chat(DTYPE_F16, ids, 64);
+    shelf.shelf.find = find_lie;
+    struct timeline *t = open_timeline();
+    for (size_t i = 0; i < sizeof lies / sizeof lies[0]; i++) {
+        lie = (struct kv_found){.n_tokens = lies[i][0], .n_match = lies[i][1]};
+        assert_int_equal(timeline_load(t, ids, 41, NULL, &stats), 0);
+    }
+    assert_int_equal(shelf.n_fetches, 0);
+    lie = (struct kv_found){.n_tokens = 64, .n_match = 40};
+    assert_int_equal(timeline_load(t, ids, 41, NULL, &stats), 40);
+    timeline_free(t);
+}
+
 static void kv_shelf__load__cancelled_between_blocks(void **state)
 {
     (void)state;
@@ -545,6 +575,7 @@ int main(void)
         TEST(kv_shelf__load__memory_has_more),
         TEST(kv_shelf__load__leaves_one_to_compute),
         TEST(kv_shelf__load__costs_decide),
+        TEST(kv_shelf__load__impossible_blocks),
         TEST(kv_shelf__load__cancelled_between_blocks),
         TEST(kv_shelf__load__tells_progress_and_foreign_rows),
         TEST(kv_shelf__save__refused_pages_are_offered_again),
