@@ -33,6 +33,11 @@ DRAWN = ('--temp', '1', '--top-k', '0', '--top-p', '1', '--min-p', '0', '--seed'
 LONG_TEXT = ' '.join('%d green bottles hang on the wall.' % i for i in range(30))  # about 1,000 tokens
 
 
+def signals_as_usual(number):
+    """For a child that is to be ended, even when these tests run in the background."""
+    signal.signal(number, signal.SIG_DFL)
+
+
 class KvTest(ProgramTest):
     def kv_path(self, name='kv.db'):
         return os.path.join(self.home, '.cache/ferrum-chat', name)
@@ -211,6 +216,25 @@ class Resume(PlainTest):
         self.assertLessEqual(stat['bytes'], 0.001 * 2**30)
         self.assertGreater(stat['bytes'], 0.0003 * 2**30)
 
+    def test_a_terminated_program_leaves_its_blocks(self):
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            with self.subTest(number):
+                session = 'of-%d' % number
+                p = subprocess.Popen([PROGRAM, MODEL, '--session', session, *GREEDY, '--json', '-p', 'hi ' * 100],
+                                     env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                     stderr=subprocess.DEVNULL, preexec_fn=lambda: signals_as_usual(number))
+                for _ in range(80):
+                    p.stdout.readline()
+                p.send_signal(number)
+                p.communicate()
+                self.assertEqual(p.returncode, 128 + number)
+                messages = [m for c in self.sessions() if c['name'] == session
+                            for m in self.export(c['id'])['messages']]
+                n_kept = sum(len(m['tokens']) for m in messages)
+                self.assertGreater(n_kept, 150)
+                after = self.turn('and now?', *GREEDY, session=session)
+                self.assertGreaterEqual(after['reused_disk'], n_kept - 2)
+
     def test_private_touches_no_file(self):
         before = sorted(os.walk(self.home))
         r = self.run_program(MODEL, '--private', *GREEDY, '-n', '5', '-p', 'hi ' * 100)
@@ -223,8 +247,9 @@ class Resume(PlainTest):
     @unittest.skipUnless(shutil.which('strace'), 'strace is not installed')
     def test_private_opens_no_file_for_writing(self):
         trace = os.path.join(WORK, 'trace')
+        env = dict(self.env, ASAN_OPTIONS='detect_leaks=0')  # which cannot be looked for under strace
         subprocess.run(['strace', '-f', '-o', trace, '-e', 'trace=open,openat,creat,mkdir,rename,unlink', PROGRAM,
-                        MODEL, '--private', '-n', '5', '-p', 'hi'], env=self.env, stdin=subprocess.DEVNULL,
+                        MODEL, '--private', '-n', '5', '-p', 'hi'], env=env, stdin=subprocess.DEVNULL,
                        capture_output=True, check=True)
         with open(trace) as f:
             writes = [line for line in f if any(w in line for w in ('O_WRONLY', 'O_RDWR', 'O_CREAT', 'mkdir(',
@@ -259,6 +284,8 @@ class Tree(PlainTest):
         old_head = self.head()
         self.chat(['/edit something else', '/regen'], *DRAWN)
         self.assertNotEqual(self.head(), old_head)
+        self.assertRegex(self.check(0, 'sessions', 'show', '1').decode(),
+                         r'\n    \[assistant, 1 of 2\] \(other branch\)\n    ')
         n_blocks = self.kv('stat')['blocks']
         self.chat(['/branch', '/branch'], *GREEDY)  # the other answer, and back
         self.sql('UPDATE conv SET head=?', (old_head,))
@@ -275,6 +302,7 @@ class Tree(PlainTest):
         self.assertEqual(self.kv('stat')['blocks'], n_blocks)
         fork = [c for c in self.sessions() if c['name'] is None][0]
         self.assertIn('(fork)', fork['title'])
+        self.assertNotIn(b'branch', self.check(0, 'sessions', 'show', str(fork['id'])))
         self.assertEqual([m['tokens'] for m in self.messages(fork['id'])], [m['tokens'] for m in self.messages()])
         self.forget_rates()
         lines = self.lines(MODEL, '--resume', str(fork['id']), *GREEDY, '-n', '12', '-p', 'and now?')
