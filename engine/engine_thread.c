@@ -160,6 +160,7 @@ static enum finish_reason generate(struct turn *t, struct err *err)
         if (n_done == 0)
             t->stats.ttft_ms = turn_ms_since(t->job->submit_ns);
         if (id < 0) {
+            timeline_keep(t->engine->timeline, NULL, 0); /* no turn is to go on from such rows */
             err_set(err, ERR_RUNTIME,
                     "the model gave no finite number for the next token; its file may be damaged");
             return FINISH_ERROR;

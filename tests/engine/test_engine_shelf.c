@@ -450,22 +450,30 @@ static void engine_shelf__warm__too_long_for_the_context(void **state)
     close_chat(&c);
 }
 
+static struct engine *open_bytes(struct buf *file)
+{
+    char path[] = "/tmp/ferrum-shelf-XXXXXX";
+    int fd = mkstemp(path);
+    assert_int_equal(write(fd, file->data, file->len), file->len);
+    close(fd);
+    struct engine *e = open_engine(path, 0, false);
+    unlink(path);
+    buf_fini(file);
+    return e;
+}
+
 /* What a template has to say for itself is said in a turn. */
 static void engine_shelf__warm__template_that_fails(void **state)
 {
     (void)state;
-    char path[] = "/tmp/ferrum-shelf-XXXXXX";
     static const char from[] = "message['role']", to[] = "message.no.role";
     struct tiny_options options = {.arch = "qwen3", .type = DTYPE_Q8_0, .chatml = true, .seed = 2};
     struct buf file = {0};
-    int fd = mkstemp(path);
     assert_true(tiny_model_make(&options, &file));
     char *place = memmem(file.data, file.len, from, strlen(from));
     assert_non_null(place);
     memcpy(place, to, strlen(to));
-    assert_int_equal(write(fd, file.data, file.len), file.len);
-    close(fd);
-    struct talk c = {.engine = open_engine(path, 0, false)};
+    struct talk c = {.engine = open_bytes(&file)};
     add_msg(&c, CHAT_SYSTEM, "Be brief.");
     warm(&c);
     assert_int_equal(c.reason, FINISH_ERROR);
@@ -476,8 +484,23 @@ static void engine_shelf__warm__template_that_fails(void **state)
     warm(&c); /* in the layout that is used from now on */
     assert_int_equal(c.reason, FINISH_STOP);
     close_chat(&c);
-    buf_fini(&file);
-    unlink(path);
+}
+
+static void engine_shelf__turn__rows_without_numbers_are_not_reused(void **state)
+{
+    (void)state;
+    struct tiny_options options = {.arch = "qwen3", .type = DTYPE_F32, .chatml = true, .seed = 2};
+    struct buf file = {0};
+    assert_true(tiny_model_make(&options, &file));
+    memset(file.data + file.len - 8192, 0xff, 8192); /* weights */
+    struct talk c = {.engine = open_bytes(&file)};
+    for (int i = 0; i < 2; i++) {
+        ask(&c, QUESTION, 5);
+        assert_int_equal(c.reason, FINISH_ERROR);
+        assert_int_equal(c.error.code, ERR_RUNTIME);
+        assert_int_equal(c.stats.reused_tokens, 0);
+    }
+    close_chat(&c);
 }
 
 static void engine_shelf__warm__gives_way(void **state)
@@ -579,6 +602,7 @@ int main(void)
         TEST(engine_shelf__turn__costs_are_noted_and_used),
         TEST(engine_shelf__turn__damage_is_counted),
         TEST(engine_shelf__turn__rows_that_fail_are_computed_once),
+        TEST(engine_shelf__turn__rows_without_numbers_are_not_reused),
         TEST(engine_shelf__idle__saves_what_was_refused),
         TEST(engine_shelf__close__waits_for_the_shelf),
         TEST(engine_shelf__warm__only_the_new_message_is_left),
