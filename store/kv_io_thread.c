@@ -94,6 +94,8 @@ static bool write_batch(struct kv_io *io)
     else if (took < BATCH_NS / 2 && io->batch < KV_IO_BATCH_BLOCKS)
         io->batch *= 2;
     io->stats.written_bytes += written;
+    io->stats.kept_blocks += io->db->n_new - io->stats.n_written;
+    io->stats.kept_bytes += written;
     io->stats.n_written = io->db->n_new;
     io->untidy = io->stats_are_old = true;
     pop(io, n);
@@ -117,6 +119,9 @@ static void answer(struct kv_io *io)
     else if (io->db)
         result = kv_db_fetch(io->db, q->found, q->ids, q->bytes, q->n_bytes, &err);
     enter(io);
+    if (io->db && io->db->sql.was_damaged &&
+        err.code) /* the file, not a block: it is put aside when closed */
+        switch_off(io, &err);
     q->answer = result;
     q->state = QUESTION_DONE;
     pthread_cond_broadcast(&io->change);
@@ -184,19 +189,20 @@ static void count_all(struct kv_io *io)
     io->stats.limit_bytes = stat.limit_bytes;
 }
 
-/* With nothing to do: waits for the quiet that tidying needs, then tidies slice by slice; then just waits. */
+/* With nothing to do: waits for quiet, then counts what is kept (a look at all rows, not for between two
+ * tokens) and tidies slice by slice; then just waits. */
 static void rest(struct kv_io *io)
 {
-    if (io->stats_are_old && !io->stats.off) {
-        count_all(io);
-        return;
-    }
-    if (!io->untidy || io->stats.off) {
+    bool is_first = io->stats_are_old && io->stats.limit_bytes == 0;
+    if (io->stats.off || (!io->untidy && !io->stats_are_old)) {
         wait_for_work(io, -1);
         return;
     }
-    wait_for_work(io, QUIET_MS);
-    while (!has_work(io) && io->untidy)
+    if (!is_first)
+        wait_for_work(io, QUIET_MS);
+    if (io->stats_are_old && !has_work(io))
+        count_all(io);
+    while (!is_first && io->untidy && !has_work(io))
         tidy(io);
 }
 

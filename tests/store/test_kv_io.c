@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sqlite3.h>
@@ -13,6 +14,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -362,6 +364,42 @@ static void kv_io__disk_full__off_with_a_sentence_and_reading_goes_on(void **sta
     chain_free(&chain);
 }
 
+static void kv_io__file_damaged_in_use__off_and_the_next_start_is_clean(void **state)
+{
+    struct kv_db *db = test_open(temp_path(state, "kv.db"), &space, 0);
+    struct kv_found found[TEST_MAX_BLOCKS];
+    char rubbish[65536];
+    chain_make(&chain, &space, ids, 640, 1);
+    test_put(db, &chain);
+    kv_db_close(db);
+    struct kv_io *io = open_io(temp_path(state, "kv.db"));
+    int status;
+    pid_t pid = fork(); /* the file's locks are this process's: it must not open it by hand */
+    if (pid == 0) {
+        memset(rubbish, 0xA5, sizeof rubbish);
+        nap(300); /* it has been opened by then, or is found damaged when it is */
+        int fd = open(temp_path(state, "kv.db"), O_RDWR);
+        off_t size = lseek(fd, 0, SEEK_END);
+        for (off_t at = 65536; at < size; at += 65536)
+            if (pwrite(fd, rubbish, sizeof rubbish, at) != (ssize_t)sizeof rubbish)
+                _exit(1);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    test_sql(temp_path(state, "kv.db"), "PRAGMA user_version=1"); /* makes others read the file anew */
+    assert_int_equal(find(io, 640, found, NULL), 0);
+    struct kv_io_stats stats = stats_of(io);
+    assert_int_equal(stats.why.code, ERR_DATABASE);
+    kv_io_close(io, LONG_MS);
+    assert_int_equal(access(temp_path(state, "kv.db.bad"), F_OK), 0);
+    io = open_io(temp_path(state, "kv.db"));
+    assert_int_equal(find(io, 640, found, NULL), 0);
+    assert_false(stats_of(io).off);
+    assert_true(kv_io_close(io, LONG_MS));
+    chain_free(&chain);
+}
+
 static void kv_io_open__file_unusable__a_note(void **state)
 {
     FILE *f = fopen(temp_path(state, "kv.db"), "w");
@@ -454,6 +492,7 @@ int main(void)
         TEST(kv_io__quiet__free_pages_are_given_back),
         TEST(kv_io_open__no_place__off_with_a_sentence),
         TEST(kv_io__disk_full__off_with_a_sentence_and_reading_goes_on),
+        TEST(kv_io__file_damaged_in_use__off_and_the_next_start_is_clean),
         TEST(kv_io_open__file_unusable__a_note),
         TEST(kv_io__costs__kept_across_runs),
         TEST(kv_io__offers_and_questions_mixed_with_a_watcher__all_kept),
