@@ -214,7 +214,7 @@ static uint64_t forget_blocks(const char *path, const unsigned char uid[CHAT_UID
     struct err note = {0}, err = {0};
     if (access(path, F_OK))
         return 0;
-    struct kv_db *db = kv_db_open(&(struct kv_db_options){.path = path}, &note, &err);
+    struct kv_db *db = kv_db_open(&(struct kv_db_options){.path = path, .just_look = true}, &note, &err);
     if (!db || !kv_db_forget_owner(db, uid, &n_blocks, &err))
         report_line("%s; KV blocks of the chat may be left there, `ferrum-chat kv clear` drops all",
                     err.text);

@@ -54,7 +54,7 @@ static bool open_file(struct kv_db *db, const struct kv_db_options *options, str
                     "PRAGMA journal_mode=TRUNCATE; PRAGMA synchronous=NORMAL; PRAGMA secure_delete=FAST;"
                     "PRAGMA cache_size=-65536;",
                     err) &&
-           set_limits(db, options, err) && kv_db_enforce(db, &n_evicted, err);
+           set_limits(db, options, err) && (options->just_look || kv_db_enforce(db, &n_evicted, err));
 }
 
 /* The file cannot be used: another takes its place, if nobody else has it open. why: what was wrong. */

@@ -216,6 +216,14 @@ class Resume(PlainTest):
         self.assertLessEqual(stat['bytes'], 0.001 * 2**30)
         self.assertGreater(stat['bytes'], 0.0003 * 2**30)
 
+    def test_looking_at_the_cache_evicts_nothing(self):
+        self.turn(LONG_TEXT, *GREEDY)
+        self.turn('and ' + LONG_TEXT * 4, *GREEDY, session='more')
+        stat = self.kv('stat')
+        self.assertGreater(stat['bytes'], 2**30 // 1000)
+        looked = json.loads(self.check(0, 'kv', 'stat', '--json', '--kv-limit', '0.001'))
+        self.assertEqual((looked['blocks'], looked['limit_bytes']), (stat['blocks'], 2**30 // 1000))
+
     def test_a_terminated_program_leaves_its_blocks(self):
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             with self.subTest(number):
