@@ -34,7 +34,9 @@ static const struct preset presets[] = {
     {"DeepSeek-V3.1", "deepseek2", "deepseekv3.1 ?terminus", ANY, 0.6f, UNSAID, 0.95f, UNSAID, UNSAID,
      UNSAID},
 
-    /* MC of Qwen3.5-35B-A3B, its lines for general tasks. */
+    /* MC of Qwen3.5-35B-A3B, its lines for general tasks; the largest one's card differs, as issue 145 of
+     * QwenLM/Qwen3.8 quotes it. */
+    {"Qwen3.5 397B", "qwen35moe", "qwen3.5 397b", REASONS, 0.6f, 20, 0.95f, 0.0f, UNSAID, 0.0f},
     {"Qwen3.5", "qwen35 qwen35moe", "qwen3.5", REASONS, 1.0f, 20, 0.95f, 0.0f, UNSAID, 1.5f},
     {"Qwen3.5", "qwen35 qwen35moe", "qwen3.5", ANSWERS, 0.7f, 20, 0.8f, 0.0f, UNSAID, 1.5f},
     /* A preset published on LM Studio's hub as the recommended one; unsloth's defaults, but for the penalty.
@@ -55,7 +57,7 @@ static const struct preset presets[] = {
     /* GC of Meta-Llama-3-8B-Instruct and Llama-3.2-3B-Instruct; taken to hold for 3.1 and 3.3 between them.
      */
     {"Llama 3", "llama", "llama3* instruct", ANY, 0.6f, UNSAID, 0.9f, UNSAID, UNSAID, UNSAID},
-    /* huggingface/smollm, text/evaluation/smollm3; the call in the MC of SmolLM2-1.7B-Instruct and -135M-. */
+    /* MC of SmolLM3-3B; the call in the MC of SmolLM2-1.7B-Instruct and SmolLM2-135M-Instruct. */
     {"SmolLM3", "smollm3", "smollm3", ANY, 0.6f, UNSAID, 0.95f, UNSAID, UNSAID, UNSAID},
     {"SmolLM2", "llama", "smollm2 instruct", ANY, 0.2f, UNSAID, 0.9f, UNSAID, UNSAID, UNSAID},
 

@@ -58,6 +58,7 @@ static const struct {
     {"qwen3", "Qwen3 4B Thinking 2507", true, "Qwen3-2507 Thinking", 0.6f, 20, 0.95f, 0, 1, 0},
     {"qwen3moe", "Qwen3-Coder-30B-A3B-Instruct", false, "Qwen3-Coder", 0.7f, 20, 0.8f, 0.05f, 1.05f, 0},
     {"qwen35", "Qwen3.5 4B", true, "Qwen3.5", 1, 20, 0.95f, 0, 1, 1.5f},
+    {"qwen35moe", "Qwen3.5 397B A17B", true, "Qwen3.5 397B", 0.6f, 20, 0.95f, 0, 1, 0},
     {"qwen35moe", "Qwen3.5 35B A3B", false, "Qwen3.5", 0.7f, 20, 0.8f, 0, 1, 1.5f},
     {"qwen2", "Qwen2.5 7B Instruct", false, "Qwen2.5", 0.7f, 20, 0.8f, 0.05f, 1.05f, 0},
     {"qwen2", "QwQ 32B", true, "QwQ", 0.6f, 40, 0.95f, 0, 1, 0},
@@ -182,6 +183,8 @@ static void presets__find__nothing_for_relatives(void **state)
         {"qwen2", "Qwen2.5 7B Instruct R1 Distill"},
         {"qwen2", "FuseO1 DeepSeek R1 QwQ 32B Preview"},
         {"qwen2", "OpenReasoning DeepSeek R1 Distill Qwen 7B"},
+        {"qwen3", "Qwen3 8B DeepSeek R1 Distill"},
+        {"llama", "Llama 3.1 8B DeepSeek R1 Distill"},
         /* siblings with settings of their own, or none */
         {"qwen2", "Qwen2.5 Coder 7B Instruct"},
         {"qwen2", "Qwen2.5 Math 7B Instruct"},
