@@ -134,6 +134,55 @@ class Screen(ProgramTest):
         self.assertEqual(first['head'], first['messages'][3]['id'])
         self.assertIn('(fork)', fork['title'])
 
+    def test_a_selected_message_is_edited_and_forked(self):
+        self.start(LONG, '--temp', '0', '-n', '5')
+        self.wait_for('ready')
+        self.command('the first question', r'prefilled \d+')
+        self.command('the second question', r'reused \d+')
+        self.type('half a draft')
+        self.keys('M-Up', 'M-Up', 'M-Up', 'M-Up')
+        self.keys('e')
+        self.wait_for(r'› the first question')
+        self.type(' changed')
+        self.keys('Enter')
+        self.wait_for(r'2/2[\s\S]*half a draft')
+        self.wait_until(lambda: self.sessions()[0]['messages'] == 6)
+        messages = self.export(1)['messages']
+        self.assertEqual(messages[4]['parent'], messages[0]['parent'])
+        self.assertEqual(messages[4]['text'], 'the first question changed')
+        self.keys('M-Up', 'M-Up')
+        self.keys('f') # at a question: its text is to be written anew
+        self.wait_for(r'› the first question changed')
+        self.keys('C-d')
+        self.keys('C-a', 'C-k')
+        self.wait_for('Write a message')
+        self.keys('C-d')
+        self.wait_exit(0)
+        self.assertEqual(len(self.sessions()), 2)
+        self.assertEqual(self.sql('SELECT text FROM draft WHERE conv=1'), [('half a draft',)])
+
+    def test_an_edit_that_does_not_fit_is_edited_again(self):
+        self.start(SMALL, '--temp', '0', '-n', '5')
+        self.wait_for('ready')
+        self.command('hi', r'prefilled \d+')
+        self.type('half a draft')
+        self.keys('M-Up', 'M-Up')
+        self.keys('e')
+        self.wait_for(r'› hi')
+        self.type(' long' * 30)
+        self.keys('Enter')
+        self.wait_for('(?i)context')
+        self.wait_for(r'› hi long')
+        self.keys('C-a', 'C-k')
+        self.type('short')
+        self.keys('Enter')
+        self.wait_for(r'short[\s\S]*half a draft')
+        self.wait_until(lambda: self.sessions()[0]['messages'] >= 5)
+        os.kill(self.pid(), signal.SIGTERM)
+        self.wait_exit(143)
+        messages = self.export(1)['messages']
+        self.assertEqual([m['text'] for m in messages if m['on_path']][0], 'short')
+
     def test_a_chat_deleted_from_the_list_takes_its_blocks_along(self):
         def blocks():
             return json.loads(self.check(0, 'kv', 'stat', '--json'))['blocks']
