@@ -176,7 +176,7 @@ class Resume(PlainTest):
         self.turn('hi ' * 200, *GREEDY)
         self.forget_rates()
         r = self.run_program(MODEL, '--session', 's', *GREEDY, '-n', '5', '-p', 'go on')
-        self.assertRegex(r.stderr.decode(), r'resumed [\d,]+ of [\d,]+ tokens from disk in [\d.]+ s')
+        self.assertRegex(r.stderr.decode(), r'resumed [\d,]+ of [\d,]+ tokens from disk in [\d.]+ m?s')
         self.assertRegex(r.stderr.decode(), r'prefilled \d+')
         self.assertRegex(r.stderr.decode(), r'wrote [\d.]+ KiB')
 
