@@ -28,7 +28,7 @@ void receipt_bytes(struct buf *out, uint64_t bytes)
     buf_printf(out, "%.1f %s", shown, units[unit]);
 }
 
-/* "0.6 s", "4 min", "1.5 h" */
+/* "20 ms", "0.6 s", "4 min", "1.5 h" */
 static void append_time(struct buf *out, double ms)
 {
     double seconds = ms / 1000;
