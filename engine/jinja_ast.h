@@ -117,11 +117,9 @@ struct jinja_parser {
 };
 /* jinja_parse_expr.c */
 struct jinja_node *jinja_parse_expression(struct jinja_parser *p);
-struct jinja_node *jinja_parse_or(struct jinja_parser *p); /* no inline if */
 /* Items separated by commas become a tuple; end: a word that ends it, or NULL. */
 struct jinja_node *jinja_parse_tuple(struct jinja_parser *p, bool with_cond, const char *end);
 struct jinja_node *jinja_parse_target(struct jinja_parser *p, const char *end);
-struct jinja_node *jinja_parse_call_args(struct jinja_parser *p);
 struct jinja_node *jinja_parse_filters(struct jinja_parser *p, struct jinja_node *node, bool with_bar);
 struct jinja_node *jinja_parse_unary(struct jinja_parser *p);
 /* helpers of both */

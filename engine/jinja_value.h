@@ -293,8 +293,6 @@ struct jinja_value jinja_call_builtin(struct jinja_run *run, const struct jinja_
                                       struct jinja_value self, const struct jinja_args *args);
 struct jinja_value jinja_call_value(struct jinja_run *run, struct jinja_value callee,
                                     const struct jinja_args *args);
-struct jinja_value jinja_call_macro(struct jinja_run *run, const struct jinja_macro *macro,
-                                    const struct jinja_args *args);
 const struct jinja_value *jinja_keyword(const struct jinja_args *args, const char *name);
 int64_t jinja_arg_int(struct jinja_call *c, int i, int64_t fallback); /* missing or None: the fallback */
 const struct jinja_str *jinja_arg_str(struct jinja_call *c, int i);   /* must be a string */
@@ -323,7 +321,6 @@ struct jinja_value jinja_eval(struct jinja_run *run, const struct jinja_node *no
 void jinja_eval_args(struct jinja_run *run, const struct jinja_node *list, struct jinja_args *out,
                      int n_more_keywords);
 struct jinja_value jinja_lookup(struct jinja_run *run, const struct jinja_str *name);
-void jinja_assign(struct jinja_run *run, const struct jinja_node *target, struct jinja_value value);
 void jinja_define(struct jinja_run *run, const struct jinja_str *name, struct jinja_value value);
 struct jinja_value jinja_capture(struct jinja_run *run,
                                  const struct jinja_node *list); /* in the frame that is current */
