@@ -130,6 +130,9 @@ bool jinja_at_name(const struct jinja_parser *p, const char *name);
 bool jinja_skip_op(struct jinja_parser *p, const char *op);
 bool jinja_skip_name(struct jinja_parser *p, const char *name);
 void jinja_expect_op(struct jinja_parser *p, const char *op);
+/* Whether another item of a list follows, whose first is there or NULL: takes the comma, and the bracket that
+ * ends the list, before which a comma may stand. */
+bool jinja_more_items(struct jinja_parser *p, const struct jinja_node *first, const char *close);
 const struct jinja_str *jinja_take_name(struct jinja_parser *p, const char *what);
 _Noreturn void jinja_unexpected(struct jinja_parser *p, const char *expected);
 

@@ -16,13 +16,7 @@ static void unpack_list(struct jinja_run *run, struct jinja_list *items, struct 
 static void add_keyword(struct jinja_run *run, struct jinja_args *args, size_t *cap,
                         const struct jinja_str *name, struct jinja_value value)
 {
-    if (args->n_keywords == *cap) {
-        *cap = *cap * 2 + 4;
-        struct jinja_keyword *more = jinja_alloc_array(run, *cap, sizeof *more);
-        if (args->n_keywords)
-            memcpy(more, args->keywords, args->n_keywords * sizeof *more);
-        args->keywords = more;
-    }
+    args->keywords = jinja_grow(run, args->keywords, args->n_keywords, cap, sizeof *args->keywords);
     args->keywords[args->n_keywords++] = (struct jinja_keyword){name, value};
 }
 

@@ -80,6 +80,16 @@ void jinja_expect_op(struct jinja_parser *p, const char *op)
         jinja_unexpected(p, text);
 }
 
+bool jinja_more_items(struct jinja_parser *p, const struct jinja_node *first, const char *close)
+{
+    if (jinja_skip_op(p, close))
+        return false;
+    if (!first)
+        return true;
+    jinja_expect_op(p, ",");
+    return !jinja_skip_op(p, close);
+}
+
 static unsigned bucket_of(const char *text, size_t n)
 {
     unsigned hash = 2166136261u; /* FNV-1a */
@@ -152,11 +162,7 @@ static struct jinja_node *parse_list(struct jinja_parser *p)
 {
     struct jinja_node *node = jinja_node(p, JINJA_LISTX), **end = &node->a;
     jinja_expect_op(p, "[");
-    while (!jinja_skip_op(p, "]")) {
-        if (node->a)
-            jinja_expect_op(p, ",");
-        if (jinja_skip_op(p, "]"))
-            break;
+    while (jinja_more_items(p, node->a, "]")) {
         *end = jinja_parse_expression(p);
         end = &(*end)->next;
     }
@@ -167,11 +173,7 @@ static struct jinja_node *parse_dict(struct jinja_parser *p)
 {
     struct jinja_node *node = jinja_node(p, JINJA_DICTX), **end = &node->a;
     jinja_expect_op(p, "{");
-    while (!jinja_skip_op(p, "}")) {
-        if (node->a)
-            jinja_expect_op(p, ",");
-        if (jinja_skip_op(p, "}"))
-            break;
+    while (jinja_more_items(p, node->a, "}")) {
         *end = jinja_parse_expression(p);
         jinja_expect_op(p, ":");
         (*end)->next = jinja_parse_expression(p);
@@ -268,11 +270,7 @@ static struct jinja_node *parse_call_args(struct jinja_parser *p)
 {
     struct jinja_node *list = NULL, **end = &list;
     jinja_expect_op(p, "(");
-    while (!jinja_skip_op(p, ")")) {
-        if (list)
-            jinja_expect_op(p, ",");
-        if (jinja_skip_op(p, ")"))
-            break;
+    while (jinja_more_items(p, list, ")")) {
         struct jinja_node *arg = jinja_node(p, JINJA_ARG);
         if (jinja_skip_op(p, "**")) {
             arg->op = 'd';

@@ -153,6 +153,8 @@ _Noreturn __attribute__((format(printf, 2, 3))) void jinja_fail(struct jinja_run
 _Noreturn void jinja_fail_text(struct jinja_run *run, const char *text, size_t n);
 void *jinja_alloc(struct jinja_run *run, size_t n);
 void *jinja_alloc_array(struct jinja_run *run, size_t n, size_t item_bytes);
+/* items, or a copy of its n items with more room, so that one more fits. */
+void *jinja_grow(struct jinja_run *run, void *items, size_t n, size_t *cap, size_t item_bytes);
 void jinja_charge(struct jinja_run *run, size_t n_steps);
 void jinja_enter(struct jinja_run *run);
 void jinja_leave(struct jinja_run *run);
