@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import signal
-import sqlite3
 import subprocess
 import tempfile
 import time
@@ -317,14 +316,11 @@ class Screen(ProgramTest):
         self.check(0, LONG, '--temp', '0', '-n', '4', '-p', 'the older chat')
         self.start(LONG, '--temp', '0', '-n', '4')
         self.wait_for('ready')
-        lock = sqlite3.connect(self.database(), isolation_level=None, timeout=30)
-        lock.execute('BEGIN EXCLUSIVE')
-        self.keys('M-o')
-        time.sleep(0.3) # the key is read alone
-        self.type('typed')
-        self.wait_for('typed')
-        lock.execute('ROLLBACK')
-        lock.close()
+        with self.locked_database():
+            self.keys('M-o')
+            time.sleep(0.3) # the key is read alone
+            self.type('typed')
+            self.wait_for('typed')
         self.keys('Enter')
         self.wait_until(lambda: self.sql("SELECT 1 FROM msg WHERE text = 'typed'"))
         self.assertNotIn('the older chat', self.screen())
