@@ -1,6 +1,5 @@
 /* The engine through its door: requests in, events out, on tiny random models; one trained model when it is
  * there. */
-#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,6 +16,7 @@
 #include "engine/base/utf8.h"
 #include "engine/engine.h"
 #include "kernels_cpu/backend_cpu.h"
+#include "tests/engine/engine_fixture.h"
 #include "tests/support/tiny_model.h"
 
 static struct backend backend;
@@ -61,26 +61,11 @@ struct result {
     struct err error;
 };
 
-static void wait_event(struct engine *e, struct engine_event *event)
-{
-    while (!engine_next_event(e, event)) {
-        struct pollfd p = {.fd = engine_event_fd(e), .events = POLLIN};
-        assert_true(poll(&p, 1, 60000) > 0);
-    }
-}
-
 static struct engine *open_engine(const char *path, uint32_t n_ctx)
 {
     struct engine_options options = {
         .model_path = path, .backend = &backend, .n_ctx = n_ctx, .kv_type = DTYPE_F16};
-    struct engine_event event;
-    struct engine *e = engine_open(&options, NULL);
-    assert_non_null(e);
-    do {
-        wait_event(e, &event);
-        assert_int_not_equal(event.type, ENGINE_FAILED);
-    } while (event.type != ENGINE_READY);
-    return e;
+    return open_ready(&options);
 }
 
 static struct engine_request ask(const char *text, int32_t n_predict)
