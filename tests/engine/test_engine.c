@@ -17,6 +17,7 @@
 #include "engine/engine.h"
 #include "kernels_cpu/backend_cpu.h"
 #include "tests/engine/engine_fixture.h"
+#include "tests/support/shared_path.h"
 #include "tests/support/tiny_model.h"
 
 static struct backend backend;
@@ -643,13 +644,9 @@ static void engine__template__broken_is_a_warning_of_the_model(void **state)
 static void engine__stories__continues_as_published(void **state)
 {
     (void)state;
-    char path[4096];
-    const char *shared = getenv("FERRUM_SHARED");
-    snprintf(path, sizeof path, "%s/models/stories260K.gguf", shared ? shared : "");
-    if (!shared || access(path, R_OK) != 0) {
-        print_message("the shared model stories260K is absent: skipped\n");
+    const char *path = shared_path("models/stories260K.gguf");
+    if (!path)
         skip();
-    }
     static const char expected[] = ", there was a little girl named Lily. She loved to play outside in the "
                                    "park. One day, she saw a big, "
                                    "red ball. She wanted to play with it, but it was too high.";

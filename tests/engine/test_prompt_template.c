@@ -12,6 +12,7 @@
 #include "engine/base/mem.h"
 #include "engine/jinja.h"
 #include "engine/prompt_template.h"
+#include "tests/support/shared_path.h"
 #include "vocab_fixture.h"
 
 #define CHATML                                                                                               \

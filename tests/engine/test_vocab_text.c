@@ -13,6 +13,7 @@
 #include "engine/vocab.h"
 #include "random_text.h"
 #include "tests/support/tiny_model.h"
+#include "tests/support/shared_path.h"
 #include "vocab_fixture.h"
 
 static struct vocab *make(void (*fixture)(struct fixture *))

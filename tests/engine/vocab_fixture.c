@@ -193,17 +193,6 @@ struct vocab *fixture_vocab(const struct fixture *f, struct err *err)
     return v;
 }
 
-const char *shared_path(const char *name)
-{
-    static char path[1024];
-    const char *folder = getenv("FERRUM_SHARED");
-    snprintf(path, sizeof path, "%s/%s", folder ? folder : "", name);
-    if (folder && access(path, R_OK) == 0)
-        return path;
-    printf("skipped: FERRUM_SHARED has no %s\n", name);
-    return NULL;
-}
-
 void assert_ids(const struct vocab *v, const char *text, unsigned flags, const int32_t *expected)
 {
     struct token_list list = {0};

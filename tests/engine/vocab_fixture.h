@@ -84,9 +84,6 @@ struct gguf *fixture_template_file(const char *text);
 /* The template as if a file had it, with this vocabulary; NULL with *err set if it is refused. */
 struct chat_template *fixture_template(const char *text, const struct vocab *v, struct err *err);
 
-/* FERRUM_SHARED/name, or NULL: the test should skip. The result lasts until the next call. */
-const char *shared_path(const char *name);
-
 /* Fails the test unless vocab_encode(text, flags) gives exactly the ids of the list, ended by -1. */
 void assert_ids(const struct vocab *v, const char *text, unsigned flags, const int32_t *expected);
 #define ASSERT_IDS(v, text, flags, ...) assert_ids(v, text, flags, (const int32_t[]){__VA_ARGS__})
