@@ -156,6 +156,13 @@ static void result_free(struct result *r)
     mem_free(r);
 }
 
+/* A text that fills n bytes. */
+static void repeat(char *text, size_t n, char c)
+{
+    memset(text, c, n - 1);
+    text[n - 1] = 0;
+}
+
 /* --- tests --- */
 
 static void engine__open__missing_file_says_so(void **state)
@@ -296,8 +303,7 @@ static void engine__run__too_long_is_refused_and_nothing_lost(void **state)
 {
     (void)state;
     char text[600];
-    memset(text, 'x', sizeof text - 1);
-    text[sizeof text - 1] = 0;
+    repeat(text, sizeof text, 'x');
     struct engine *e = open_engine(raw_path, 128);
     result_free(run(e, ask("keep me", 1)));
     struct result *r = run(e, ask(text, 5));
@@ -444,8 +450,7 @@ static void engine__cancel__then_the_same_again(void **state)
 {
     (void)state;
     char text[400];
-    memset(text, 'q', sizeof text - 1);
-    text[sizeof text - 1] = 0;
+    repeat(text, sizeof text, 'q');
     struct engine *e = open_engine(raw_path, 0);
     struct result *fresh = run(e, ask(text, 5));
     result_free(run(e, ask("other", 1)));
@@ -474,8 +479,7 @@ static void engine__cancel__in_prefill_counts_what_was_done(void **state)
 {
     (void)state;
     char text[3000];
-    memset(text, 'q', sizeof text - 1);
-    text[sizeof text - 1] = 0;
+    repeat(text, sizeof text, 'q');
     struct engine *e = open_engine(raw_path, 4096);
     struct result *r = mem_need(sizeof *r);
     struct engine_request request = ask(text, -1);

@@ -58,9 +58,7 @@ static int open_shelf(void **state)
 static int close_shelf(void **state)
 {
     (void)state;
-    bool good = !shelf.changed;
-    mem_shelf_fini(&shelf);
-    return good ? 0 : -1;
+    return mem_shelf_fini(&shelf) ? 0 : -1;
 }
 
 /* --- a chat: what app would keep of it --- */

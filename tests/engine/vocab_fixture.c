@@ -193,6 +193,15 @@ struct vocab *fixture_vocab(const struct fixture *f, struct err *err)
     return v;
 }
 
+struct vocab *fixture_good_vocab(const struct fixture *f)
+{
+    struct err err = {0};
+    struct vocab *v = fixture_vocab(f, &err);
+    if (!v)
+        fail_msg("%s", err.text);
+    return v;
+}
+
 void assert_ids(const struct vocab *v, const char *text, unsigned flags, const int32_t *expected)
 {
     struct token_list list = {0};

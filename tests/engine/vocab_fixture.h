@@ -78,6 +78,8 @@ void fixture_gemma(struct fixture *f);
 struct gguf *fixture_open(const struct fixture *f);
 /* Both steps; NULL with *err set if the vocabulary is refused. */
 struct vocab *fixture_vocab(const struct fixture *f, struct err *err);
+/* The same; fails the test if the vocabulary is refused. */
+struct vocab *fixture_good_vocab(const struct fixture *f);
 
 /* An open file with nothing but this template. */
 struct gguf *fixture_template_file(const char *text);
