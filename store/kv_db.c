@@ -8,6 +8,7 @@
 #include "engine/base/mem.h"
 #include "store/kv_internal.h"
 
+#define SPARE_BYTES (64 << 20)
 #define GIB ((uint64_t)1 << 30)
 #define MIXED_NUMERICS "%s behind other kernels"
 
@@ -32,6 +33,7 @@ static bool set_limits(struct kv_db *db, const struct kv_db_options *options, st
     /* As if the file were not there: else it would shrink its own limit by growing. */
     uint64_t without = free_bytes + (uint64_t)n_pages * KV_PAGE_BYTES;
     db->limit_bytes = options->limit_bytes ? options->limit_bytes : least(16 * GIB, without / 10);
+    db->spare_bytes = SPARE_BYTES;
     if (db->limit_bytes < options->least_bytes)
         db->limit_bytes = options->least_bytes;
     db->floor_bytes = least(GIB, all_bytes / 20);

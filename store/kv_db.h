@@ -3,7 +3,7 @@
  *
  * One struct kv_db is one connection and belongs to the thread that uses it. Blocking calls: the program's
  * engine reaches it through kv_io.h, which runs it on a thread of its own; subcommands use it directly.
- * Schema: kv_schema.c. page_size 65536, journal TRUNCATE, synchronous NORMAL: a committed block survives
+ * Schema: kv_schema.c. page_size 16384, journal TRUNCATE, synchronous NORMAL: a committed block survives
  * kill -9, and a power cut may cost blocks, never a wrong one, since every block is verified before use
  * (length, checksum, tokens). A file that is damaged, foreign, of another version or page size is not
  * repaired but renamed to kv.db.bad and made anew (under the program's own lock file, when nobody else has it
@@ -54,7 +54,8 @@ bool kv_db_forget_owner(struct kv_db *db, const unsigned char owner[KV_OWNER_BYT
                         struct err *err);
 /* Evicts leaf-first, least recently used first, until limit and free space are kept. At start, and by put. */
 bool kv_db_enforce(struct kv_db *db, uint64_t *n_evicted, struct err *err);
-/* Gives a slice of free pages back to the system; for idle time. *more: there are others. */
+/* Gives a slice of free pages back to the system, some 64 MiB of them excepted, which the next blocks will
+ * fill; for idle time. *more: there are others. */
 bool kv_db_tidy(struct kv_db *db, bool *more, struct err *err);
 
 struct kv_db_space_stat {

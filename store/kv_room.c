@@ -7,7 +7,7 @@
 #include "engine/base/mem.h"
 #include "store/kv_internal.h"
 
-#define TIDY_SLICE "PRAGMA incremental_vacuum(64)" /* 4 MiB */
+#define TIDY_SLICE "PRAGMA incremental_vacuum(256)" /* 4 MiB */
 
 bool kv_stat_add(struct kv_db *db, const char *name, int64_t delta, struct err *err)
 {
@@ -122,24 +122,28 @@ bool kv_db_enforce(struct kv_db *db, uint64_t *n_evicted, struct err *err)
     /* Pages that others wait for are given back now, any other in idle time. */
     return free_bytes >= db->floor_bytes || kv_tidy_all(db, err);
 }
-
-bool kv_db_tidy(struct kv_db *db, bool *more, struct err *err)
+static bool tidy(struct kv_db *db, uint64_t spare_bytes, bool *more, struct err *err)
 {
     int64_t n_free_pages;
     *more = false;
     if (!sql_number(&db->sql, "PRAGMA freelist_count", &n_free_pages, err))
         return false;
-    if (n_free_pages == 0)
+    if ((uint64_t)n_free_pages * KV_PAGE_BYTES <= spare_bytes)
         return sql_exec(&db->sql, "PRAGMA shrink_memory", err);
     *more = true;
     return sql_exec(&db->sql, TIDY_SLICE, err);
+}
+
+bool kv_db_tidy(struct kv_db *db, bool *more, struct err *err)
+{
+    return tidy(db, db->spare_bytes, more, err);
 }
 
 bool kv_tidy_all(struct kv_db *db, struct err *err)
 {
     bool more = true;
     while (more && !(db->sql.stop && atomic_load(db->sql.stop)))
-        if (!kv_db_tidy(db, &more, err))
+        if (!tidy(db, 0, &more, err))
             return false;
     return true;
 }

@@ -42,15 +42,16 @@ static bool refuse(struct sql *sql, struct err *err, const char *found)
 
 static bool create(struct sql *sql, struct err *err)
 {
-    char numbers[192];
+    char numbers[192], layout[96];
+    sqlite3_snprintf(sizeof layout, layout, "PRAGMA page_size=%d; PRAGMA auto_vacuum=INCREMENTAL",
+                     KV_PAGE_BYTES);
     sqlite3_snprintf(sizeof numbers, numbers,
                      "PRAGMA application_id=%d; PRAGMA user_version=%d;"
                      "INSERT INTO kv_stat VALUES('bytes',0),('evicted',0);",
                      APPLICATION_ID, SCHEMA_VERSION);
     /* page_size and auto_vacuum count only before the first table exists. Two programs may meet here: the
      * second finds the tables made when it gets the lock. */
-    if (!sql_exec(sql, "PRAGMA page_size=65536; PRAGMA auto_vacuum=INCREMENTAL", err) ||
-        !sql_begin(sql, true, err))
+    if (!sql_exec(sql, layout, err) || !sql_begin(sql, true, err))
         return false;
     int64_t n_tables;
     bool ok = sql_number(sql, "SELECT count(*) FROM sqlite_schema", &n_tables, err);

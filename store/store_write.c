@@ -152,12 +152,15 @@ static bool find_conv(struct store *s, const unsigned char *uid, int64_t *conv, 
     return rc == SQLITE_ROW;
 }
 
-/* Strictly later than any other chat's time: the most recent chat is one, even within a millisecond. */
+/* Strictly later than any other chat's time: the most recent chat is one, even within a millisecond. An
+ * answer that is saved every second changes nothing here but once a minute: each page of the file is written
+ * twice. */
 static bool touch_conv(struct store *s, int64_t conv, int64_t head_id, struct err *err)
 {
     sqlite3_stmt *stmt = store_prepare(
         s,
-        "UPDATE conv SET updated=max((SELECT max(updated) FROM conv)+1,?2), head=nullif(?3,-1) WHERE id=?1",
+        "UPDATE conv SET updated=max((SELECT max(updated) FROM conv)+1,?2), head=nullif(?3,-1) WHERE id=?1"
+        " AND (head IS NOT nullif(?3,-1) OR updated<max((SELECT max(updated) FROM conv),?2-60000))",
         err);
     if (!stmt)
         return false;

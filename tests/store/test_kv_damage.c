@@ -198,7 +198,7 @@ static void short_text(const char *path)
 
 static void truncated(const char *path)
 {
-    assert_int_equal(truncate(path, 4 * 65536), 0);
+    assert_int_equal(truncate(path, 4 * KV_PAGE_BYTES), 0);
 }
 
 static void older(const char *path)
@@ -290,7 +290,7 @@ static void kv_db_open__made_by_half__made_whole(void **state)
 {
     const struct kv_db_options options = {.path = temp_path(state, "kv.db"), .limit_bytes = 1 << 30};
     struct err note, err = {0};
-    test_sql(options.path, "PRAGMA page_size=65536; PRAGMA auto_vacuum=INCREMENTAL");
+    test_sql(options.path, "PRAGMA page_size=16384; PRAGMA auto_vacuum=INCREMENTAL");
     assert_int_not_equal(access(options.path, F_OK), -1);
     struct kv_db *db = kv_db_open(&options, &note, &err);
     if (!db)

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "store/kv_internal.h"
 #include "tests/store/kv_expect.h"
 #include "tests/store/temp_dir.h"
 
@@ -37,7 +38,7 @@ static void kv_db_open__new__private_files_of_large_pages(void **state)
     assert_int_equal(st.st_mode & 0777, 0600);
     assert_int_equal(stat(temp_path(state, "deep"), &st), 0);
     assert_int_equal(st.st_mode & 0777, 0700);
-    assert_true(test_stat(db).file_bytes % 65536 == 0);
+    assert_true(test_stat(db).file_bytes % KV_PAGE_BYTES == 0);
     kv_db_close(db);
 }
 

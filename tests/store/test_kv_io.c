@@ -303,7 +303,9 @@ static void kv_io__quiet__free_pages_are_given_back(void **state)
     chain_make(&chain, &space, ids, 1280, 1);
     test_put(db, &chain);
     kv_db_close(db);
-    test_sql(temp_path(state, "kv.db"), "DELETE FROM kv_use; DELETE FROM kv_data; DELETE FROM kv_block");
+    /* More than what is kept for the next blocks. */
+    test_sql(temp_path(state, "kv.db"), "INSERT INTO kv_data SELECT 1000000, zeroblob(80000000);"
+                                        "DELETE FROM kv_use; DELETE FROM kv_data; DELETE FROM kv_block");
     off_t before = size_of(temp_path(state, "kv.db"));
     struct kv_io *io = open_io(temp_path(state, "kv.db"));
     for (int i = 0; i < LONG_MS / 20 && size_of(temp_path(state, "kv.db")) == before; i++)

@@ -159,14 +159,14 @@ static void kv_db_clear__all_gone_and_the_file_small(void **state)
     put_ids(db, 1, 640, 1);
     assert_true(kv_db_clear(db, &n_bytes, &err));
     assert_int_equal(n_bytes, 10 * BLOCK_BYTES);
-    assert_in_range(test_stat(db).file_bytes, 1, empty + 65536); /* sqlite_sequence has a row now */
+    assert_in_range(test_stat(db).file_bytes, 1, empty + KV_PAGE_BYTES); /* sqlite_sequence has a row now */
     assert_int_equal(test_stat(db).n_bytes, 0);
     put_ids(db, 1, 640, 1);
     assert_int_equal(resume(db, 1, 640, 1), 640);
     kv_db_close(db);
 }
 
-static void kv_db_tidy__slices__until_the_file_has_no_free_pages(void **state)
+static void kv_db_tidy__slices__until_few_pages_are_free(void **state)
 {
     struct kv_db *db = test_open(temp_path(state, "kv.db"), &space, 0);
     struct err err = {0};
@@ -175,11 +175,17 @@ static void kv_db_tidy__slices__until_the_file_has_no_free_pages(void **state)
     put_ids(db, 1, 640, 1);
     db->limit_bytes = 0;
     assert_true(kv_db_enforce(db, &(uint64_t){0}, &err));
+    uint64_t before = test_stat(db).file_bytes;
+    assert_true(kv_db_tidy(db, &more, &err));
+    assert_false(more);
+    assert_int_equal(test_stat(db).file_bytes, before); /* the next blocks will take them */
+    db->spare_bytes = 0;
+    more = true;
     int n_slices = 0;
     while (more && n_slices++ < 100)
         assert_true(kv_db_tidy(db, &more, &err));
     assert_false(more);
-    assert_in_range(test_stat(db).file_bytes, 1, empty + 65536);
+    assert_in_range(test_stat(db).file_bytes, 1, empty + KV_PAGE_BYTES);
     kv_db_close(db);
 }
 
@@ -301,7 +307,7 @@ int main(void)
         TEST(kv_db_open__smaller_limit__enforced),
         TEST(kv_db_open__no_limit_given__default_and_least),
         TEST(kv_db_clear__all_gone_and_the_file_small),
-        TEST(kv_db_tidy__slices__until_the_file_has_no_free_pages),
+        TEST(kv_db_tidy__slices__until_few_pages_are_free),
         TEST(kv_db_forget_owner__its_blocks_only__bytes_and_ids_gone_from_the_file),
         TEST(kv_db_forget_owner__shared_blocks__stay_for_the_others),
         TEST(kv_db_forget_owner__found_by_another__stays),
