@@ -38,10 +38,10 @@
 #define N_CTX 512
 #define LIMIT_BLOCKS 28 /* of the file: old chats are evicted, those in use (and what comes between) fit */
 #define CHATS_IN_USE 3
-#define ROUNDS_PER_FILE 40 /* of them the first begin without any */
-#define ROUNDS_WITHOUT 3
-#define MOST_RECORDS 75 /* about as many as a writer has to tell */
-#define TOLERANCE 1e-6  /* of logits */
+#define ROUNDS_PER_FILE 40
+#define ROUNDS_WITHOUT 3 /* the first of them: the file is being made */
+#define MOST_RECORDS 75  /* about as many as a writer has to tell */
+#define TOLERANCE 1e-6   /* of logits */
 #define PATIENCE_MS 20000
 #define WRITER_FD 3
 
@@ -238,8 +238,7 @@ static pid_t start_writer(const struct killer *k, int chat, int fd)
     return pid;
 }
 
-/* Reads until n_wanted records have come (0: until the pipe ends), or the last; notes what is acknowledged.
- */
+/* Reads until n_wanted records have come (0: all), or the last; notes what is acknowledged. */
 static void listen(int fd, uint32_t n_wanted, size_t *kept)
 {
     struct record r;
@@ -251,7 +250,7 @@ static void listen(int fd, uint32_t n_wanted, size_t *kept)
     }
 }
 
-/* Delays are as often below 100 us as above: the shorter ones hit what follows the record. */
+/* Delays are as often below 100 us as above, 8 ms at most: short ones hit what follows the record. */
 static void kill_writer(struct killer *k, int chat, uint32_t n_records)
 {
     int fds[2], status;
@@ -259,7 +258,8 @@ static void kill_writer(struct killer *k, int chat, uint32_t n_records)
     pid_t pid = start_writer(k, chat, fds[1]);
     close(fds[1]);
     listen(fds[0], n_records, &k->kept[chat]);
-    usleep(next(&k->seed) % (1u << next(&k->seed) % 14));
+    uint32_t most_us = 1u << next(&k->seed) % 14;
+    usleep(next(&k->seed) % most_us);
     kill(pid, SIGKILL);
     assert_int_equal(waitpid(pid, &status, 0), pid);
     listen(fds[0], 0, &k->kept[chat]);
@@ -311,7 +311,8 @@ static void expect_verified(struct killer *k)
     struct kv_db *db = kv_db_open(&options, &note, &err);
     if (!db || note.code)
         fail_msg("%s%s", err.text, note.text);
-    assert_true(kv_db_verify(db, NULL, NULL, &verdict, &err));
+    if (!kv_db_verify(db, NULL, NULL, &verdict, &err))
+        fail_msg("%s", err.text);
     kv_db_close(db);
     assert_int_equal(verdict.n_damaged, 0);
     assert_int_equal(verdict.n_dropped, 0);
@@ -392,7 +393,6 @@ static void run_round(struct killer *k, int round)
     bool fresh = round % ROUNDS_PER_FILE < ROUNDS_WITHOUT;
     if (fresh)
         start_without_file(k);
-    /* Fresh: while the file is being made. */
     kill_writer(k, newest > back ? newest - back : 0, fresh ? 1 : 1 + next(&k->seed) % MOST_RECORDS);
     k->n_half += is_half_written(k);
     char bad[600];
