@@ -41,7 +41,8 @@ static float *run_norm(const char *isa, int n_threads, size_t rows, size_t n, si
     struct bbuf *xb = fixture_buf(&b, x, (x_row + rows) * n), *wb = fixture_buf(&b, w, n);
     struct bbuf *out = in_place ? xb : fixture_buf(&b, NULL, rows * n);
     struct err err = {0};
-    struct op_rms_norm op = {xb, x_row, wb, out, rows, n, 1e-5f};
+    struct op_rms_norm op = {
+        .x = xb, .x_row = x_row, .w = wb, .out = out, .n_tokens = rows, .n = n, .eps = 1e-5f};
     if (!backend_rms_norm(&b, &op, &err))
         fail_msg("%s", err.text);
     float *found = fixture_read(&b, out, rows * n);
