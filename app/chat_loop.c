@@ -11,7 +11,6 @@
 
 #include "app/chat_rows.h"
 #include "app/faces.h"
-#include "app/loader.h"
 #include "app/output.h"
 #include "app/session.h"
 #include "app/signals.h"
@@ -84,6 +83,8 @@ static void show_status(struct chat_loop *c)
     status.ctx_max = s->phase == SESSION_LOADING || s->phase == SESSION_FAILED ? 0 : engine_n_ctx(s->engine);
     status.tokens_per_s = c->rate.shown;
     status.queued = s->asked >= 0 && !s->submitted;
+    if (session_can_switch_think(s))
+        snprintf(status.think, sizeof status.think, "%s", session_reasons(s) ? "think" : "no think");
     if (!memcmp(&status, &c->status, sizeof status))
         return;
     c->status = status;
@@ -193,6 +194,14 @@ static void expect_list(struct chat_loop *c)
     c->list_for = mem_strdup(text ? text : "");
 }
 
+static void switch_think(struct chat_loop *c, enum think_mode mode)
+{
+    char *sentence;
+    session_set_think(&c->session, mode, &sentence);
+    ui_notice(c->ui, false, sentence);
+    mem_free(sentence);
+}
+
 static void run_action(struct chat_loop *c, enum ui_action action)
 {
     struct session *s = &c->session;
@@ -219,6 +228,12 @@ static void run_action(struct chat_loop *c, enum ui_action action)
         if (!session_regenerate(s, &err))
             ui_notice(c->ui, true, err.text);
         ui_chat_changed(c->ui, -1);
+        break;
+    case ACTION_THINK:
+        switch_think(c, THINK_ON);
+        break;
+    case ACTION_NOTHINK:
+        switch_think(c, THINK_OFF);
         break;
     default:
         break;
@@ -283,25 +298,21 @@ static void on_ui_event(struct chat_loop *c, const struct ui_event *event)
 
 /* ---- what the engine says ---- */
 
-static void on_ready(struct chat_loop *c)
+static void note(void *arg, const char *sentence)
 {
-    char note[256];
-    const struct model *model = engine_model(c->session.engine);
-    const char *warnings[] = {vocab_warning(model_vocab(model)), model_warning(model)};
-    session_ctx_note(&c->session, note, sizeof note);
-    if (*note)
-        ui_note(c->ui, note);
-    for (size_t i = 0; i < sizeof warnings / sizeof *warnings; i++)
-        if (warnings[i])
-            ui_note(c->ui, warnings[i]);
+    struct chat_loop *c = arg;
+    ui_note(c->ui, sentence);
 }
 
 static void on_done(struct chat_loop *c)
 {
     const struct session *s = &c->session;
+    char no_answer[256];
     if (s->stats.decode_ms > 0 && s->stats.completion_tokens)
         c->rate.shown = s->stats.completion_tokens / (s->stats.decode_ms / 1000);
-    if (s->reason == FINISH_CONTEXT)
+    if (s->answer >= 0 && session_ended_in_thought(s, no_answer, sizeof no_answer) && *no_answer)
+        ui_notice(c->ui, true, no_answer);
+    else if (s->reason == FINISH_CONTEXT)
         ui_notice(c->ui, true, "The context is full: the answer ends here. /new starts a new chat.");
     else if (s->reason == FINISH_ERROR && s->refused < 0)
         ui_notice(c->ui, true, s->failure.text);
@@ -313,7 +324,7 @@ static void on_engine_event(struct chat_loop *c, const struct engine_event *even
     const struct session *s = &c->session;
     switch (event->type) {
     case ENGINE_READY:
-        on_ready(c);
+        session_each_note(s, note, c);
         break;
     case ENGINE_FAILED:
         ui_note(c->ui, event->error.text);

@@ -8,8 +8,10 @@
 
 #include "app/commands.h"
 #include "app/loader.h"
+#include "app/sampling.h"
 #include "engine/base/mem.h"
 #include "engine/base/utf8.h"
+#include "engine/vocab.h"
 #include "ui/sanitize.h"
 
 #define ARRAY_SHOWN 4
@@ -144,16 +146,85 @@ static json_t *config_json(const struct gguf *g, char *note, size_t n_note)
                      "token_weight_bytes", (json_int_t)c.token_weight_bytes);
 }
 
+/* ---- sampling ---- */
+
+static const char *const source_names[] = {
+    [SAMPLING_BUILT_IN] = "built in", [SAMPLING_PRESET] = "preset", [SAMPLING_FILE] = "model file"};
+
+/* A row per setting; the preset by its name. */
+static json_t *sampling_json(const struct sampling *s)
+{
+    json_t *rows = json_array();
+    for (int i = 0; i < SAMPLING_N; i++) {
+        struct sampling_row row = sampling_row(s, i);
+        char from[64];
+        snprintf(from, sizeof from, "%s%s%s", source_names[row.from], row.from == SAMPLING_PRESET ? " " : "",
+                 row.from == SAMPLING_PRESET ? s->preset : "");
+        json_t *value = row.is_int ? json_integer((json_int_t)row.value) : json_real(row.value);
+        json_array_append_new(
+            rows, json_pack("{s:s, s:o, s:s}", "setting", row.name, "value", value, "from", from));
+    }
+    return rows;
+}
+
+static json_t *ignored_json(const struct buf *lines)
+{
+    json_t *all = json_array();
+    const char *at = buf_text(lines), *end;
+    for (; (end = strchr(at, '\n')) != NULL; at = end + 1)
+        json_array_append_new(all, json_pack("{s:o}", "warning", clean_string(at, (size_t)(end - at))));
+    return all;
+}
+
+/* Whether answers with this template come without reasoning, with it, or either way. Without a vocabulary
+ * that can be read nothing is known: either. */
+static void find_modes(const struct gguf *g, bool *with, bool *without)
+{
+    struct vocab *v = vocab_new(g, NULL);
+    struct chat_template *t = v ? chat_template_new(g, v, NULL) : NULL;
+    bool can_switch = t && chat_template_can_switch(t);
+    *with = !v || can_switch || (t && chat_template_reasons(t, THINK_AUTO));
+    *without = !v || can_switch || !*with;
+    chat_template_free(t);
+    vocab_free(v);
+}
+
+/* What a chat with this file uses unless the config file, the chat or the command line say otherwise: one
+ * list, or two where answers with reasoning are drawn otherwise. */
+static void add_sampling(json_t *report, const struct gguf *g)
+{
+    struct sampling both[2];
+    struct buf ignored = {0};
+    bool with, without;
+    sampling_of_model(both, g, &ignored);
+    find_modes(g, &with, &without);
+    json_t *plain = sampling_json(&both[0]), *thinking = sampling_json(&both[1]);
+    if (with && without && !json_equal(plain, thinking)) {
+        json_object_set(report, "sampling_thinking", thinking);
+        json_object_set(report, "sampling_no_thinking", plain);
+    } else {
+        json_object_set(report, "sampling", without ? plain : thinking);
+    }
+    if (ignored.len)
+        json_object_set_new(report, "sampling_warnings", ignored_json(&ignored));
+    json_decref(plain);
+    json_decref(thinking);
+    buf_fini(&ignored);
+}
+
 static json_t *report_json(const struct gguf *g)
 {
     char note[512];
     json_t *config = config_json(g, note, sizeof note);
     const char *path = gguf_path(g);
-    json_t *report = json_pack(
-        "{s:o, s:i, s:i, s:I, s:o, s:o, s:o, s:o, s:o}", "file", clean_string(path, strlen(path)), "version",
-        (int)gguf_version(g), "parts", gguf_n_parts(g), "file_bytes", (json_int_t)gguf_file_bytes(g),
-        "config", config, "note", *note ? clean_string(note, strlen(note)) : json_null(), "types",
-        types_json(g), "metadata", metadata_json(g), "tensors", tensors_json(g));
+    json_t *report =
+        json_pack("{s:o, s:i, s:i, s:I, s:o, s:o, s:o}", "file", clean_string(path, strlen(path)), "version",
+                  (int)gguf_version(g), "parts", gguf_n_parts(g), "file_bytes",
+                  (json_int_t)gguf_file_bytes(g), "config", config, "note",
+                  *note ? clean_string(note, strlen(note)) : json_null(), "types", types_json(g));
+    add_sampling(report, g);
+    json_object_set_new(report, "metadata", metadata_json(g));
+    json_object_set_new(report, "tensors", tensors_json(g));
     return report;
 }
 

@@ -9,6 +9,7 @@
 
 #include "app/chat_rows.h"
 #include "app/commands.h"
+#include "app/thought.h"
 #include "engine/base/mem.h"
 #include "store/store.h"
 #include "ui/sanitize.h"
@@ -137,6 +138,11 @@ static void print_transcript(const struct chat *chat)
         const struct chat_msg *msg = &chat->msgs[i];
         printf("%s[%s%s%s]%s\n", i ? "\n" : "", role_names[msg->role], msg->status ? ", " : "",
                msg->status ? status_names[msg->status] : "", on_path[i] ? "" : " (other branch)");
+        if (msg->think.len) {
+            char line[80];
+            thought_line(&msg->think, line, sizeof line);
+            puts(line);
+        }
         print_text(buf_text(&msg->text), msg->text.len);
         putchar('\n');
     }

@@ -45,8 +45,13 @@ void json_line_user(struct buf *out, const char *text, size_t n)
 
 void json_line_token(struct buf *out, const struct engine_event *event)
 {
-    append_line(out, json_pack("{s:s, s:i, s:o}", "type", "token", "id", (int)event->token, "text",
-                               text_json(event->text, event->n_text)));
+    json_t *text = text_json(event->text, event->n_text);
+    if (event->is_reasoning)
+        append_line(out, json_pack("{s:s, s:i, s:s, s:o}", "type", "token", "id", (int)event->token, "text",
+                                   "", "reasoning", text));
+    else
+        append_line(out,
+                    json_pack("{s:s, s:i, s:o}", "type", "token", "id", (int)event->token, "text", text));
 }
 
 void json_line_assistant(struct buf *out, const struct session *s)

@@ -1,5 +1,6 @@
 /* json_lines.h: the machine-readable form of a turn: one JSON object per line, fields in the documented
- * order. Each function appends one line to out. Pure. */
+ * order. A token of the reasoning has an empty text and its own text in "reasoning", so that the texts joined
+ * are the answer. Each function appends one line to out. Pure. */
 #ifndef FERRUM_JSON_LINES_H
 #define FERRUM_JSON_LINES_H
 

@@ -26,14 +26,15 @@ bool loader_backend(const struct options *o, struct backend *out, struct err *er
 
 bool loader_kv_type(const struct options *o, enum dtype fallback, enum dtype *out, struct err *err)
 {
+    static const enum dtype types[] = {DTYPE_F16, DTYPE_F32, DTYPE_I8};
     const char *name = opt_text(o, OPT_KV_TYPE);
     *out = fallback;
-    if (!name)
-        return true;
-    if (!strcmp(name, "int8"))
-        return err_set(err, ERR_USAGE, "--kv-type int8 is not part of this version yet; use f16 or f32");
-    *out = !strcmp(name, "f32") ? DTYPE_F32 : DTYPE_F16;
-    return true;
+    for (size_t i = 0; name && i < sizeof types / sizeof *types; i++)
+        if (!strcmp(name, dtype_info(types[i])->name)) {
+            *out = types[i];
+            return true;
+        }
+    return !name || err_set(err, ERR_USAGE, "--kv-type %s: expected f16, f32 or int8", name);
 }
 
 static bool progress_is_on;
@@ -56,6 +57,14 @@ void loader_progress(const char *what, uint64_t done, uint64_t total)
         fputs("\r\033[K", stderr);
     else
         fprintf(stderr, "\r%s %d %%", what, percent);
+    fflush(stderr);
+}
+
+void loader_progress_text(const char *text)
+{
+    if (!progress_is_on)
+        return;
+    fprintf(stderr, "\r\033[K%s", text);
     fflush(stderr);
 }
 

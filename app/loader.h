@@ -25,5 +25,7 @@ const char *loader_display_name(const struct model_config *config, const char *p
 void loader_progress_on(bool on);
 /* One changing line on stderr, if that is on. done = total erases it. */
 void loader_progress(const char *what, uint64_t done, uint64_t total);
+/* The same line with any text; "" erases it. */
+void loader_progress_text(const char *text);
 
 #endif

@@ -13,10 +13,12 @@
 #include "app/output.h"
 #include "app/session.h"
 #include "app/signals.h"
+#include "app/thought.h"
 #include "engine/base/clock.h"
 #include "engine/base/utf8.h"
 
 #define SAVE_LIMIT_MS 6000
+#define THINKING_EVERY_NS UINT64_C(100000000)
 #define SAVE_SLICE_MS 20 /* how long output and signals wait for it */
 #define STDIN_MAX_BYTES ((size_t)256 << 20)
 
@@ -28,9 +30,10 @@ struct one_turn {
     struct output out;
     struct buf prompt;
     struct err failure;
-    bool db_trouble; /* writes fail for now */
-    int signal;      /* the first that came */
-    bool in_a_hurry; /* the second: do not wait for a reader of stdout */
+    bool db_trouble;   /* writes fail for now */
+    uint64_t shown_ns; /* when the line about reasoning was written; 0: it is not there */
+    int signal;        /* the first that came */
+    bool in_a_hurry;   /* the second: do not wait for a reader of stdout */
 };
 
 /* ---- the prompt ---- */
@@ -87,16 +90,18 @@ static void emit_json(struct one_turn *t, struct buf *line)
     buf_fini(line);
 }
 
+static void say_note(void *arg, const char *sentence)
+{
+    (void)arg;
+    report_line("%s", sentence);
+}
+
 static void on_ready(struct one_turn *t)
 {
     struct session *s = &t->session;
     struct buf line = {0};
-    char note[256];
     loader_progress("loading", 1, 1);
-    session_ctx_note(s, note, sizeof note);
-    if (*note)
-        report_line("%s", note);
-    loader_say_warnings(engine_model(s->engine));
+    session_each_note(s, say_note, NULL);
     if (!t->json)
         return;
     json_line_ready(&line, s);
@@ -104,17 +109,33 @@ static void on_ready(struct one_turn *t)
     emit_json(t, &line);
 }
 
+/* While the model reasons there is nothing for standard output: a line that changes shows life. */
+static void show_thinking(struct one_turn *t, bool is_reasoning)
+{
+    char text[80] = "";
+    uint64_t now = clock_now_ns();
+    if (is_reasoning && now - t->shown_ns < THINKING_EVERY_NS)
+        return;
+    if (is_reasoning)
+        thought_progress(&t->session.chat->msgs[t->session.answer].think, text, sizeof text);
+    if (is_reasoning || t->shown_ns)
+        loader_progress_text(text);
+    t->shown_ns = is_reasoning ? now : 0;
+}
+
 static void on_token(struct one_turn *t, const struct engine_event *event)
 {
     loader_progress("reading the prompt", 1, 1);
     struct buf line = {0};
+    if (event->n_text)
+        show_thinking(t, event->is_reasoning);
     if (event->end)
         return;
     if (t->json)
         json_line_token(&line, event);
     if (t->json)
         emit_json(t, &line);
-    else
+    else if (!event->is_reasoning)
         output_text(&t->out, event->text, event->n_text);
 }
 
@@ -210,6 +231,7 @@ static void run_turn(struct one_turn *t)
     while (session_is_busy(s))
         pump(t, session_tick(s));
     loader_progress("", 1, 1);
+    show_thinking(t, false);
     bool has_answer = s->answer >= 0;
     wait_saved(t);
     struct buf line = {0};
@@ -217,7 +239,11 @@ static void run_turn(struct one_turn *t)
         json_line_assistant(&line, s);
     if (t->json && has_answer)
         emit_json(t, &line);
-    if (!t->json && has_answer)
+    char no_answer[256];
+    bool in_thought = has_answer && session_ended_in_thought(s, no_answer, sizeof no_answer);
+    if (in_thought && *no_answer)
+        report_line("%s", no_answer);
+    if (!t->json && has_answer && !in_thought)
         output_end_line(&t->out);
     if (s->failure.code && s->failure.code != ERR_CANCELLED)
         t->failure = s->failure;

@@ -11,10 +11,10 @@
 
 #include "app/chat_rows.h"
 #include "app/faces.h"
-#include "app/loader.h"
 #include "app/output.h"
 #include "app/session.h"
 #include "app/signals.h"
+#include "app/thought.h"
 #include "engine/base/mem.h"
 #include "engine/base/utf8.h"
 #include "ui/action.h"
@@ -26,6 +26,7 @@ struct plain_loop {
     char *draft;      /* the unsent text that the chat had at the start: kept for the full screen */
     bool gave_back;   /* a refused message is stored before that */
     int signal_fd;
+    bool in_thought; /* the tokens that came last were reasoning */
     bool quit, input_ended;
     int code;
 };
@@ -49,6 +50,14 @@ static void say_line(struct plain_loop *p, const char *text)
     output_end_line(&p->out);
 }
 
+/* Reasoning is one line; what it was is in `sessions show --json`. */
+static void say_thought(struct plain_loop *p, const struct chat_msg *msg)
+{
+    char line[80];
+    thought_line(&msg->think, line, sizeof line);
+    say_line(p, line);
+}
+
 static void show_path(struct plain_loop *p)
 {
     const struct chat *chat = p->session.chat;
@@ -59,6 +68,8 @@ static void show_path(struct plain_loop *p)
     chat_path(chat, chat->head, path, n);
     for (int i = 0; i < n; i++) {
         const struct chat_msg *msg = &chat->msgs[path[i]];
+        if (msg->think.len)
+            say_thought(p, msg);
         say(p, msg->role == CHAT_USER ? "> " : "");
         output_text(&p->out, buf_text(&msg->text), msg->text.len);
         output_end_line(&p->out);
@@ -93,6 +104,14 @@ static void forget_unsent(struct plain_loop *p)
     p->gave_back = false;
 }
 
+static void switch_think(struct plain_loop *p, enum think_mode mode)
+{
+    char *sentence;
+    session_set_think(&p->session, mode, &sentence);
+    say_line(p, sentence);
+    mem_free(sentence);
+}
+
 static void run_command(struct plain_loop *p, const char *line)
 {
     struct err err = {0};
@@ -115,6 +134,12 @@ static void run_command(struct plain_loop *p, const char *line)
         break;
     case ACTION_REGEN:
         ok = session_regenerate(&p->session, &err);
+        break;
+    case ACTION_THINK:
+        switch_think(p, THINK_ON);
+        break;
+    case ACTION_NOTHINK:
+        switch_think(p, THINK_OFF);
         break;
     case ACTION_HELP:
         show_help(p);
@@ -173,10 +198,28 @@ static void read_input(struct plain_loop *p)
         p->input_ended = true;
 }
 
+static void on_token(struct plain_loop *p, const struct engine_event *event)
+{
+    if (!event->n_text) /* a marker, or the beginning of one */
+        return;
+    if (p->in_thought && !event->is_reasoning)
+        say_thought(p, &p->session.chat->msgs[p->session.answer]);
+    p->in_thought = event->is_reasoning;
+    if (!event->is_reasoning)
+        output_text(&p->out, event->text, event->n_text);
+}
+
 static void on_done(struct plain_loop *p)
 {
     const struct session *s = &p->session;
-    output_end_line(&p->out);
+    if (p->in_thought)
+        say_thought(p, &s->chat->msgs[s->answer]);
+    else
+        output_end_line(&p->out);
+    p->in_thought = false;
+    char no_answer[256];
+    if (s->answer >= 0 && session_ended_in_thought(s, no_answer, sizeof no_answer) && *no_answer)
+        say_line(p, no_answer);
     if (s->refused >= 0)
         keep_unsent(p, NULL);
     else
@@ -186,15 +229,16 @@ static void on_done(struct plain_loop *p)
     prompt(p);
 }
 
+static void say_note(void *arg, const char *sentence)
+{
+    say_line(arg, sentence);
+}
+
 static void on_event(struct plain_loop *p, const struct engine_event *event)
 {
-    char note[256];
     switch (event->type) {
     case ENGINE_READY:
-        session_ctx_note(&p->session, note, sizeof note);
-        if (*note)
-            say_line(p, note);
-        loader_say_warnings(engine_model(p->session.engine));
+        session_each_note(&p->session, say_note, p);
         break;
     case ENGINE_FAILED:
         say_line(p, event->error.text);
@@ -202,7 +246,7 @@ static void on_event(struct plain_loop *p, const struct engine_event *event)
         p->quit = true;
         break;
     case ENGINE_TOKEN:
-        output_text(&p->out, event->text, event->n_text);
+        on_token(p, event);
         break;
     case ENGINE_DONE:
         on_done(p);

@@ -10,7 +10,6 @@
 
 #include "app/loader.h"
 #include "app/profile_file.h"
-#include "app/sampling.h"
 #include "app/session_parts.h"
 #include "engine/base/clock.h"
 #include "engine/base/log.h"
@@ -21,7 +20,6 @@
 bool session_check_options(const struct options *o, struct err *err)
 {
     int n_chosen = opt_given(o, OPT_SESSION) + opt_given(o, OPT_CONTINUE) + opt_given(o, OPT_RESUME);
-    const char *think = opt_text(o, OPT_THINK);
     if (n_chosen > 1)
         return err_set(err, ERR_USAGE,
                        "--session, --continue and --resume each choose a chat; give one of them");
@@ -30,9 +28,6 @@ bool session_check_options(const struct options *o, struct err *err)
                        opt_given(o, OPT_SESSION)    ? "session"
                        : opt_given(o, OPT_CONTINUE) ? "continue"
                                                     : "resume");
-    if (think && strcmp(think, "auto"))
-        return err_set(err, ERR_USAGE, "--think %s: reasoning is not part of this version yet; only auto is",
-                       think);
     if (opt_on_line(o, OPT_SYSTEM) && opt_flag(o, OPT_RAW))
         return err_set(err, ERR_USAGE,
                        "--system needs a chat template, which --raw switches off; leave one out");
@@ -103,6 +98,7 @@ static void settle_loaded(struct session *s)
         forget_ids(s->chat);
     reopen_unanswered(s);
     session_count_ids(s);
+    s->think = sampling_think(s->options, s->chat, &s->think_chosen);
 }
 
 static bool not_found(const struct options *o, struct err *err)
@@ -170,8 +166,8 @@ static bool check_model(struct session *s, const struct chat_info *info, bool fr
                      "model to use: "
                      "ferrum-chat MODEL.gguf --resume %" PRId64,
                      s->model_path, info->model_name ? info->model_name : "unknown", info->id);
-    s->of_model = sampling_of_model(g);
-    ok = ok && sampling_resolve(&s->sampler, &s->of_model, s->options, s->chat, err);
+    sampling_of_model(s->of_model, g, &s->ignored);
+    ok = ok && sampling_resolve(&s->sampling, &s->of_model[0], s->options, s->chat, err);
     gguf_close(g);
     return ok;
 }
@@ -255,10 +251,6 @@ void session_switch(struct session *s, struct chat_db_event *loaded)
         s->answer = s->asked = s->refused = -1;
     }
     settle_loaded(s);
-    /* Settings were in range when they were stored; should they not be, the former ones stay. */
-    struct sampler_params params;
-    if (sampling_resolve(&params, &s->of_model, s->options, s->chat, NULL))
-        s->sampler = params;
 }
 
 int session_engine_fd(const struct session *s)
@@ -269,20 +261,6 @@ int session_engine_fd(const struct session *s)
 int session_db_fd(const struct session *s)
 {
     return s->db ? chat_db_event_fd(s->db) : -1;
-}
-
-void session_ctx_note(const struct session *s, char *out, size_t n)
-{
-    *out = '\0';
-    uint32_t n_ctx = engine_n_ctx(s->engine);
-    if (!opt_given(s->options, OPT_CTX) && n_ctx < s->config.n_ctx_train)
-        snprintf(out, n,
-                 "context: %" PRIu32 " of the %" PRIu32
-                 " trained tokens, what half of the free memory holds; --ctx N decides otherwise",
-                 n_ctx, s->config.n_ctx_train);
-    if (s->config.n_ctx_train && n_ctx > s->config.n_ctx_train)
-        snprintf(out, n, "the model was trained at %" PRIu32 " tokens; answers beyond that may be poor",
-                 s->config.n_ctx_train);
 }
 
 void session_stop(struct session *s)
@@ -320,6 +298,7 @@ bool session_close(struct session *s, struct err *err)
     chat_free(s->chat);
     mem_free(s->model_path);
     mem_free(s->draft);
+    buf_fini(&s->ignored);
     *s = (struct session){.signal = s->signal, .asked = -1, .answer = -1, .refused = -1};
     return ok;
 }

@@ -18,6 +18,7 @@
 #include "app/fingerprint.h"
 #include "app/options.h"
 #include "app/paths.h"
+#include "app/sampling.h"
 #include "engine/engine.h"
 #include "store/chat_db.h"
 
@@ -33,8 +34,11 @@ struct session {
     char model_name[128];
     struct model_config config;
     unsigned char fingerprint[FINGERPRINT_BYTES];
-    struct sampler_params of_model; /* defaults and what the model file says */
-    struct sampler_params sampler;  /* of the next turn; seed 0: a new random one */
+    struct sampling of_model[2]; /* defaults and what the model says: without, with reasoning */
+    struct sampling sampling;    /* of the turn */
+    struct buf ignored;          /* lines about settings of the model file that are not used */
+    enum think_mode think;       /* of the next turn */
+    bool think_chosen;           /* someone said so: kept with the chat */
     enum dtype kv_type;
 
     struct chat_db *db; /* NULL: --private */
@@ -95,6 +99,12 @@ bool session_say(struct session *s, const char *text, size_t n, struct err *err)
 /* Another answer to the last user message; the old one stays as a sibling. */
 bool session_regenerate(struct session *s, struct err *err);
 bool session_is_busy(const struct session *s);
+/* Whether the next turns of this chat reason. *sentence (mem_free) says what comes of it, for people. */
+void session_set_think(struct session *s, enum think_mode mode, char **sentence);
+/* The model is loaded, and its template has a switch for reasoning. */
+bool session_can_switch_think(const struct session *s);
+/* The model is loaded, and its template lets it reason in the next turn. */
+bool session_reasons(const struct session *s);
 /* Stops what runs; a message that waits for loading goes back (refused). */
 void session_cancel(struct session *s);
 /* Takes one engine event into the chat and gives it to the face. False: none is left. */
@@ -125,7 +135,12 @@ char *session_join(const char *first, const char *second);
 int session_engine_fd(const struct session *s);
 int session_db_fd(const struct session *s);
 
-/* The sentence people get about a context cut to the memory at hand or longer than the trained one, or "". */
-void session_ctx_note(const struct session *s, char *out, size_t n);
+/* The last answer is reasoning and nothing else. out: what people should know about it, "" when it was they
+ * who stopped it. */
+bool session_ended_in_thought(const struct session *s, char *out, size_t n);
+/* What people get to know when the model is loaded, a sentence each: a context cut to the memory at hand or
+ * longer than the trained one, settings that the file has wrong, a wish about reasoning that cannot be met,
+ * what is unusual about the model. */
+void session_each_note(const struct session *s, void (*say)(void *arg, const char *sentence), void *arg);
 
 #endif

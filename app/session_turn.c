@@ -40,6 +40,8 @@ static void request_from_path(const struct session *s, struct engine_request *r)
         struct engine_msg *to = &r->msgs[i];
         *to = (struct engine_msg){.role = from->role, .n_bytes = from->text.len, .n_tokens = from->n_tokens};
         to->text = mem_strndup(buf_text(&from->text), from->text.len);
+        to->n_think = from->think.len;
+        to->think = to->n_think ? mem_strndup(from->think.data, to->n_think) : NULL;
         if (!from->n_tokens)
             continue;
         to->tokens = mem_need(from->n_tokens * sizeof *to->tokens);
@@ -72,11 +74,22 @@ static void turn_refused(struct session *s, const struct err *why)
     log_line("turn refused: %s", why->text);
 }
 
+/* The settings of the turn depend on whether the template makes the model reason. Stored ones were in range;
+ * should they not be, the former ones stay. */
+static void resolve_sampling(struct session *s)
+{
+    struct sampling now;
+    if (sampling_resolve(&now, &s->of_model[session_reasons(s)], s->options, s->chat, NULL))
+        s->sampling = now;
+}
+
 static void submit(struct session *s)
 {
+    resolve_sampling(s);
     struct engine_request request = {
         .raw = opt_flag(s->options, OPT_RAW),
-        .sampler = s->sampler,
+        .think = s->think,
+        .sampler = s->sampling.params,
         .n_predict = (int32_t)opt_int(s->options, OPT_N_PREDICT, -1),
     };
     const struct opt_value *stops = &s->options->value[OPT_STOP];
@@ -194,10 +207,9 @@ static void ensure_answer(struct session *s)
         return;
     s->title_open = false;
     s->answer = chat_add(s->chat, s->asked, CHAT_ASSISTANT, NULL, 0);
-    struct sampler_params params = s->sampler;
-    params.seed = s->seed;
+    s->sampling.params.seed = s->seed;
     s->chat->msgs[s->answer].status = CHAT_STREAMING;
-    s->chat->msgs[s->answer].params = sampling_to_json(&params);
+    s->chat->msgs[s->answer].params = sampling_to_json(&s->sampling, s->think_chosen ? &s->think : NULL);
     session_put_msg(s, s->answer);
 }
 
@@ -233,7 +245,7 @@ static void take_token(struct session *s, const struct engine_event *event)
     struct chat_msg *msg = &s->chat->msgs[s->answer];
     if (event->token >= 0)
         chat_msg_add_tokens(msg, &event->token, 1);
-    buf_append(&msg->text, event->text, event->n_text);
+    buf_append(event->is_reasoning ? &msg->think : &msg->text, event->text, event->n_text);
     s->phase = SESSION_GENERATING;
     s->ctx_used += event->token >= 0;
     s->unsaved = true;

@@ -8,15 +8,15 @@
 #include "engine/base/utf8.h"
 #include "engine/engine.h"
 
-bool answer_init(struct answer *a, struct queue *events, uint64_t request, const struct vocab *vocab,
-                 bool at_start, size_t max_tokens, const char *const *stops, size_t n_stops, struct err *err)
+bool answer_init(struct answer *a, const struct answer_options *options, struct err *err)
 {
-    *a = (struct answer){.events = events, .request = request, .vocab = vocab, .at_start = at_start};
-    detok_init(&a->reader, vocab, at_start);
-    detok_init(&a->sender, vocab, at_start);
-    a->cap = max_tokens + 1; /* and the end token */
+    *a = (struct answer){.options = *options};
+    detok_init(&a->reader, options->vocab, options->at_start);
+    detok_init(&a->sender, options->vocab, options->at_start);
+    reasoning_init(&a->reasoning, options->pair, options->is_open);
+    a->cap = options->max_tokens + 1; /* and the end token */
     a->tokens = mem_array(a->cap, sizeof *a->tokens, err);
-    return a->tokens && stop_text_init(&a->stop, stops, n_stops, err);
+    return a->tokens && stop_text_init(&a->stop, options->stops, options->n_stops, err);
 }
 
 void answer_fini(struct answer *a)
@@ -27,21 +27,56 @@ void answer_fini(struct answer *a)
 
 /* ---- reading ---- */
 
-static bool read_piece(struct answer *a, const char *piece, size_t n)
+static bool read_answer(struct answer *a, const char *text, size_t n)
 {
     const char *ready;
     size_t n_ready;
-    a->n_read += n;
-    a->found = stop_text_push(&a->stop, piece, n, &ready, &n_ready);
+    a->found = stop_text_push(&a->stop, text, n, &ready, &n_ready);
     a->n_released += n_ready;
     return a->found;
+}
+
+/* After the splitter has moved: text[0..n) is what it left over. */
+static bool follow(struct answer *a, const char *text, size_t n)
+{
+    struct reasoning *r = &a->reasoning;
+    if (r->state != REASONING_ANSWER) {
+        a->n_released = r->n_settled;
+        return false;
+    }
+    if (!a->in_answer) {
+        char held[REASONING_MAX_HELD];
+        a->in_answer = true;
+        a->n_released = r->answer_begin;
+        if (read_answer(a, held, reasoning_take_held(r, held)))
+            return true;
+    }
+    return read_answer(a, text, n);
+}
+
+static bool read_piece(struct answer *a, const char *piece, size_t n)
+{
+    size_t n_looked_at = reasoning_push(&a->reasoning, piece, n);
+    a->n_read += n;
+    return follow(a, piece + n_looked_at, n - n_looked_at);
+}
+
+/* Control tokens have no text, but may be markers. */
+static bool read_mark(struct answer *a, int32_t id)
+{
+    const struct vocab *v = a->options.vocab;
+    if (a->reasoning.state == REASONING_ANSWER || vocab_token_type(v, id) != TOKEN_CONTROL)
+        return false;
+    struct gguf_string spelling = vocab_token_spelling(v, id);
+    reasoning_push_mark(&a->reasoning, spelling.data, spelling.n);
+    return follow(a, "", 0);
 }
 
 bool answer_push(struct answer *a, int32_t id)
 {
     char piece[STOP_TEXT_MAX_PIECE];
     assert(a->n < a->cap);
-    size_t n = detok_push(&a->reader, id, piece, sizeof piece);
+    size_t n = read_mark(a, id) ? 0 : detok_push(&a->reader, id, piece, sizeof piece);
     while (n && !read_piece(a, piece, n))
         n = detok_more(&a->reader, piece, sizeof piece);
     a->tokens[a->n++] =
@@ -50,15 +85,26 @@ bool answer_push(struct answer *a, int32_t id)
     return a->found;
 }
 
-bool answer_end_text(struct answer *a)
+/* What was held is no marker, and if it is no stop either, all of it is shown. */
+static bool read_end(struct answer *a)
 {
     char piece[STOP_TEXT_MAX_PIECE];
     const char *ready;
     size_t n_ready;
-    if (!a->ended && !a->found && !read_piece(a, piece, detok_flush(&a->reader, piece))) {
-        stop_text_flush(&a->stop, &ready, &n_ready);
-        a->n_released += n_ready;
-    }
+    if (read_piece(a, piece, detok_flush(&a->reader, piece)))
+        return true;
+    reasoning_end(&a->reasoning);
+    if (follow(a, "", 0))
+        return true;
+    stop_text_flush(&a->stop, &ready, &n_ready);
+    a->n_released += n_ready;
+    return false;
+}
+
+bool answer_end_text(struct answer *a)
+{
+    if (!a->ended && !a->found)
+        read_end(a);
     if (!a->ended && a->n)
         a->tokens[a->n - 1].text_end = a->n_read;
     a->ended = true;
@@ -97,36 +143,72 @@ static size_t next_part(const struct answer *a, struct detok *d, size_t i, bool 
     return n;
 }
 
-/* Sends tokens[n_sent], or a further part of its text; false when the queue is full. */
-static bool send_part(struct answer *a)
+/* What is to be shown next of part[0..n): *begin is its place in the part, the result its length, perhaps 0.
+ */
+static size_t next_shown(const struct answer *a, size_t n, size_t *begin, bool *is_reasoning)
+{
+    size_t end = 0, part_end = a->part_begin + n;
+    if (part_end > a->n_released)
+        part_end = a->n_released;
+    for (size_t at = a->part_begin + a->n_of_part; at < part_end; at = end) {
+        bool shows = reasoning_shows(&a->reasoning, at, &end, is_reasoning);
+        end = end < part_end ? end : part_end;
+        if (!shows)
+            continue;
+        *begin = at - a->part_begin;
+        return end - at;
+    }
+    *begin = n;
+    *is_reasoning = false;
+    return 0;
+}
+
+static bool send_event(struct answer *a, struct engine_event *event)
 {
     const struct answer_token *t = &a->tokens[a->n_sent];
-    struct detok before = a->sender;
-    struct engine_event event = {.type = ENGINE_TOKEN, .request = a->request, .token = -1};
-    size_t n = next_part(a, &a->sender, a->n_sent, !a->in_token, event.text, sizeof event.text);
-    size_t n_left = a->n_released - a->n_sent_bytes;
-    event.n_text = (uint32_t)(n < n_left ? n : n_left);
-    if (a->in_token && !event.n_text) {
-        a->in_token = false;
-        a->n_sent++;
+    event->type = ENGINE_TOKEN;
+    event->request = a->options.request;
+    event->token = a->has_id ? -1 : t->id;
+    event->end = t->end;
+    if (!queue_push(a->options.events, event))
+        return false;
+    a->has_id = true;
+    return true;
+}
+
+/* Sends the next event of tokens[n_sent], or goes to its next part or to the next token. False when the queue
+ * is full. */
+static bool send_part(struct answer *a)
+{
+    struct engine_event event = {0};
+    char part[sizeof event.text];
+    struct detok after = a->sender;
+    size_t begin, n = next_part(a, &after, a->n_sent, !a->has_part, part, sizeof part);
+    size_t n_shown = next_shown(a, n, &begin, &event.is_reasoning);
+    if (n_shown) {
+        event.n_text = (uint32_t)n_shown;
+        memcpy(event.text, part + begin, n_shown);
+        if (!send_event(a, &event))
+            return false;
+        a->n_of_part = begin + n_shown;
         return true;
     }
-    if (!a->in_token) {
-        event.token = t->id;
-        event.end = t->end;
-    }
-    if (!queue_push(a->events, &event)) {
-        a->sender = before;
+    if (n == 0 && !a->has_id && !send_event(a, &event))
         return false;
+    a->sender = after;
+    a->part_begin += n;
+    a->n_of_part = 0;
+    a->has_part = n > 0;
+    if (n == 0) {
+        a->has_id = false;
+        a->n_sent++;
     }
-    a->n_sent_bytes += event.n_text;
-    a->in_token = true;
     return true;
 }
 
 bool answer_send(struct answer *a)
 {
-    while (a->n_sent < a->n && (a->in_token || may_send(a, a->n_sent)))
+    while (a->n_sent < a->n && (a->has_id || may_send(a, a->n_sent)))
         if (!send_part(a))
             return false;
     return a->n_sent == a->n;
@@ -140,7 +222,7 @@ static void text_before_stop(const struct answer *a, size_t from, struct buf *ou
     char piece[STOP_TEXT_MAX_PIECE];
     struct detok d;
     size_t at = 0;
-    detok_init(&d, a->vocab, a->at_start);
+    detok_init(&d, a->options.vocab, a->options.at_start);
     for (size_t i = 0; i < a->n && at < a->n_released; i++) {
         size_t n = next_part(a, &d, i, true, piece, sizeof piece);
         for (; n; n = next_part(a, &d, i, false, piece, sizeof piece)) {
@@ -168,8 +250,8 @@ bool answer_kept_ids(const struct answer *a, struct token_list *out, struct err 
         out->ids[out->n++] = a->tokens[i].id;
     struct buf rest = {0};
     text_before_stop(a, n ? a->tokens[n - 1].text_end : 0, &rest);
-    bool ok = !rest.len || vocab_encode(a->vocab, buf_text(&rest), rest.len,
-                                        n || !a->at_start ? VOCAB_CONTINUES : VOCAB_PLAIN, out, err);
+    bool ok = !rest.len || vocab_encode(a->options.vocab, buf_text(&rest), rest.len,
+                                        n || !a->options.at_start ? VOCAB_CONTINUES : VOCAB_PLAIN, out, err);
     buf_fini(&rest);
     return ok;
 }

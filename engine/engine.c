@@ -25,6 +25,7 @@ void engine_request_fini(struct engine_request *request)
 {
     for (size_t i = 0; i < request->n_msgs; i++) {
         mem_free(request->msgs[i].text);
+        mem_free(request->msgs[i].think);
         mem_free(request->msgs[i].tokens);
     }
     for (size_t i = 0; i < request->n_stops; i++)
@@ -54,7 +55,7 @@ struct engine *engine_open(const struct engine_options *options, struct err *err
     e->model_path = mem_strdup(options->model_path);
     e->options.model_path = e->model_path;
     pthread_mutex_init(&e->prof_lock, NULL);
-    if (queue_init(&e->jobs, 1, sizeof(struct engine_job), err) &&
+    if (queue_init(&e->jobs, ENGINE_MAX_OPEN, sizeof(struct engine_job), err) &&
         queue_init(&e->events, N_EVENTS, sizeof(struct engine_event), err) && start_thread(e, err))
         return e;
     queue_fini(&e->jobs);
@@ -78,14 +79,22 @@ static void drain_queues(struct engine *e)
     }
 }
 
+void engine_stop(struct engine *e)
+{
+    if (e->stopped)
+        return;
+    atomic_store(&e->closing, true);
+    engine_cancel(e);
+    queue_push(&e->jobs, &(struct engine_job){0}); /* a full queue has woken the thread already */
+    pthread_join(e->thread, NULL);
+    e->stopped = true;
+}
+
 void engine_close(struct engine *e)
 {
     if (!e)
         return;
-    atomic_store(&e->closing, true);
-    atomic_store(&e->cancel, true);
-    queue_push(&e->jobs, &(struct engine_job){0}); /* a full queue has woken the thread already */
-    pthread_join(e->thread, NULL);
+    engine_stop(e);
     drain_queues(e);
     timeline_free(e->timeline);
     model_free(atomic_load(&e->model));
@@ -96,27 +105,38 @@ void engine_close(struct engine *e)
     mem_free(e);
 }
 
+static bool check_free(const struct engine *e, struct err *err)
+{
+    if (!e->ready || e->stopped)
+        return err_set(err, ERR_RUNTIME, "the model is not loaded%s",
+                       e->stopped ? " any more" : " yet; wait until it is");
+    if (e->turn)
+        return err_set(err, ERR_RUNTIME, "the engine is still at work on request %llu; stop it first",
+                       (unsigned long long)e->turn);
+    return e->n_open < ENGINE_MAX_OPEN ||
+           err_set(err, ERR_RUNTIME, "the engine takes no request now; try again");
+}
+
 bool engine_submit(struct engine *e, struct engine_request *request, uint64_t *number, struct err *err)
 {
-    if (!e->ready)
-        return err_set(err, ERR_RUNTIME, "the model is not loaded yet; wait until it is");
-    if (e->busy)
-        return err_set(err, ERR_RUNTIME, "the engine is still at work on request %llu; stop it first",
-                       (unsigned long long)e->n_requests);
+    if (!check_free(e, err))
+        return false;
     struct engine_job job = {.number = e->n_requests + 1, .submit_ns = clock_now_ns(), .request = *request};
-    /* Nothing is in work, so nobody else looks at the flag: a late cancel of the last request dies here. */
-    atomic_store(&e->cancel, false);
-    if (!queue_push(&e->jobs, &job))
-        return err_set(err, ERR_RUNTIME, "the engine takes no request now; try again");
+    engine_cancel(e); /* warm requests give way */
+    /* No open request has this flag: a late cancel of an old one dies here. */
+    atomic_store(engine_cancel_flag(e, job.number), false);
+    queue_push(&e->jobs, &job); /* has room for all that may be open */
     *request = (struct engine_request){0};
-    e->busy = true;
     *number = ++e->n_requests;
+    e->turn = job.request.warm ? 0 : job.number;
+    e->n_open++;
     return true;
 }
 
 void engine_cancel(struct engine *e)
 {
-    atomic_store(&e->cancel, true);
+    for (size_t i = 0; i < ENGINE_MAX_OPEN; i++)
+        atomic_store(&e->cancel[i], true);
 }
 
 int engine_event_fd(const struct engine *e)
@@ -134,8 +154,10 @@ bool engine_next_event(struct engine *e, struct engine_event *event)
     }
     if (event->type == ENGINE_READY)
         e->ready = true;
-    if (event->type == ENGINE_DONE)
-        e->busy = false;
+    if (event->type == ENGINE_DONE) {
+        e->n_open--;
+        e->turn = event->request == e->turn ? 0 : e->turn;
+    }
     return true;
 }
 

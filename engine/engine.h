@@ -1,15 +1,20 @@
 /* engine.h: the thread that owns the model. Requests go in, events come out; nobody else touches the model.
  *
  * Invariants
- *  1. At most one request is in work; engine_submit refuses another (the caller keeps its text).
+ *  1. At most one request is in work; engine_submit refuses another (the caller keeps its text). A warm one
+ * gives way: submitting any other cancels it, and its ENGINE_DONE comes before the other's events.
  *  2. Every accepted request ends with exactly one ENGINE_DONE, after which no event of it follows.
  *  3. The engine never waits for the consumer of events while it computes: tokens that find the queue full
- * are kept back. An id also waits while its text may begin a stop.
+ * are kept back. An id also waits while its text may begin a stop or end
+ * the reasoning.
  *  4. Cancel is seen within one layer, in prefill too; ENGINE_DONE then says FINISH_CANCELLED and what was
  * generated stays valid.
  *  5. A prompt that does not fit is refused (ENGINE_DONE with FINISH_ERROR, ERR_PROMPT) before the timeline
- * changes. Thread rule: engine_submit, engine_cancel, engine_next_event and engine_close are for one thread
- * (app's). */
+ * changes.
+ *  6. KV rows are offered to the shelf while tokens are made and when a request ends, before its ENGINE_DONE;
+ * what the shelf has no room for then, while the engine is idle.
+ * Thread rule: engine_submit, engine_cancel, engine_next_event, engine_stop and engine_close are for one
+ * thread (app's). */
 #ifndef FERRUM_ENGINE_H
 #define FERRUM_ENGINE_H
 
@@ -53,7 +58,8 @@ struct engine_request {
     enum think_mode think; /* what the template is told about reasoning */
     /* No answer is wanted: the path (which may end with an answer) is brought into the KV cache, in the form
      * the next prompt will begin with, so that the next turn starts at once. Gives way to any other request.
-     */
+     * Its only event is ENGINE_DONE: FINISH_STOP, FINISH_CANCELLED, FINISH_CONTEXT (too long, nothing was
+     * done) or FINISH_ERROR. sampler, n_predict and stops are not looked at. */
     bool warm;
     unsigned char owner[KV_OWNER_BYTES]; /* the chat, for the shelf */
     struct sampler_params sampler;       /* seed 0: random */
@@ -86,7 +92,7 @@ enum engine_event_type {
     ENGINE_FAILED,  /* loading failed: error; the thread has nothing more to do */
     ENGINE_PROMPT,  /* ids: the exact ids of messages that had none; owned by the receiver (mem_free). total:
                        tokens of the prompt. error: a warning, the model's template failed just now */
-    ENGINE_PREFILL, /* done, total: tokens to compute */
+    ENGINE_PREFILL, /* done, total: tokens of the prompt that memory did not have, loaded or computed */
     ENGINE_TOKEN,   /* one sampled token: token, text */
     ENGINE_DONE,    /* reason, stats, error if FINISH_ERROR; ids where a stop cut the answer */
 };
@@ -95,8 +101,11 @@ struct engine_event {
     enum engine_event_type type;
     uint64_t request; /* number given by engine_submit */
     uint64_t done, total;
-    int32_t token;     /* -1: text only, the rest of a token whose text fills more than one event */
-    bool is_reasoning; /* ENGINE_TOKEN: the text belongs to the reasoning, not to the answer */
+    int32_t token; /* -1: text only, the rest of a token whose text fills more than one event, or stands on
+                      both sides of the end of the reasoning */
+    /* ENGINE_TOKEN with text: that belongs to the reasoning, not to the answer. The markers between them, and
+     * the space around those, are in no event's text; their ids come without. */
+    bool is_reasoning;
     bool end; /* the end-of-turn token itself (no text): belongs to the message's ids, is not counted. Sent
                  only when the prompt style closes turns with it (ChatML, a template), not for raw and plain
                  text */
@@ -118,7 +127,11 @@ struct engine_event {
 };
 
 struct engine *engine_open(const struct engine_options *options, struct err *err);
-/* Cancels what runs, joins the thread, frees the model. NULL is fine. */
+/* Cancels what runs and joins the thread; nothing may follow but engine_next_event and engine_close. Its last
+ * rows have been offered to the shelf, which may read them until engine_close: between the two is the place
+ * to close the shelf within a time limit. */
+void engine_stop(struct engine *e);
+/* engine_stop, then waits until the shelf reads no row any more, and frees the model. NULL is fine. */
 void engine_close(struct engine *e);
 
 /* Takes over what request points to on success (true) and gives its number; on refusal (busy, not loaded) the

@@ -10,6 +10,9 @@
 #include "engine/engine.h"
 #include "engine/timeline.h"
 
+/* Requests accepted and not yet told to be done: one, and warm ones that are giving way. */
+#define ENGINE_MAX_OPEN 8
+
 /* An accepted request. Number 0 only wakes the thread. */
 struct engine_job {
     uint64_t number;
@@ -21,22 +24,31 @@ struct engine {
     struct engine_options options; /* model_path is a copy */
     char *model_path;
     pthread_t thread;
-    struct queue jobs;   /* struct engine_job, to the engine */
-    struct queue events; /* struct engine_event, to the app */
-    atomic_bool cancel;
+    struct queue jobs;                   /* struct engine_job, to the engine */
+    struct queue events;                 /* struct engine_event, to the app */
+    atomic_bool cancel[ENGINE_MAX_OPEN]; /* of request number n: entry n % ENGINE_MAX_OPEN */
     atomic_bool closing;
     _Atomic(struct model *) model; /* set once by the engine's thread, before ENGINE_READY */
     atomic_uint n_ctx;
     pthread_mutex_t prof_lock;
     struct prof prof; /* the copy others read */
     /* app's thread alone */
-    bool ready, busy;
+    bool ready, stopped;
+    uint64_t turn; /* the number of the request in work that is not warm, 0: none */
+    size_t n_open; /* accepted, and not yet told to be done */
     uint64_t n_requests;
     /* engine's thread alone */
     struct timeline *timeline;
     bool template_failed; /* the model's template could not render a chat: not asked again */
+    bool distrusts_shelf; /* rows from it have failed: not asked again */
+    int retry_ms;         /* pause before the shelf is offered what it had no room for; -1: nothing is left */
     struct prof_entry sampling;
 };
+
+static inline atomic_bool *engine_cancel_flag(struct engine *e, uint64_t number)
+{
+    return &e->cancel[number % ENGINE_MAX_OPEN];
+}
 
 /* The thread: loads, then works on jobs until closing. */
 void *engine_thread_main(void *engine);

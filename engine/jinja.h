@@ -97,9 +97,7 @@ bool jinja_render(const struct jinja_template *t, struct jinja_vars *vars, const
                   struct jinja_text *out, struct err *err);
 void jinja_text_fini(struct jinja_text *text);
 
-/* Whether the template mentions a name as a variable ("enable_thinking", "tools"). */
-bool jinja_uses_name(const struct jinja_template *t, const char *name);
-/* Whether the template's text or strings contain these bytes ("<think>"). */
+/* Whether the template's source contains these bytes ("<think>"). */
 bool jinja_has_text(const struct jinja_template *t, const char *text);
 
 #endif

@@ -381,15 +381,6 @@ void jinja_free(struct jinja_template *t)
     mem_free(t);
 }
 
-bool jinja_uses_name(const struct jinja_template *t, const char *name)
-{
-    for (size_t i = 0; i < JINJA_NAME_BUCKETS; i++)
-        for (const struct jinja_name *n = t->names[i]; n; n = n->next)
-            if (jinja_str_is(&n->str, name))
-                return true;
-    return false;
-}
-
 bool jinja_has_text(const struct jinja_template *t, const char *text)
 {
     return memmem(t->source, t->n, text, strlen(text)) != NULL;

@@ -88,7 +88,7 @@ static unsigned bucket_of(const char *text, size_t n)
     return hash % JINJA_NAME_BUCKETS;
 }
 
-/* One struct per name: also the list of names for jinja_uses_name. */
+/* One struct per name. */
 static const struct jinja_str *intern(struct jinja_parser *p, const char *text, size_t n)
 {
     struct jinja_name **bucket = &p->t->names[bucket_of(text, n)];

@@ -6,12 +6,18 @@
 
 #include "engine/base/mem.h"
 #include "engine/jinja.h"
+#include "engine/template_render.h"
 
 struct chat_template {
-    struct jinja_template *jinja;
+    struct template_renderer renderer;
     const struct vocab *vocab;
     bool is_spm; /* a space may stand in front of what follows a special token */
 };
+
+static struct gguf_string spelling_of(const struct vocab *v, int32_t id)
+{
+    return id >= 0 ? vocab_token_spelling(v, id) : (struct gguf_string){NULL, 0};
+}
 
 struct chat_template *chat_template_new(const struct gguf *g, const struct vocab *v, struct err *err)
 {
@@ -22,12 +28,13 @@ struct chat_template *chat_template_new(const struct gguf *g, const struct vocab
     struct chat_template *t = mem_alloc(sizeof *t, err);
     if (!t)
         return NULL;
-    t->vocab = v;
-    t->is_spm = strcmp(vocab_model_name(v), "llama") == 0;
-    t->jinja = jinja_parse(text.data, text.n, err);
-    if (t->jinja)
+    *t = (struct chat_template){.vocab = v, .is_spm = strcmp(vocab_model_name(v), "llama") == 0};
+    t->renderer = (struct template_renderer){.jinja = jinja_parse(text.data, text.n, err),
+                                             .bos = spelling_of(v, vocab_bos(v)),
+                                             .eos = spelling_of(v, vocab_eos(v))};
+    if (t->renderer.jinja && template_learn(&t->renderer, err))
         return t;
-    mem_free(t);
+    chat_template_free(t);
     return NULL;
 }
 
@@ -35,46 +42,23 @@ void chat_template_free(struct chat_template *t)
 {
     if (!t)
         return;
-    jinja_free(t->jinja);
+    jinja_free(t->renderer.jinja);
     mem_free(t);
 }
 
-/* --- rendering --- */
-
-static void set_token(struct jinja_vars *vars, const char *name, const struct vocab *v, int32_t id)
+bool chat_template_can_switch(const struct chat_template *t)
 {
-    struct gguf_string s = vocab_token_spelling(v, id);
-    if (id >= 0)
-        jinja_vars_set(vars, name, jinja_string_trusted(vars, s.data, s.n));
+    return t->renderer.habits.think_switch != NULL;
 }
 
-static void set_messages(struct jinja_vars *vars, const struct prompt_msg *msgs, size_t n)
+bool chat_template_reasons(const struct chat_template *t, enum think_mode think)
 {
-    struct jinja_value list = jinja_list(vars);
-    for (size_t i = 0; i < n; i++) {
-        static const char *const roles[] = {"system", "user", "assistant"};
-        const char *role = roles[msgs[i].role];
-        struct jinja_value msg = jinja_dict(vars);
-        jinja_dict_add(vars, msg, "role", 4, jinja_string_trusted(vars, role, strlen(role)));
-        jinja_dict_add(vars, msg, "content", 7, jinja_string_input(vars, msgs[i].text, msgs[i].n_bytes));
-        jinja_list_add(vars, list, msg);
-    }
-    jinja_vars_set(vars, "messages", list);
+    return t->renderer.habits.reasons[think];
 }
 
-static bool render(const struct chat_template *t, const struct prompt_msg *msgs, size_t n,
-                   struct jinja_text *out, struct err *err)
+const struct reasoning_pair *chat_template_pair(const struct chat_template *t)
 {
-    struct jinja_vars *vars = jinja_vars_new(err);
-    if (!vars)
-        return false;
-    set_messages(vars, msgs, n);
-    set_token(vars, "bos_token", t->vocab, vocab_bos(t->vocab));
-    set_token(vars, "eos_token", t->vocab, vocab_eos(t->vocab));
-    jinja_vars_set(vars, "add_generation_prompt", jinja_bool(true));
-    bool ok = jinja_render(t->jinja, vars, NULL, out, err);
-    jinja_vars_free(vars);
-    return ok;
+    return t->renderer.habits.pair;
 }
 
 /* --- what stored ids spell --- */
@@ -84,7 +68,11 @@ struct reader {
     const struct chat_template *t;
     const char *text;
     size_t n, at;
-    bool opens; /* the next id begins a stretch of text: SPM's own space may stand in front of it */
+    size_t n_ids; /* of all messages, that spell it up to there */
+    bool opens;   /* the next id begins a stretch of text: SPM's own space may stand in front of it */
+    /* The last place behind a special token: what follows is tokenised without regard to what stands before.
+     */
+    size_t border, n_border_ids;
 };
 
 static bool is_special(const struct vocab *v, int32_t id)
@@ -126,21 +114,49 @@ static bool read_ids(struct reader *r, const int32_t *ids, size_t n)
             !(r->t->is_spm && r->opens && read_stretch(r, ids + i, end - i, true, &at)))
             return false;
         r->at = at;
+        r->n_ids += end - i;
         r->opens = is_special(v, ids[end - 1]);
+        if (r->opens) {
+            r->border = r->at;
+            r->n_border_ids = r->n_ids;
+        }
     }
     return true;
 }
 
+/* Whether the ids show the message's text and nothing else, as they do not where there is reasoning, or a
+ * marker of it. */
+static bool ids_show_text(const struct vocab *v, const struct prompt_msg *msg)
+{
+    char piece[64];
+    size_t at = 0;
+    struct detok d;
+    detok_init(&d, v, false);
+    for (size_t i = 0; i < msg->n_tokens; i++)
+        for (size_t n = detok_push(&d, msg->tokens[i], piece, sizeof piece); n;
+             n = detok_more(&d, piece, sizeof piece)) {
+            if (n > msg->n_bytes - at || memcmp(msg->text + at, piece, n) != 0)
+                return false;
+            at += n;
+        }
+    size_t n = detok_flush(&d, piece);
+    return n == msg->n_bytes - at && (n == 0 || memcmp(msg->text + at, piece, n) == 0);
+}
+
 /* An answer was sampled, its text made from the ids: perhaps without tokens that show nothing, or with U+FFFD
- * for ill-formed bytes. So the text is what the template was given. */
+ * for ill-formed bytes. So the text is what the template was given. Reasoning is what the ids say. */
 static bool read_answer(struct reader *r, const struct prompt_msg *msg)
 {
     const struct vocab *v = r->t->vocab;
     int32_t last = msg->tokens[msg->n_tokens - 1];
+    bool ends = vocab_is_end(v, last);
+    if (chat_template_pair(r->t) && !ids_show_text(v, msg))
+        return read_ids(r, msg->tokens, msg->n_tokens);
     if (!reads(r, &r->at, msg->text, msg->n_bytes))
         return false;
+    r->n_ids += msg->n_tokens - ends;
     r->opens = false;
-    return !vocab_is_end(v, last) || read_ids(r, &last, 1);
+    return !ends || read_ids(r, &last, 1);
 }
 
 /* A BOS that the vocabulary, not the template, has put first. */
@@ -158,6 +174,7 @@ static bool read_stored(struct reader *r, const struct prompt_msg *msgs, size_t 
         if (!msg->tokens || !msg->n_tokens)
             continue;
         size_t skip = read_bos(r, msg->tokens[0]);
+        r->n_ids += skip;
         if (msg->role == CHAT_ASSISTANT ? !read_answer(r, msg)
                                         : !read_ids(r, msg->tokens + skip, msg->n_tokens - skip))
             return false;
@@ -167,56 +184,70 @@ static bool read_stored(struct reader *r, const struct prompt_msg *msgs, size_t 
 
 /* --- the prompt --- */
 
-static bool add_stored(const struct prompt_msg *msgs, size_t n, struct token_list *out, size_t *starts,
-                       struct err *err)
+/* The first n_ids of the stored ids. */
+static bool add_stored(const struct prompt_msg *msgs, size_t n, size_t n_ids, struct token_list *out,
+                       size_t *starts, struct err *err)
 {
     for (size_t i = 0; i < n; i++) {
+        size_t n_here = msgs[i].tokens ? msgs[i].n_tokens : 0;
+        n_here = n_here < n_ids ? n_here : n_ids;
         starts[i] = out->n;
-        size_t n_ids = msgs[i].tokens ? msgs[i].n_tokens : 0;
-        if (!n_ids)
+        if (!n_here)
             continue;
-        if (!token_list_reserve(out, n_ids, err))
+        if (!token_list_reserve(out, n_here, err))
             return false;
-        memcpy(out->ids + out->n, msgs[i].tokens, n_ids * sizeof *out->ids);
-        out->n += n_ids;
+        memcpy(out->ids + out->n, msgs[i].tokens, n_here * sizeof *out->ids);
+        out->n += n_here;
+        n_ids -= n_here;
     }
     return true;
 }
 
 static bool starts_with_bos(const struct vocab *v, const struct jinja_text *text)
 {
-    struct gguf_string s = vocab_token_spelling(v, vocab_bos(v));
+    struct gguf_string s = spelling_of(v, vocab_bos(v));
     return vocab_bos(v) >= 0 && text->n >= s.n && memcmp(text->bytes, s.data, s.n) == 0 &&
            !text->runs[0].is_input;
 }
 
-static bool add_text(const struct chat_template *t, const struct prompt_msg *msgs, size_t n,
-                     const struct jinja_text *text, struct token_list *out, size_t *starts, bool *rewritten,
-                     struct err *err)
+/* What the stored ids do not spell; *n_ids of them do. */
+static bool add_rest(const struct chat_template *t, const struct jinja_text *text, size_t from,
+                     bool continues, size_t n_ids, struct token_list *out, struct err *err)
 {
-    const struct vocab *v = t->vocab;
+    bool wants_bos = n_ids == 0 && vocab_add_bos(t->vocab) && text->n && !starts_with_bos(t->vocab, text);
+    unsigned flags = continues ? VOCAB_CONTINUES : wants_bos ? VOCAB_ADD_BOS : VOCAB_PLAIN;
+    return vocab_encode_marked(t->vocab, text, from, flags, out, err);
+}
+
+static bool add_text(const struct chat_template *t, const struct prompt_msg *msgs, size_t n,
+                     const struct jinja_text *text, struct token_list *out, size_t *starts,
+                     struct template_result *result, struct err *err)
+{
     struct reader r = {.t = t, .text = text->bytes, .n = text->n, .opens = true};
-    bool has_stored = false;
-    for (size_t i = 0; i < n; i++) {
-        has_stored = has_stored || (msgs[i].tokens && msgs[i].n_tokens);
-        starts[i] = out->n;
-    }
-    *rewritten = has_stored && !read_stored(&r, msgs, n);
-    if (has_stored && !*rewritten)
-        return add_stored(msgs, n, out, starts, err) &&
-               vocab_encode_marked(v, text, r.at, r.opens ? VOCAB_PLAIN : VOCAB_CONTINUES, out, err);
-    bool wants_bos = vocab_add_bos(v) && text->n && !starts_with_bos(v, text);
-    return vocab_encode_marked(v, text, 0, wants_bos ? VOCAB_ADD_BOS : VOCAB_PLAIN, out, err);
+    size_t n_before = out->n;
+    result->is_rewritten = !read_stored(&r, msgs, n);
+    if (!result->is_rewritten)
+        return add_stored(msgs, n, r.n_ids, out, starts, err) &&
+               add_rest(t, text, r.at, !r.opens, r.n_ids, out, err);
+    if (!add_stored(msgs, n, r.n_border_ids, out, starts, err))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        starts[i] = n_before;
+    return add_rest(t, text, r.border, false, r.n_border_ids, out, err);
 }
 
 bool chat_template_build(const struct chat_template *t, const struct prompt_msg *msgs, size_t n,
-                         struct token_list *out, size_t *starts, bool *rewritten, struct err *err)
+                         enum think_mode think, struct token_list *out, size_t *starts,
+                         struct template_result *result, struct err *err)
 {
     struct jinja_text text = {0};
     size_t n_before = out->n;
-    *rewritten = false;
-    bool ok = render(t, msgs, n, &text, err) && add_text(t, msgs, n, &text, out, starts, rewritten, err);
-    if (!ok)
+    *result = (struct template_result){0};
+    bool ok = template_render(&t->renderer, msgs, n, think, &text, err) &&
+              add_text(t, msgs, n, &text, out, starts, result, err);
+    if (ok)
+        result->is_open = reasoning_is_open(chat_template_pair(t), &text);
+    else
         out->n = n_before;
     jinja_text_fini(&text);
     return ok;

@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "engine/base/buf.h"
 #include "engine/base/err.h"
 #include "engine/gguf.h"
 
@@ -32,9 +33,9 @@ struct sampler_params {
 
 /* 0.8 / 40 / 0.95 / 0.05, no penalties (last_n 64). */
 struct sampler_params sampler_defaults(void);
-/* Overwrites the fields the file names in general.sampling.*; a value of the wrong type or range is ignored
- * and counted in *n_ignored. */
-void sampler_from_gguf(const struct gguf *g, struct sampler_params *params, int *n_ignored);
+/* Overwrites the fields the file names in general.sampling.*; a value of the wrong type or range is ignored,
+ * and a line that says so (key, value, range) is appended to `ignored`. */
+void sampler_from_gguf(const struct gguf *g, struct sampler_params *params, struct buf *ignored);
 /* A sentence naming the first value out of range, ERR_USAGE. */
 bool sampler_check(const struct sampler_params *params, struct err *err);
 

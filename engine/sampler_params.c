@@ -1,7 +1,7 @@
 /* Settings of the sampler: defaults, what a model file recommends, and their ranges. */
 #include "engine/sampler.h"
 
-#include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 struct sampler_params sampler_defaults(void)
@@ -19,18 +19,20 @@ struct sampler_params sampler_defaults(void)
 
 struct range {
     const char *name;
-    size_t offset; /* of a float in struct sampler_params */
+    const char *file_key; /* what a model file calls it, or NULL */
+    size_t offset;        /* of a float in struct sampler_params */
     float low, high;
 };
 
 static const struct range ranges[] = {
-    {"temp", offsetof(struct sampler_params, temp), 0.0f, 100.0f},
-    {"top-p", offsetof(struct sampler_params, top_p), 0.0f, 1.0f},
-    {"min-p", offsetof(struct sampler_params, min_p), 0.0f, 1.0f},
-    {"typical", offsetof(struct sampler_params, typical), 0.0f, 1.0f},
-    {"repeat-penalty", offsetof(struct sampler_params, repeat_penalty), 0.01f, 100.0f},
-    {"frequency-penalty", offsetof(struct sampler_params, frequency_penalty), -100.0f, 100.0f},
-    {"presence-penalty", offsetof(struct sampler_params, presence_penalty), -100.0f, 100.0f},
+    {"temp", "general.sampling.temp", offsetof(struct sampler_params, temp), 0.0f, 100.0f},
+    {"top-p", "general.sampling.top_p", offsetof(struct sampler_params, top_p), 0.0f, 1.0f},
+    {"min-p", "general.sampling.min_p", offsetof(struct sampler_params, min_p), 0.0f, 1.0f},
+    {"typical", NULL, offsetof(struct sampler_params, typical), 0.0f, 1.0f},
+    {"repeat-penalty", "general.sampling.penalty_repeat", offsetof(struct sampler_params, repeat_penalty),
+     0.01f, 100.0f},
+    {"frequency-penalty", NULL, offsetof(struct sampler_params, frequency_penalty), -100.0f, 100.0f},
+    {"presence-penalty", NULL, offsetof(struct sampler_params, presence_penalty), -100.0f, 100.0f},
 };
 
 bool sampler_check(const struct sampler_params *params, struct err *err)
@@ -66,40 +68,46 @@ static bool read_i32(const struct gguf *g, const struct gguf_kv *kv, const char 
     return true;
 }
 
-static void take_float(const struct gguf *g, const char *key, struct sampler_params *params, float *field,
-                       int *n_ignored)
+static void take_float(const struct gguf *g, const struct range *r, struct sampler_params *params,
+                       struct buf *ignored)
 {
-    if (!gguf_find(g, key))
+    float value = 0.0f;
+    char found[32] = "no number";
+    if (!gguf_find(g, r->file_key))
         return;
-    float old = *field;
-    if (gguf_f32_or(g, key, old, field, NULL) && sampler_check(params, NULL))
-        return;
-    *field = old;
-    ++*n_ignored;
+    if (gguf_f32_or(g, r->file_key, 0.0f, &value, NULL)) {
+        if (value >= r->low && value <= r->high) {
+            memcpy((char *)params + r->offset, &value, sizeof value);
+            return;
+        }
+        snprintf(found, sizeof found, "%g", (double)value);
+    }
+    buf_printf(ignored, "the model file's %s is %s, expected a number from %g to %g; it is ignored\n",
+               r->file_key, found, (double)r->low, (double)r->high);
 }
 
-static void take_int(const struct gguf *g, const char *key, struct sampler_params *params, int32_t *field,
-                     int *n_ignored)
+static void take_int(const struct gguf *g, const char *key, int32_t low, int32_t *field, struct buf *ignored)
 {
     const struct gguf_kv *kv = gguf_find(g, key);
+    int32_t value = 0;
+    char found[32] = "no whole number of 32 bits";
     if (!kv)
         return;
-    int32_t old = *field;
-    if (read_i32(g, kv, key, field) && sampler_check(params, NULL))
-        return;
-    *field = old;
-    ++*n_ignored;
+    if (read_i32(g, kv, key, &value)) {
+        if (value >= low) {
+            *field = value;
+            return;
+        }
+        snprintf(found, sizeof found, "%d", value);
+    }
+    buf_printf(ignored, "the model file's %s is %s, expected %d or more; it is ignored\n", key, found, low);
 }
 
-void sampler_from_gguf(const struct gguf *g, struct sampler_params *params, int *n_ignored)
+void sampler_from_gguf(const struct gguf *g, struct sampler_params *params, struct buf *ignored)
 {
-    int ignored = 0;
-    take_float(g, "general.sampling.temp", params, &params->temp, &ignored);
-    take_int(g, "general.sampling.top_k", params, &params->top_k, &ignored);
-    take_float(g, "general.sampling.top_p", params, &params->top_p, &ignored);
-    take_float(g, "general.sampling.min_p", params, &params->min_p, &ignored);
-    take_float(g, "general.sampling.penalty_repeat", params, &params->repeat_penalty, &ignored);
-    take_int(g, "general.sampling.penalty_last_n", params, &params->repeat_last_n, &ignored);
-    if (n_ignored)
-        *n_ignored = ignored;
+    for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++)
+        if (ranges[i].file_key)
+            take_float(g, &ranges[i], params, ignored);
+    take_int(g, "general.sampling.top_k", 0, &params->top_k, ignored);
+    take_int(g, "general.sampling.penalty_last_n", -1, &params->repeat_last_n, ignored);
 }

@@ -5,6 +5,7 @@
 
 #include "engine/base/mem.h"
 #include "engine/kv_pages.h"
+#include "engine/kv_shelving.h"
 #include "engine/memory_left.h"
 #include "engine/model_internal.h"
 #include "engine/run_state.h"
@@ -17,6 +18,7 @@ struct timeline {
     uint32_t n_ctx;
     size_t n_batch;
     struct kv_pages pages;
+    struct kv_shelving shelving;
     struct run_state run;
     int32_t *ids; /* [n_ctx] */
     size_t n;
@@ -52,12 +54,14 @@ uint32_t timeline_default_ctx(const struct model *m, enum dtype kv_type, bool *l
 
 /* Pages are taken from the system one by one as a chat grows: a context that cannot be kept is refused here,
  * not by the system's killer in the middle of an answer. */
-static bool check_memory(const struct model *m, enum dtype kv_type, uint32_t n_ctx, struct err *err)
+static bool check_memory(const struct model *m, const struct timeline_options *options, uint32_t n_ctx,
+                         struct err *err)
 {
     const double gib = 1024.0 * 1024.0 * 1024.0;
-    double per_token = (double)timeline_kv_bytes(m, kv_type);
+    double kv = (double)timeline_kv_bytes(m, options->kv_type), per_token = kv;
     per_token += (double)(model_config(m)->n_rot * sizeof(float) + sizeof(int32_t));
-    double need = per_token * n_ctx, memory = (double)memory_left();
+    double need = per_token * n_ctx + (options->shelf ? kv * KV_SHELVING_TOKENS : 0);
+    double memory = (double)memory_left();
     if (need <= memory)
         return true;
     return err_set(err, ERR_MEMORY,
@@ -77,7 +81,7 @@ struct timeline *timeline_new(struct model *m, const struct timeline_options *op
                 backend->ops->name, dtype_info(options->kv_type)->name);
         return NULL;
     }
-    struct timeline *t = check_memory(m, options->kv_type, n_ctx, err) ? mem_alloc(sizeof *t, err) : NULL;
+    struct timeline *t = check_memory(m, options, n_ctx, err) ? mem_alloc(sizeof *t, err) : NULL;
     if (!t)
         return NULL;
     t->model = m;
@@ -86,7 +90,9 @@ struct timeline *timeline_new(struct model *m, const struct timeline_options *op
     struct kv_shape shape = kv_shape_of(m, options->kv_type);
     t->ids = mem_array(n_ctx, sizeof *t->ids, err);
     t->logits = t->ids ? mem_array(model_config(m)->n_vocab, sizeof *t->logits, err) : NULL;
-    if (t->logits && kv_pages_init(&t->pages, backend, &shape, n_ctx, err) &&
+    if (t->logits &&
+        kv_pages_init(&t->pages, backend, &shape, n_ctx, options->shelf ? KV_LENT_MAX : 0, err) &&
+        kv_shelving_init(&t->shelving, options->shelf, &t->pages, err) &&
         run_state_init(&t->run, backend, model_config(m), &m->rope, t->n_batch, n_ctx, err))
         return t;
     timeline_free(t);
@@ -98,6 +104,7 @@ void timeline_free(struct timeline *t)
     if (!t)
         return;
     run_state_fini(&t->run);
+    kv_shelving_fini(&t->shelving);
     kv_pages_fini(&t->pages);
     mem_free(t->ids);
     mem_free(t->logits);
@@ -119,13 +126,20 @@ static void cut(struct timeline *t, size_t n)
     t->n = n;
     t->has_logits = false;
     kv_pages_cut(&t->pages, n);
+    kv_shelving_cut(&t->shelving, n);
+}
+
+size_t timeline_shared(const struct timeline *t, const int32_t *ids, size_t n)
+{
+    size_t shared = 0;
+    while (shared < n && shared < t->n && t->ids[shared] == ids[shared])
+        shared++;
+    return shared;
 }
 
 size_t timeline_keep(struct timeline *t, const int32_t *ids, size_t n)
 {
-    size_t kept = 0, most = n ? n - 1 : 0;
-    while (kept < most && kept < t->n && t->ids[kept] == ids[kept])
-        kept++;
+    size_t kept = timeline_shared(t, ids, n ? n - 1 : 0);
     cut(t, kept);
     return kept;
 }
@@ -186,6 +200,7 @@ static bool eval_batch(struct timeline *t, const struct step *step, bool is_last
     t->n += step->n_tokens;
     t->has_logits = is_last;
     t->prof.n_tokens[step->phase] += step->n_tokens;
+    kv_shelving_offer(&t->shelving, t->ids, t->n);
     return true;
 }
 
@@ -224,6 +239,30 @@ bool timeline_eval(struct timeline *t, const int32_t *ids, size_t n, const struc
     bool ok = eval_all(t, ids, n, control, all_logits, err);
     mem_guard_leave();
     return ok;
+}
+
+void timeline_set_owner(struct timeline *t, const unsigned char owner[KV_OWNER_BYTES])
+{
+    kv_shelving_set_owner(&t->shelving, owner);
+}
+
+size_t timeline_load(struct timeline *t, const int32_t *ids, size_t n, const struct eval_control *control,
+                     struct load_stats *stats)
+{
+    size_t most = n ? n - 1 : 0, n_had = t->n;
+    assert(n <= t->n_ctx && memcmp(ids, t->ids, (t->n < n ? t->n : n) * sizeof *ids) == 0);
+    size_t n_now = kv_shelving_load(&t->shelving, ids, n_had, most, control, stats);
+    if (n_now > n_had) {
+        memcpy(t->ids + n_had, ids + n_had, (n_now - n_had) * sizeof *ids);
+        t->n = n_now;
+        t->has_logits = false;
+    }
+    return t->n;
+}
+
+bool timeline_save(struct timeline *t)
+{
+    return kv_shelving_offer_all(&t->shelving, t->ids, t->n);
 }
 
 float *timeline_logits(struct timeline *t)

@@ -6,7 +6,8 @@
  *  3. n <= n_ctx always; a call that would pass it fails with ERR_PROMPT before anything is changed.
  *  4. A cancelled or failed call leaves a shorter valid prefix: rows past the last finished batch do not
  * count.
- *  5. Decoding (n_new = 1) allocates nothing.
+ *  5. Decoding (n_new = 1) allocates nothing, and waits for nothing but the backend.
+ *  6. A prefix that was loaded has the bits that were saved. What cannot be loaded leaves it as it was.
  * Ownership: belongs to one thread (the engine's); model and backend outlive it. */
 #ifndef FERRUM_TIMELINE_H
 #define FERRUM_TIMELINE_H
@@ -16,15 +17,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "engine/base/kv_block.h"
 #include "engine/base/prof.h"
 #include "engine/model.h"
 
 struct timeline;
 
 struct timeline_options {
-    uint32_t n_ctx;     /* positions; 0: the trained length, or less: see timeline_default_ctx */
-    enum dtype kv_type; /* DTYPE_F16 or DTYPE_F32 */
-    uint32_t n_batch;   /* tokens per prefill step, 0: 512 */
+    uint32_t n_ctx;               /* positions; 0: the trained length, or less: see timeline_default_ctx */
+    enum dtype kv_type;           /* DTYPE_F16, DTYPE_F32 or DTYPE_I8 */
+    uint32_t n_batch;             /* tokens per prefill step, 0: 512 */
+    const struct kv_shelf *shelf; /* where blocks are kept, or NULL; lives longer */
 };
 
 /* The trained length, or what fits in half of the memory left (memory_left.h; a multiple of KV_BLOCK_TOKENS,
@@ -34,18 +37,21 @@ uint32_t timeline_default_ctx(const struct model *m, enum dtype kv_type, bool *l
 size_t timeline_kv_bytes(const struct model *m, enum dtype kv_type);
 
 struct timeline *timeline_new(struct model *m, const struct timeline_options *options, struct err *err);
+/* Waits until the shelf needs no page any more. NULL is fine. */
 void timeline_free(struct timeline *t);
 
 uint32_t timeline_n_ctx(const struct timeline *t);
 size_t timeline_length(const struct timeline *t);
 
+/* How many of ids[0..n) the prefix begins with. */
+size_t timeline_shared(const struct timeline *t, const int32_t *ids, size_t n);
 /* Cuts the prefix to what it shares with ids[0..n), but leaves at least one of the n tokens to compute, so
  * that logits follow. Returns the tokens kept. */
 size_t timeline_keep(struct timeline *t, const int32_t *ids, size_t n);
 
 struct eval_control {
-    const atomic_bool *cancel; /* looked at before every layer; NULL: never */
-    /* After each batch, from the calling thread; may be NULL. */
+    const atomic_bool *cancel; /* looked at before every layer or block; NULL: never */
+    /* After each batch or block, from the calling thread; may be NULL. */
     void (*progress)(void *arg, size_t done, size_t total);
     void *arg;
 };
@@ -55,6 +61,28 @@ struct eval_control {
  * ERR_CANCELLED, ERR_RUNTIME, ERR_MEMORY. control may be NULL. */
 bool timeline_eval(struct timeline *t, const int32_t *ids, size_t n, const struct eval_control *control,
                    float *all_logits, struct err *err);
+
+/* --- the shelf --- */
+
+/* The chat that blocks saved and loaded from now on belong to. */
+void timeline_set_owner(struct timeline *t, const unsigned char owner[KV_OWNER_BYTES]);
+
+struct load_stats {
+    uint32_t n_tokens;       /* rows that came from the shelf */
+    uint32_t foreign_tokens; /* of them, computed by another backend or other kernels */
+    uint32_t damaged_blocks;
+    uint64_t ns; /* finding and reading */
+};
+
+/* After timeline_keep with the same ids: rows that the shelf has, as long as reading them is cheaper than
+ * computing; at least one of the n tokens is left to compute. Returns the length. It fails by loading less:
+ * when cancelled, or at a block that is damaged. control may be NULL. */
+size_t timeline_load(struct timeline *t, const int32_t *ids, size_t n, const struct eval_control *control,
+                     struct load_stats *stats);
+
+/* Offers what the shelf has not got: whole pages (timeline_eval does that too), and the rows of the last page
+ * at the end of a turn. False: there was no room for all, call it again later. */
+bool timeline_save(struct timeline *t);
 
 /* f32 [n_vocab] after the last token, host memory owned by the timeline, valid until the next eval; the
  * sampler may change it in place. NULL when absent. */

@@ -270,19 +270,24 @@ static size_t chunks_per_wave(const struct call *c)
     return fit < 1 ? 0 : fit - 1;
 }
 
+static attn_page_fn *page_fn(const struct cpu_kernels *kernels, enum dtype type, size_t head_dim)
+{
+    size_t step = type == DTYPE_I8 ? kernels->head_step_i8 : kernels->head_step;
+    const struct cpu_kernels *k = head_dim % step == 0 ? kernels : &cpu_kernels_scalar;
+    return type == DTYPE_F16 ? k->attn_page_f16 : type == DTYPE_I8 ? k->attn_page_i8 : k->attn_page_f32;
+}
+
 void attn_run(struct attn *a, struct pool *pool, const struct cpu_kernels *kernels,
               const struct op_attention *op)
 {
     assert(op->head_dim <= ATTN_MAX_HEAD_DIM && pool_n_threads(pool) == a->n_threads);
     if (op->n_tokens == 0)
         return;
-    if (op->head_dim % kernels->head_step != 0)
-        kernels = &cpu_kernels_scalar;
     size_t group = op->n_head / op->n_kv_head, last = op->pos + op->n_tokens - 1;
     struct call c = {
         .op = op,
         .a = a,
-        .page = op->kv.type == DTYPE_F16 ? kernels->attn_page_f16 : kernels->attn_page_f32,
+        .page = page_fn(kernels, op->kv.type, op->head_dim),
         .group = group,
         .n_rows = op->n_tokens * group,
         .n_tiles = (op->n_tokens * group + ATTN_TILE_ROWS - 1) / ATTN_TILE_ROWS,

@@ -4,18 +4,9 @@
  * its sums run over the same lanes in the same order. A page of f16 that many rows read is widened once. */
 #include "kernels_cpu/attention_avx2.h"
 
-#include <math.h>
-
-#include "kernels_cpu/vec_avx2.h"
+#include "kernels_cpu/attention_page_avx2.h"
 
 #define WIDEN_ROWS 5 /* from here on, converting the page once is cheaper than once per two rows */
-#define K_STEP 4     /* positions per score block */
-
-/* Which rows of a tile a call works on: one or two neighbours. */
-struct rows {
-    struct attn_tile *t;
-    size_t first;
-};
 
 /* Elements i..i+8 of an array of f16 or f32. */
 VEC_INLINE __m256 load_8(const void *p, size_t i, bool f16)
@@ -23,14 +14,6 @@ VEC_INLINE __m256 load_8(const void *p, size_t i, bool f16)
     if (f16)
         return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)((const uint16_t *)p + i)));
     return _mm256_loadu_ps((const float *)p + i);
-}
-
-/* Asks for bytes ahead of their use. The hardware's own prefetch starts anew in every page of every head, too
- * late for few rows, which wait for memory and nothing else. */
-VEC_INLINE void prefetch(const void *p, size_t begin, size_t end)
-{
-    for (size_t i = begin; p && i < end; i += 64)
-        _mm_prefetch((const char *)p + i, _MM_HINT_T0);
 }
 
 /* The sums of four vectors. */
@@ -123,38 +106,6 @@ VEC_INLINE void add_values_of_two(struct rows rows, const void *v, bool f16)
     add_values(second, 1, v, end[0], end[1], f16);
 }
 
-VEC_INLINE __m256 scores_seen(const float *score, size_t j, size_t begin, size_t end)
-{
-    __m256i index = _mm256_add_epi32(_mm256_set1_epi32((int)j), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-    __m256i seen = _mm256_andnot_si256(_mm256_cmpgt_epi32(_mm256_set1_epi32((int)begin), index),
-                                       _mm256_cmpgt_epi32(_mm256_set1_epi32((int)end), index));
-    return _mm256_blendv_ps(_mm256_set1_ps(-INFINITY), _mm256_loadu_ps(score + j), _mm256_castsi256_ps(seen));
-}
-
-/* Turns a row's scores into exp(score - max), 0 where it sees nothing, and rescales what it has so far. */
-static void softmax_row(struct attn_tile *t, size_t r)
-{
-    float *score = t->scores[r], *acc = t->acc + r * t->head_dim;
-    __m256 max = _mm256_set1_ps(t->max[r]);
-    for (size_t j = 0; j < KV_BLOCK_TOKENS; j += 8) {
-        __m256 s = scores_seen(score, j, t->begin[r], t->end[r]);
-        _mm256_storeu_ps(score + j, s);
-        max = _mm256_max_ps(max, s);
-    }
-    max = _mm256_set1_ps(vec_max(max));
-    __m256 sum = _mm256_setzero_ps();
-    for (size_t j = 0; j < KV_BLOCK_TOKENS; j += 8) {
-        __m256 p = vec_exp(_mm256_sub_ps(_mm256_loadu_ps(score + j), max));
-        _mm256_storeu_ps(score + j, p);
-        sum = _mm256_add_ps(sum, p);
-    }
-    __m256 rescale = vec_exp(_mm256_sub_ps(_mm256_set1_ps(t->max[r]), max));
-    for (size_t d = 0; d < t->head_dim; d += 8)
-        _mm256_storeu_ps(acc + d, _mm256_mul_ps(_mm256_loadu_ps(acc + d), rescale));
-    t->max[r] = _mm256_cvtss_f32(max);
-    t->sum[r] = t->sum[r] * _mm256_cvtss_f32(rescale) + vec_sum(sum);
-}
-
 /* Rows first .. first + n all see something of the page. While scores are made, V and the
  * next K are fetched. */
 VEC_INLINE void page_rows(struct attn_tile *t, size_t first, size_t n, const void *k, const void *v, bool f16)
@@ -179,18 +130,6 @@ VEC_INLINE void page_rows(struct attn_tile *t, size_t first, size_t n, const voi
         add_values_of_two((struct rows){t, r}, v, f16);
     if (r < last)
         add_values((struct rows){t, r}, 1, v, t->begin[r], t->end[r], f16);
-}
-
-/* The rows that see something of this page: [*first, *first + n). */
-static size_t rows_that_see(const struct attn_tile *t, size_t *first)
-{
-    size_t low = 0, high = t->n_rows;
-    while (low < high && t->begin[low] >= t->end[low])
-        low++;
-    while (high > low && t->begin[high - 1] >= t->end[high - 1])
-        high--;
-    *first = low;
-    return high - low;
 }
 
 void attn_page_f32_avx2(struct attn_tile *t, const void *k, const void *v)

@@ -53,7 +53,7 @@ static bool supports_weight(void *ctx, enum dtype type)
 static bool supports_kv(void *ctx, enum dtype type)
 {
     (void)ctx;
-    return type == DTYPE_F16 || type == DTYPE_F32;
+    return type == DTYPE_F16 || type == DTYPE_F32 || type == DTYPE_I8;
 }
 
 static struct bbuf *buf_new(void *ctx, size_t n_bytes, struct err *err)

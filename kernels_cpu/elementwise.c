@@ -80,6 +80,8 @@ static void store_kv(const struct cpu_kernels *kernels, const struct op_qkv_rope
     void *row = kv_position(&op->kv, slab, pos, kv_head, op->head_dim);
     if (op->kv.type == DTYPE_F16)
         kernels->f32_to_f16(row, x, op->head_dim);
+    else if (op->kv.type == DTYPE_I8)
+        *kv_scale(&op->kv, slab, pos, kv_head, op->head_dim) = kernels->f32_to_i8(row, x, op->head_dim);
     else
         memcpy(row, x, op->head_dim * sizeof *x);
 }

@@ -33,12 +33,14 @@ struct attn_tile {
     float scores[ATTN_TILE_ROWS][KV_BLOCK_TOKENS];
 };
 
-/* Adds the rows of one page to a tile; k and v are [KV_BLOCK_TOKENS, head_dim] in the KV type. */
+/* Adds the rows of one page to a tile; k and v are the rows of one head (struct kv_layer, engine/backend.h).
+ */
 typedef void attn_page_fn(struct attn_tile *tile, const void *k, const void *v);
 
 struct cpu_kernels {
-    /* attn_page works for head_dim % head_step == 0; the scalar table is there for others. */
-    size_t head_step;
+    /* attn_page works for head_dim % head_step == 0, that of int8 for head_dim % head_step_i8 == 0; the
+     * scalar table is there for others. */
+    size_t head_step, head_step_i8;
     /* One row: out = x / sqrt(mean(x^2) + eps) * w; out may be x. */
     void (*rms_norm)(float *out, const float *x, const float *w, size_t n, float eps);
     /* out[n] = silu(gate[n]) * up[n], held inside the finite numbers. */
@@ -46,7 +48,10 @@ struct cpu_kernels {
     /* Rotates x[n_rot] in place; cos and sin are [n_rot / 2]. */
     void (*rope)(float *x, const float *cos, const float *sin, size_t n_rot, enum rope_mode mode);
     void (*f32_to_f16)(uint16_t *out, const float *x, size_t n);
-    attn_page_fn *attn_page_f16, *attn_page_f32;
+    /* Rounds a row to integers, -127 .. 127, and returns the scale: largest magnitude / 127. A row that is
+     * all but 0 (FLT_MIN * 127) becomes 0 with the scale 0; one that is not finite has the scale NaN. */
+    float (*f32_to_i8)(int8_t *out, const float *x, size_t n);
+    attn_page_fn *attn_page_f16, *attn_page_f32, *attn_page_i8;
     /* Reads every byte; the value only keeps the reads from being left out. */
     uint64_t (*read_bytes)(const void *p, size_t n_bytes);
 };

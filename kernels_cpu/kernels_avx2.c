@@ -121,6 +121,28 @@ static void f32_to_f16(uint16_t *out, const float *x, size_t n)
         out[i] = f16_from_f32(x[i]);
 }
 
+/* The bits of the scalar kernel: one product, one rounding. */
+static float f32_to_i8(int8_t *out, const float *x, size_t n)
+{
+    float largest = vec_largest(x, n);
+    bool is_finite = largest <= FLT_MAX;
+    if (!is_finite || largest < FLT_MIN * 127) {
+        memset(out, 0, n);
+        return is_finite ? 0 : NAN;
+    }
+    float inverse = 127 / largest;
+    __m256 factor = _mm256_set1_ps(inverse);
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        __m256i wide = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + i), factor));
+        __m128i half = _mm_packs_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1));
+        _mm_storel_epi64((__m128i *)(out + i), _mm_packs_epi16(half, half));
+    }
+    for (; i < n; i++)
+        out[i] = (int8_t)lrintf(x[i] * inverse);
+    return largest / 127;
+}
+
 static uint64_t read_bytes(const void *p, size_t n_bytes)
 {
     const char *bytes = p;
@@ -141,11 +163,14 @@ static uint64_t read_bytes(const void *p, size_t n_bytes)
 
 const struct cpu_kernels cpu_kernels_avx2 = {
     .head_step = 8,
+    .head_step_i8 = 16,
     .rms_norm = rms_norm,
     .silu_mul = silu_mul,
     .rope = rope,
     .f32_to_f16 = f32_to_f16,
+    .f32_to_i8 = f32_to_i8,
     .attn_page_f16 = attn_page_f16_avx2,
     .attn_page_f32 = attn_page_f32_avx2,
+    .attn_page_i8 = attn_page_i8_avx2,
     .read_bytes = read_bytes,
 };

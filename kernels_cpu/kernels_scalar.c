@@ -46,6 +46,30 @@ static void f32_to_f16(uint16_t *out, const float *x, size_t n)
         out[i] = f16_from_f32(x[i]);
 }
 
+/* NaN stays: no comparison with it is true, but the last. */
+static float largest_of(const float *x, size_t n)
+{
+    float largest = 0;
+    for (size_t i = 0; i < n; i++)
+        if (!(fabsf(x[i]) <= largest))
+            largest = isnan(largest) ? largest : fabsf(x[i]);
+    return largest;
+}
+
+static float f32_to_i8(int8_t *out, const float *x, size_t n)
+{
+    float largest = largest_of(x, n);
+    bool is_finite = largest <= FLT_MAX;
+    if (!is_finite || largest < FLT_MIN * 127) {
+        memset(out, 0, n);
+        return is_finite ? 0 : NAN;
+    }
+    float inverse = 127 / largest;
+    for (size_t i = 0; i < n; i++)
+        out[i] = (int8_t)lrintf(x[i] * inverse);
+    return largest / 127;
+}
+
 /* One query row against rows [begin, end) of a page in f32. */
 static void add_page_to_row(struct attn_tile *t, size_t r, const float *k, const float *v)
 {
@@ -90,6 +114,21 @@ static void attn_page_f16(struct attn_tile *t, const void *k, const void *v)
     attn_page_f32(t, t->k_wide, t->v_wide);
 }
 
+static void widen_i8(float *out, const void *rows, size_t dim, size_t begin, size_t end)
+{
+    const int8_t *value = rows;
+    const float *scale = (const float *)(const void *)(value + KV_BLOCK_TOKENS * dim);
+    for (size_t i = begin * dim; i < end * dim; i++)
+        out[i] = (float)value[i] * scale[i / dim];
+}
+
+static void attn_page_i8(struct attn_tile *t, const void *k, const void *v)
+{
+    widen_i8(t->k_wide, k, t->head_dim, t->begin[0], t->end[t->n_rows - 1]);
+    widen_i8(t->v_wide, v, t->head_dim, t->begin[0], t->end[t->n_rows - 1]);
+    attn_page_f32(t, t->k_wide, t->v_wide);
+}
+
 static uint64_t read_bytes(const void *p, size_t n_bytes)
 {
     const char *bytes = p;
@@ -106,12 +145,15 @@ static uint64_t read_bytes(const void *p, size_t n_bytes)
 
 const struct cpu_kernels cpu_kernels_scalar = {
     .head_step = 1,
+    .head_step_i8 = 1,
     .rms_norm = rms_norm,
     .silu_mul = silu_mul,
     .rope = rope,
     .f32_to_f16 = f32_to_f16,
+    .f32_to_i8 = f32_to_i8,
     .attn_page_f16 = attn_page_f16,
     .attn_page_f32 = attn_page_f32,
+    .attn_page_i8 = attn_page_i8,
     .read_bytes = read_bytes,
 };
 

@@ -4,6 +4,7 @@
 #define FERRUM_VEC_AVX2_H
 
 #include <immintrin.h>
+#include <stddef.h>
 
 #define VEC_INLINE static inline __attribute__((always_inline))
 
@@ -19,6 +20,24 @@ VEC_INLINE float vec_max(__m256 x)
     __m128 s = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
     s = _mm_max_ps(s, _mm_movehl_ps(s, s));
     return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
+}
+
+/* The largest magnitude of n numbers; NaN if one of them is: as integers, magnitudes order as the numbers do,
+ * with infinity and NaN on top. */
+VEC_INLINE float vec_largest(const float *x, size_t n)
+{
+    const __m256i magnitude = _mm256_set1_epi32(0x7FFFFFFF);
+    __m256i max = _mm256_setzero_si256();
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        max = _mm256_max_epi32(max, _mm256_and_si256(magnitude, _mm256_castps_si256(_mm256_loadu_ps(x + i))));
+    __m128i m = _mm_max_epi32(_mm256_castsi256_si128(max), _mm256_extracti128_si256(max, 1));
+    for (; i < n; i++)
+        m = _mm_max_epi32(
+            m, _mm_and_si128(_mm256_castsi256_si128(magnitude), _mm_castps_si128(_mm_load_ss(x + i))));
+    m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0x4E));
+    m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0xB1));
+    return _mm_cvtss_f32(_mm_castsi128_ps(m));
 }
 
 /* exp(x), relative error below 2e-7: x = n*ln2 + r with |r| <= ln2/2, the series of exp(r) to r^7 / 7!, times

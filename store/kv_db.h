@@ -42,7 +42,8 @@ size_t kv_db_find(struct kv_db *db, const struct kv_hash *parent, const int32_t 
                   struct err *err);
 bool kv_db_fetch(struct kv_db *db, const struct kv_found *found, const int32_t *tokens, void *bytes,
                  size_t n_bytes, struct err *err);
-/* Measured costs, kept in the space's row (0: unknown). */
+/* Measured costs, kept in the space's row (0: unknown). Fetching is measured by kv_db_fetch, and kept when
+ * prefilling is noted. */
 bool kv_db_prefill_ns(struct kv_db *db, double *ns_per_token, struct err *err);
 bool kv_db_note_prefill(struct kv_db *db, double ns_per_token, struct err *err);
 

@@ -22,6 +22,8 @@
     X(BRANCH, "", "branch", "next|prev", "show another branch where the chat last parted")                   \
     X(FORK, "", "fork", "", "go on in a new chat that begins with this one")                                 \
     X(KV, "", "kv", "", "what of this chat the KV cache holds")                                              \
+    X(THINK, "", "think", "", "the model reasons before its next answers in this chat")                      \
+    X(NOTHINK, "", "nothink", "", "the model answers without reasoning from now on in this chat")            \
     X(REASONING, "Alt-H", "reasoning", "", "unfold or fold the reasoning of answers")                        \
     X(SELECT_UP, "Alt-Up", "", "", "select the message above (Esc: none)")                                   \
     X(SELECT_DOWN, "Alt-Down", "", "", "select the message below")                                           \

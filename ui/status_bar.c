@@ -186,18 +186,23 @@ static int put_meter(const struct ui *ui, int y, int x, int *end, int columns)
     return x;
 }
 
-/* The backend gives way first: it never changes, and the hint is worth more. */
-static bool has_room_for_backend(const struct ui *ui, const struct buf *speed, int columns)
+static int piece_columns(const char *text)
+{
+    return text[0] ? (int)text_width(text, strlen(text)) + 3 : 0;
+}
+
+/* Columns left for the backend and for whether the model thinks. The backend gives way first: it never
+ * changes, and the hint is worth more. */
+static int room_for_extras(const struct ui *ui, const struct buf *speed, int columns)
 {
     struct buf numbers = {0};
     if (ui->status.ctx_max > 0)
         put_context(&numbers, &ui->status, columns);
-    size_t meter = ui->status.ctx_max > 0 ? 3 + 4 + (columns >= NARROW ? 17 : 9) + numbers.len : 0;
-    size_t n = 1 + text_width(ui->status.model, strlen(ui->status.model)) + 3 +
-               text_width(ui->status.backend, strlen(ui->status.backend)) + 3 + speed->len + meter + 2 +
-               text_width(hint(ui, columns), strlen(hint(ui, columns))) + 1;
+    int meter = ui->status.ctx_max > 0 ? 3 + 4 + (columns >= NARROW ? 17 : 9) + (int)numbers.len : 0;
+    int n = 1 + piece_columns(ui->status.model) + (int)speed->len + meter + 2 +
+            piece_columns(hint(ui, columns)) - 3 + 1;
     buf_fini(&numbers);
-    return n <= (size_t)columns;
+    return columns - n;
 }
 
 void status_bar_draw(const struct ui *ui, int y, int columns)
@@ -206,8 +211,11 @@ void status_bar_draw(const struct ui *ui, int y, int columns)
     int end = columns - 1;
     put_speed(&speed, ui);
     int x = put_piece(y, 1, &end, LOOK_TEXT, ui->status.model);
-    if (has_room_for_backend(ui, &speed, columns))
+    int room = room_for_extras(ui, &speed, columns), n_think = piece_columns(ui->status.think);
+    if (room >= piece_columns(ui->status.backend) + n_think)
         x = put_piece(y, x, &end, LOOK_DIM, ui->status.backend);
+    if (room >= n_think)
+        x = put_piece(y, x, &end, LOOK_DIM, ui->status.think);
     x = put_piece(y, x, &end, ui->status.phase == UI_FAILED ? LOOK_ERROR : LOOK_TEXT, buf_text(&speed));
     x = put_meter(ui, y, x, &end, columns);
     if (ui->status.queued)

@@ -1,47 +1,13 @@
-/* Owns the items of a transcript, their caches of rows, and the place of the reader. */
-#include "ui/transcript.h"
-
+/* Owns the items of a transcript and their caches of rows. */
 #include <stdio.h>
 #include <string.h>
 
 #include "engine/base/mem.h"
 #include "ui/sanitize.h"
-#include "ui/wrap.h"
+#include "ui/transcript_parts.h"
 
-/* One message or note. Its rows on screen: a blank one (not before the first item), the label, the reasoning,
- * the text, the mark; a note has only the blank one and its text. */
-struct item {
-    int msg;             /* index in the chat, -1: a note */
-    struct buf source;   /* of a note; a message's text stays in the chat */
-    struct buf clean;    /* what is shown of it */
-    struct wrap wrap;    /* of clean, for `columns` */
-    size_t columns;      /* 0: nothing wrapped yet */
-    size_t n_source;     /* bytes of the source that are in clean */
-    size_t stable;       /* up to the last LF: bytes of the source, */
-    size_t stable_clean; /* of clean, */
-    size_t stable_rows;  /* and rows that later text cannot change */
-    bool was_open;       /* streaming when last looked at */
-    char think[64];
-};
-
-struct note {
-    int after; /* the message it stands behind, -1: before all */
-    char *text;
-};
-
-struct transcript {
-    const struct chat *chat;
-    struct item *items;
-    int n_items, cap_items;
-    struct note *notes;
-    int n_notes;
-    char model[96];
-    size_t columns, height;
-    bool follow;
-    struct transcript_pos top; /* when not following */
-    size_t n_seen;             /* rows from seen_item's first to the end when the reader left it */
-    int seen_item;
-};
+#define REASON_INDENT 2 /* columns of the bar before a row of reasoning */
+#define LIVE_ROWS 3     /* of the reasoning, while it grows */
 
 struct transcript *transcript_new(void)
 {
@@ -49,15 +15,16 @@ struct transcript *transcript_new(void)
     t->columns = 74;
     t->height = 20;
     t->follow = true;
+    t->selected = -1;
     return t;
 }
 
 static void item_fini(struct item *item)
 {
     buf_fini(&item->source);
-    buf_fini(&item->clean);
-    wrap_fini(&item->wrap);
-    *item = (struct item){0};
+    flow_fini(&item->text);
+    flow_fini(&item->reason);
+    *item = (struct item){.msg = -1};
 }
 
 static void drop_items(struct transcript *t)
@@ -86,93 +53,55 @@ void transcript_free(struct transcript *t)
     mem_free(t);
 }
 
-static const struct chat_msg *item_msg(const struct transcript *t, const struct item *item)
+const struct chat_msg *item_msg(const struct transcript *t, const struct item *item)
 {
     return item->msg >= 0 ? &t->chat->msgs[item->msg] : NULL;
 }
 
-/* ---- caches ---- */
+/* ---- rows ---- */
 
-static void describe_think(const struct chat_msg *msg, char *out, size_t n_out)
+static bool is_thinking(const struct item *item, const struct chat_msg *msg)
 {
-    size_t n_words = 0;
-    bool inside = false;
-    for (size_t i = 0; i < msg->think.len; i++) {
-        bool blank = msg->think.data[i] == ' ' || msg->think.data[i] == '\n' || msg->think.data[i] == '\t';
-        n_words += !blank && !inside;
-        inside = !blank;
+    return msg->status == CHAT_STREAMING && msg->text.len == 0 && item->n_words > 0;
+}
+
+/* Only what came since the last time. */
+static void count_words(struct item *item, const struct buf *reason)
+{
+    for (; item->n_counted < reason->len; item->n_counted++) {
+        char c = reason->data[item->n_counted];
+        bool blank = c == ' ' || c == '\n' || c == '\t';
+        item->n_words += !blank && !item->inside_word;
+        item->inside_word = !blank;
     }
-    bool open = msg->status == CHAT_STREAMING && msg->text.len == 0;
-    snprintf(out, n_out, "▸ %s · %zu words", open ? "Thinking" : "Thought", n_words);
 }
 
-static void cut_to_stable(struct item *item)
+static void describe_reason(struct transcript *t, struct item *item, const struct chat_msg *msg)
 {
-    item->n_source = item->stable;
-    if (item->clean.len > item->stable_clean)
-        buf_truncate(&item->clean, item->stable_clean);
-    item->wrap.n_rows = item->stable_rows;
+    bool thinking = is_thinking(item, msg);
+    snprintf(item->head, sizeof item->head, "%s %s · %zu word%s", t->unfolded || thinking ? "▾" : "▸",
+             thinking ? "Thinking" : "Thought", item->n_words, item->n_words == 1 ? "" : "s");
 }
 
-/* Brings clean and the rows up to date with source[0..n), whose beginning has not changed since the last
- * time. */
-static void item_extend(struct item *item, const char *source, size_t n, size_t columns)
+/* The reasoning is wrapped only where it is seen. */
+static void place_reason(struct transcript *t, struct item *item, const struct chat_msg *msg,
+                         struct geometry *g)
 {
-    cut_to_stable(item);
-    size_t lf = n;
-    while (lf > item->stable && source[lf - 1] != '\n')
-        lf--;
-    if (lf > item->stable) {
-        sanitize_append(&item->clean, source + item->stable, lf - item->stable);
-        wrap_append(&item->wrap, buf_text(&item->clean), item->stable_clean, item->clean.len, columns);
-        item->stable = lf;
-        item->stable_clean = item->clean.len;
-        item->stable_rows = item->wrap.n_rows;
-    }
-    if (n > lf) {
-        sanitize_append(&item->clean, source + lf, n - lf);
-        wrap_append(&item->wrap, buf_text(&item->clean), item->stable_clean, item->clean.len, columns);
-    }
-    item->n_source = n;
-}
-
-static void item_rewrap(struct item *item, size_t columns)
-{
-    item->wrap.n_rows = 0;
-    wrap_append(&item->wrap, buf_text(&item->clean), 0, item->stable_clean, columns);
-    item->stable_rows = item->wrap.n_rows;
-    wrap_append(&item->wrap, buf_text(&item->clean), item->stable_clean, item->clean.len, columns);
-    item->columns = columns;
-}
-
-/* The item with its rows for the present width. */
-static struct item *item_ready(struct transcript *t, int i)
-{
-    struct item *item = &t->items[i];
-    const struct chat_msg *msg = item_msg(t, item);
-    const struct buf *source = msg ? &msg->text : &item->source;
-    if (item->columns != t->columns)
-        item_rewrap(item, t->columns);
-    if (item->n_source != source->len)
-        item_extend(item, buf_text(source), source->len, t->columns);
-    return item;
-}
-
-static size_t n_text_rows(const struct item *item)
-{
-    size_t n = item->wrap.n_rows;
-    while (n > 0 && item->wrap.rows[n - 1].n_bytes == 0)
-        n--;
-    return n;
-}
-
-static size_t n_head_rows(const struct transcript *t, int i)
-{
-    const struct chat_msg *msg = item_msg(t, &t->items[i]);
-    size_t n = i > 0 ? 1 : 0;
-    if (msg)
-        n += 1 + (msg->think.len > 0);
-    return n;
+    count_words(item, &msg->think);
+    if (item->n_words == 0)
+        return;
+    g->n[SECTION_HEAD] = 1;
+    if (!t->unfolded && !is_thinking(item, msg))
+        return;
+    const char *source = buf_text(&msg->think);
+    size_t skipped = strspn(source, " \t\n"); /* empty lines, but no indent */
+    while (skipped > 0 && source[skipped - 1] != '\n')
+        skipped--;
+    size_t columns = t->columns > REASON_INDENT + 2 ? t->columns - REASON_INDENT : 2;
+    flow_update(&item->reason, source + skipped, msg->think.len - skipped, columns);
+    size_t n = flow_n_rows(&item->reason);
+    g->n[SECTION_REASON] = t->unfolded || n < LIVE_ROWS ? n : LIVE_ROWS;
+    g->first_reason = n - g->n[SECTION_REASON];
 }
 
 static const char *mark_of(const struct chat_msg *msg)
@@ -184,16 +113,95 @@ static const char *mark_of(const struct chat_msg *msg)
     return NULL;
 }
 
-static size_t item_height(struct transcript *t, int i)
+struct geometry item_geometry(struct transcript *t, int i)
 {
-    struct item *item = item_ready(t, i);
-    size_t n = n_head_rows(t, i) + n_text_rows(item);
+    struct item *item = &t->items[i];
     const struct chat_msg *msg = item_msg(t, item);
-    bool is_open = msg && msg->status == CHAT_STREAMING;
-    if (is_open && n_text_rows(item) == 0)
-        n++; /* a row for the cursor, so that the first word does not move anything */
-    n += mark_of(msg) != NULL;
-    return n > 0 ? n : 1;
+    const struct buf *source = msg ? &msg->text : &item->source;
+    struct geometry g = {.n[SECTION_BLANK] = i > 0, .n[SECTION_LABEL] = msg != NULL};
+    flow_update(&item->text, buf_text(source), source->len, t->columns);
+    g.n[SECTION_TEXT] = flow_n_rows(&item->text);
+    if (msg)
+        place_reason(t, item, msg, &g);
+    /* A row for the cursor, so that the first word does not move anything; and no item is without rows. */
+    if (g.n[SECTION_TEXT] == 0 && (!msg || (msg->status == CHAT_STREAMING && !is_thinking(item, msg))))
+        g.n[SECTION_TEXT] = 1;
+    g.n[SECTION_GAP] = g.n[SECTION_REASON] > 0 && g.n[SECTION_TEXT] > 0;
+    g.n[SECTION_MARK] = mark_of(msg) != NULL;
+    return g;
+}
+
+size_t item_height(struct transcript *t, int i)
+{
+    struct geometry g = item_geometry(t, i);
+    size_t n = 0;
+    for (int section = 0; section < SECTION_N; section++)
+        n += g.n[section];
+    return n;
+}
+
+static void set_text(struct transcript_row *row, enum transcript_kind kind, const char *text)
+{
+    row->kind = kind;
+    row->text = text;
+    row->n_text = strlen(text);
+    row->n_columns = text_width(row->text, row->n_text);
+}
+
+static void set_label(struct transcript *t, struct item *item, struct transcript_row *row)
+{
+    bool is_user = row->role == CHAT_USER;
+    set_text(row, ROW_LABEL, is_user ? "You" : t->model[0] ? t->model : "Assistant");
+    if (item->n_msgs != t->chat->n_msgs)
+        chat_siblings(t->chat, item->msg, &item->position, &item->count);
+    item->n_msgs = t->chat->n_msgs;
+    row->position = item->position;
+    row->count = item->count;
+}
+
+static void set_flow(struct transcript_row *row, enum transcript_kind kind, const struct flow *flow, size_t i)
+{
+    row->kind = kind;
+    if (i >= flow->wrap.n_rows)
+        return; /* the open, still empty message */
+    row->text = buf_text(&flow->clean) + flow->wrap.rows[i].start;
+    row->n_text = flow->wrap.rows[i].n_bytes;
+    row->n_columns = flow->wrap.rows[i].n_columns;
+    row->indent = flow->wrap.rows[i].indent;
+}
+
+bool transcript_row_at(struct transcript *t, struct transcript_pos pos, struct transcript_row *row)
+{
+    *row = (struct transcript_row){.kind = ROW_BLANK, .text = ""};
+    if (pos.item >= t->n_items)
+        return false;
+    struct geometry g = item_geometry(t, pos.item);
+    struct item *item = &t->items[pos.item];
+    const struct chat_msg *msg = item_msg(t, item);
+    int section = 0;
+    size_t i = pos.row;
+    for (; section < SECTION_N - 1 && i >= g.n[section]; section++)
+        i -= g.n[section];
+    if (msg) {
+        row->role = msg->role;
+        row->status = msg->status;
+        row->is_selected = item->msg == t->selected && section != SECTION_BLANK;
+    }
+    if (section == SECTION_LABEL) {
+        set_label(t, item, row);
+    } else if (section == SECTION_HEAD) {
+        describe_reason(t, item, msg);
+        set_text(row, ROW_THINK, item->head);
+    } else if (section == SECTION_REASON) {
+        set_flow(row, ROW_REASON, &item->reason, g.first_reason + i);
+        row->is_last_text = g.n[SECTION_TEXT] == 0 && i + 1 == g.n[SECTION_REASON];
+    } else if (section == SECTION_TEXT) {
+        set_flow(row, msg ? ROW_TEXT : ROW_NOTE, &item->text, i);
+        row->is_last_text = i + 1 == g.n[SECTION_TEXT];
+    } else if (section == SECTION_MARK && mark_of(msg)) {
+        set_text(row, ROW_MARK, mark_of(msg));
+    }
+    return true;
 }
 
 /* ---- the items ---- */
@@ -248,14 +256,6 @@ static void rebuild(struct transcript *t)
     mem_free(old);
 }
 
-static void clamp_top(struct transcript *t)
-{
-    if (t->top.item >= t->n_items)
-        transcript_follow(t);
-    else if (t->top.row >= item_height(t, t->top.item))
-        t->top.row = 0;
-}
-
 /* A text only grows while it streams, and stays afterwards; at the end, and after anything else, its cache
  * starts anew. */
 static void refresh(struct transcript *t, struct item *item)
@@ -264,15 +264,26 @@ static void refresh(struct transcript *t, struct item *item)
     if (!msg)
         return;
     bool open = msg->status == CHAT_STREAMING;
-    bool grown = open && msg->text.len >= item->n_source;
-    bool same = !open && !item->was_open && msg->text.len == item->n_source;
-    if (!grown && !same) {
-        item->stable = item->stable_clean = item->stable_rows = 0;
-        cut_to_stable(item);
+    bool grown = open && msg->text.len >= item->text.n_source;
+    bool same = !open && !item->was_open && msg->text.len == item->text.n_source;
+    if (!grown && !same)
+        flow_reset(&item->text);
+    if (msg->think.len < item->n_counted || (item->was_open && !open)) {
+        flow_reset(&item->reason);
+        item->n_words = item->n_counted = 0;
+        item->inside_word = false;
     }
     item->was_open = open;
-    if (msg->think.len > 0)
-        describe_think(msg, item->think, sizeof item->think);
+}
+
+static void relist(struct transcript *t)
+{
+    int top_msg = t->top.item < t->n_items ? t->items[t->top.item].msg : -1;
+    long row = place_of_selected(t);
+    rebuild(t);
+    for (int i = 0; i < t->n_items; i++)
+        refresh(t, &t->items[i]);
+    place_settle(t, top_msg, row);
 }
 
 void transcript_set_chat(struct transcript *t, const struct chat *chat)
@@ -280,28 +291,20 @@ void transcript_set_chat(struct transcript *t, const struct chat *chat)
     if (t->chat && t->chat != chat)
         drop_notes(t);
     t->chat = chat;
+    t->selected = -1;
     drop_items(t);
-    rebuild(t);
-    for (int i = 0; i < t->n_items; i++)
-        refresh(t, &t->items[i]);
     transcript_follow(t);
+    relist(t);
 }
 
 void transcript_changed(struct transcript *t, int msg)
 {
-    bool known = false;
-    for (int i = t->n_items - 1; i >= 0 && msg >= 0 && !known; i--)
+    for (int i = t->n_items - 1; i >= 0 && msg >= 0; i--)
         if (t->items[i].msg == msg) {
             refresh(t, &t->items[i]);
-            known = true;
+            return;
         }
-    if (!known) {
-        rebuild(t);
-        for (int i = 0; i < t->n_items; i++)
-            refresh(t, &t->items[i]);
-    }
-    if (!t->follow)
-        clamp_top(t);
+    relist(t);
 }
 
 void transcript_add_note(struct transcript *t, const char *text)
@@ -309,7 +312,7 @@ void transcript_add_note(struct transcript *t, const char *text)
     t->notes = mem_need_resize(t->notes, (size_t)t->n_notes + 1, sizeof *t->notes);
     int after = t->chat ? t->chat->head : -1;
     t->notes[t->n_notes++] = (struct note){.after = after, .text = mem_strdup(text)};
-    rebuild(t);
+    relist(t);
 }
 
 void transcript_set_model(struct transcript *t, const char *name)
@@ -318,203 +321,4 @@ void transcript_set_model(struct transcript *t, const char *name)
     sanitize_append(&clean, name, strcspn(name, " \n"));
     snprintf(t->model, sizeof t->model, "%s", buf_text(&clean));
     buf_fini(&clean);
-}
-
-/* ---- the place of the reader ---- */
-
-void transcript_resize(struct transcript *t, size_t columns, size_t height)
-{
-    columns = columns < 2 ? 2 : columns;
-    t->height = height < 1 ? 1 : height;
-    if (columns == t->columns)
-        return;
-    if (t->follow || t->n_items == 0) {
-        t->columns = columns;
-        return;
-    }
-    /* The byte at the top of the window stays at the top. */
-    struct item *item = item_ready(t, t->top.item);
-    size_t head = n_head_rows(t, t->top.item), row = t->top.row, byte = 0;
-    bool in_text = row >= head && row - head < item->wrap.n_rows;
-    if (in_text)
-        byte = item->wrap.rows[row - head].start;
-    t->columns = columns;
-    item = item_ready(t, t->top.item);
-    if (in_text) {
-        row = 0;
-        while (row + 1 < item->wrap.n_rows && item->wrap.rows[row + 1].start <= byte)
-            row++;
-        t->top.row = head + row;
-    }
-    t->n_seen = 0; /* counted in rows of the old width: start anew from here */
-    t->seen_item = t->n_items - 1;
-    for (int i = t->seen_item; i < t->n_items; i++)
-        t->n_seen += item_height(t, i);
-    clamp_top(t);
-}
-
-/* The place `height` rows before the end, or the beginning of everything. */
-static struct transcript_pos end_top(struct transcript *t)
-{
-    struct transcript_pos pos = {.item = 0, .row = 0};
-    size_t left = t->height;
-    for (int i = t->n_items - 1; i >= 0; i--) {
-        size_t rows = item_height(t, i);
-        if (rows >= left)
-            return (struct transcript_pos){.item = i, .row = rows - left};
-        left -= rows;
-    }
-    return pos;
-}
-
-struct transcript_pos transcript_top(struct transcript *t)
-{
-    return t->follow ? end_top(t) : t->top;
-}
-
-static bool is_before(struct transcript_pos a, struct transcript_pos b)
-{
-    return a.item < b.item || (a.item == b.item && a.row < b.row);
-}
-
-static void leave_end(struct transcript *t)
-{
-    t->follow = false;
-    t->seen_item = t->n_items - 1;
-    t->n_seen = item_height(t, t->seen_item);
-}
-
-static void go_up(struct transcript *t, struct transcript_pos *pos, size_t rows)
-{
-    while (rows > pos->row && pos->item > 0) {
-        rows -= pos->row + 1;
-        pos->item--;
-        pos->row = item_height(t, pos->item) - 1;
-    }
-    pos->row -= rows < pos->row ? rows : pos->row;
-}
-
-static void go_down(struct transcript *t, struct transcript_pos *pos, size_t rows)
-{
-    size_t height = item_height(t, pos->item);
-    while (pos->row + rows >= height && pos->item + 1 < t->n_items) {
-        rows -= height - pos->row;
-        pos->item++;
-        pos->row = 0;
-        height = item_height(t, pos->item);
-    }
-    pos->row = pos->row + rows < height ? pos->row + rows : height - 1;
-}
-
-void transcript_scroll(struct transcript *t, long rows)
-{
-    if (t->n_items == 0 || rows == 0 || (t->follow && rows > 0))
-        return;
-    struct transcript_pos pos = transcript_top(t), end = end_top(t);
-    if (rows < 0) {
-        struct transcript_pos before = pos;
-        go_up(t, &pos, (size_t)-rows);
-        if (!is_before(pos, before))
-            return; /* the beginning is already in sight */
-        if (t->follow)
-            leave_end(t);
-    } else {
-        go_down(t, &pos, (size_t)rows);
-    }
-    t->top = pos;
-    if (!is_before(pos, end))
-        transcript_follow(t);
-}
-
-void transcript_follow(struct transcript *t)
-{
-    t->follow = true;
-}
-
-bool transcript_is_following(const struct transcript *t)
-{
-    return t->follow;
-}
-
-size_t transcript_n_new(struct transcript *t)
-{
-    if (t->follow)
-        return 0;
-    size_t rows = 0;
-    for (int i = t->seen_item < 0 ? 0 : t->seen_item; i < t->n_items; i++)
-        rows += item_height(t, i);
-    return rows > t->n_seen ? rows - t->n_seen : 0;
-}
-
-bool transcript_is_empty(const struct transcript *t)
-{
-    return t->n_items == 0;
-}
-
-bool transcript_has_more(struct transcript *t)
-{
-    return !t->follow && t->n_items > 0 && is_before(t->top, end_top(t));
-}
-
-bool transcript_next(struct transcript *t, struct transcript_pos *pos)
-{
-    if (pos->item >= t->n_items)
-        return false;
-    if (++pos->row >= item_height(t, pos->item)) {
-        pos->item++;
-        pos->row = 0;
-    }
-    return pos->item < t->n_items;
-}
-
-static void set_text(struct transcript_row *row, enum transcript_kind kind, const char *text)
-{
-    row->kind = kind;
-    row->text = text;
-    row->n_text = strlen(text);
-    row->n_columns = text_width(row->text, row->n_text);
-}
-
-static void head_row(struct transcript *t, const struct item *item, size_t index, struct transcript_row *row)
-{
-    bool is_user = row->role == CHAT_USER;
-    if (index == 0)
-        set_text(row, ROW_LABEL, is_user ? "You" : t->model[0] ? t->model : "Assistant");
-    else
-        set_text(row, ROW_THINK, item->think);
-}
-
-bool transcript_row_at(struct transcript *t, struct transcript_pos pos, struct transcript_row *row)
-{
-    *row = (struct transcript_row){.kind = ROW_BLANK, .text = ""};
-    if (pos.item >= t->n_items)
-        return false;
-    const struct item *item = item_ready(t, pos.item);
-    const struct chat_msg *msg = item_msg(t, item);
-    size_t head = n_head_rows(t, pos.item), n_text = n_text_rows(item);
-    size_t blank = pos.item > 0 ? 1 : 0;
-    if (msg) {
-        row->role = msg->role;
-        row->status = msg->status;
-    }
-    if (pos.row < blank)
-        return true;
-    if (pos.row < head) {
-        head_row(t, item, pos.row - blank, row);
-        return true;
-    }
-    size_t i = pos.row - head;
-    row->is_last_text = i + 1 == n_text || (n_text == 0 && i == 0);
-    if (i < n_text) {
-        row->kind = msg ? ROW_TEXT : ROW_NOTE;
-        row->text = buf_text(&item->clean) + item->wrap.rows[i].start;
-        row->n_text = item->wrap.rows[i].n_bytes;
-        row->n_columns = item->wrap.rows[i].n_columns;
-        row->indent = item->wrap.rows[i].indent;
-    } else if (mark_of(msg)) {
-        set_text(row, ROW_MARK, mark_of(msg));
-    } else if (msg) {
-        row->kind = ROW_TEXT; /* the open, still empty message */
-    }
-    return true;
 }

@@ -2,6 +2,7 @@
  * ncurses' own copy of the screen; what differs is all that goes over the wire. */
 #include <stdio.h>
 #include <string.h>
+#include <wchar.h>
 
 #include "engine/base/buf.h"
 #include "engine/base/mem.h"
@@ -63,22 +64,47 @@ static void draw_title(const struct ui *ui, const struct ui_layout *l)
     mem_free(title);
 }
 
+static enum theme_element look_of(const struct transcript_row *row)
+{
+    switch (row->kind) {
+    case ROW_LABEL:
+        return row->is_selected ? LOOK_SELECTED : row->role == CHAT_USER ? LOOK_USER : LOOK_MODEL;
+    case ROW_THINK:
+    case ROW_REASON:
+    case ROW_NOTE:
+        return LOOK_DIM;
+    case ROW_MARK:
+        return row->status == CHAT_ERROR ? LOOK_ERROR : LOOK_DIM;
+    case ROW_BLANK:
+    case ROW_TEXT:
+        break;
+    }
+    return LOOK_TEXT;
+}
+
+/* "‹2/3›": a message that has siblings. */
+static void draw_siblings(int y, int x, int max, const struct transcript_row *row)
+{
+    char tag[48];
+    bool ascii = wcwidth(L'‹') != 1;
+    if (row->kind != ROW_LABEL || row->count < 2)
+        return;
+    snprintf(tag, sizeof tag, "%s%d/%d%s", ascii ? "<" : "‹", row->position, row->count, ascii ? ">" : "›");
+    canvas_label(y, x + 2, max - 2, row->is_selected ? LOOK_ACCENT : LOOK_DIM, tag);
+}
+
 static void draw_row(const struct ui_layout *l, int y, const struct transcript_row *row)
 {
-    int x = l->left + l->indent, max = l->measure;
-    enum theme_element look = LOOK_TEXT;
-    if (row->kind == ROW_LABEL) {
-        look = row->role == CHAT_USER ? LOOK_USER : LOOK_MODEL;
-        x = l->left;
-    } else if (row->kind == ROW_THINK || row->kind == ROW_NOTE) {
-        look = LOOK_DIM;
-    } else if (row->kind == ROW_MARK) {
-        look = row->status == CHAT_ERROR ? LOOK_ERROR : LOOK_DIM;
-    }
-    x += (int)row->indent;
-    int used = canvas_text(y, x, max - (int)row->indent, look, row->text, row->n_text);
-    bool is_open = row->status == CHAT_STREAMING && row->kind == ROW_TEXT && row->is_last_text;
-    if (is_open)
+    bool is_label = row->kind == ROW_LABEL, is_reason = row->kind == ROW_REASON;
+    int x = l->left + (is_label ? 0 : l->indent), end = l->left + l->indent + l->measure;
+    if (row->is_selected)
+        canvas_repeat(y, l->left - 1, 1, LOOK_ACCENT, "▌");
+    if (is_reason)
+        canvas_repeat(y, x, 1, LOOK_RULE, "│");
+    x += (int)row->indent + (is_reason ? 2 : 0);
+    int used = canvas_text(y, x, end - x, look_of(row), row->text, row->n_text);
+    draw_siblings(y, x + used, end - x - used, row);
+    if (row->status == CHAT_STREAMING && row->is_last_text)
         canvas_repeat(y, x + used, 1, LOOK_ACCENT, "▌");
 }
 

@@ -28,6 +28,9 @@ static void run_action(struct ui *ui, enum ui_action action, const char *argumen
     case ACTION_REDRAW:
         terminal_redraw_all();
         break;
+    case ACTION_REASONING:
+        transcript_unfold(ui->transcript, !transcript_is_unfolded(ui->transcript));
+        break;
     default:
         ui_push_event(ui, UI_ACTION, action, 0, argument, n);
     }
@@ -109,6 +112,8 @@ static void feed_unbound(struct ui *ui, const struct input_token *token)
         run_action(ui, ACTION_SCROLL_END, NULL, 0);
     else if (is_alt(token, 'o'))
         run_action(ui, ACTION_SESSIONS, NULL, 0);
+    else if (is_alt(token, 'h'))
+        run_action(ui, ACTION_REASONING, NULL, 0);
 }
 
 static void take_editor_event(struct ui *ui, const struct editor_event *event, bool was_armed)

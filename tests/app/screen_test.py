@@ -9,7 +9,7 @@ import tempfile
 import time
 import unittest
 
-from harness import LONG, PROGRAM, SMALL, ProgramTest, main, patched_copy
+from harness import LONG, PROGRAM, SMALL, ProgramTest, main, make_model, patched_copy
 
 
 @unittest.skipUnless(shutil.which('tmux'), 'SKIP: tmux is not installed')
@@ -346,6 +346,33 @@ class Screen(ProgramTest):
         n = sum(len(m['tokens']) for m in self.export(1)['messages'])
         self.start('--continue')
         self.wait_for(r'\b%d(/| of )64k' % n)
+
+    def test_reasoning_is_folded_and_can_be_switched(self):
+        model = make_model('thinks.gguf', '--think', '--script', '<think>\nfirst this\n</think>\n\nThe answer.',
+                           '--ctx', '1024', arch='qwen3')
+        self.start(model)
+        self.wait_for('ready')
+        self.type('hi')
+        self.keys('Enter')
+        text = self.wait_for(r'The answer\.')
+        self.assertIn('▸ Thought · 2 words', text)
+        self.assertNotIn('first this', text)
+        self.type('/nothink')
+        self.keys('Enter')
+        self.wait_for('answers without reasoning')
+        self.type('again')
+        self.keys('Enter')
+        self.wait_saved(4)
+        self.assertEqual(self.wait_for(r'(?s)The answer\..*The answer\.').count('Thought'), 1)
+        self.type('/think')
+        self.keys('Enter')
+        self.wait_for('reasons before')
+        self.type('/quit')
+        self.keys('Enter')
+        self.wait_exit(0)
+        answers = [m for m in self.export(1)['messages'] if m['role'] == 'assistant']
+        self.assertEqual([m['reasoning'] for m in answers], ['first this', ''])
+        self.assertEqual(answers[1]['params']['think'], 'off')
 
     def test_two_slashes_send_one_in_a_dumb_terminal(self):
         self.start(LONG, '--temp', '0', '-n', '4', term='TERM=dumb')

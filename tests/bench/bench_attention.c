@@ -1,6 +1,6 @@
 /* bench_attention.c: times what lies between the products, at the shapes of Qwen3-0.6B: a run of the pool,
- * one norm, attention of one token over a long context against plain reads, and a prompt. Prints; tests
- * nothing. bench_attention [THREADS [scalar|avx2]] */
+ * one norm, attention of one token over a long context in f16 and int8 against plain reads, and a prompt.
+ * Prints; tests nothing. bench_attention [THREADS [scalar|avx2]] */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -10,7 +10,7 @@
 #include "kernels_cpu/pool.h"
 
 enum { HEADS = 16, KV_HEADS = 8, DIM = 128, CONTEXT = 8192, PROMPT = 512, N_LAYERS = 8 };
-#define SLAB ((size_t)KV_HEADS * KV_BLOCK_TOKENS * DIM * 2)
+#define POOL_BYTES ((size_t)CONTEXT * N_LAYERS * 2 * KV_HEADS * DIM * 2) /* of f16 */
 
 static void nothing(void *arg, int thread, int n_threads)
 {
@@ -55,32 +55,55 @@ static void run_attention(void *arg)
 {
     struct world *w = arg;
     w->layer = (w->layer + 1) % N_LAYERS;
-    w->attention.kv.k_offset = w->layer * 2 * SLAB;
-    w->attention.kv.v_offset = w->layer * 2 * SLAB + SLAB;
+    size_t slab = w->attention.kv.page_bytes / (2 * N_LAYERS);
+    w->attention.kv.k_offset = w->layer * 2 * slab;
+    w->attention.kv.v_offset = w->layer * 2 * slab + slab;
     backend_attention(&w->b, &w->attention, NULL);
 }
 
-static void bench_attention(struct world *w, const void *plain, size_t plain_bytes)
+static void set_type(struct world *w, enum dtype type)
 {
+    w->attention.kv.type = type;
+    w->attention.kv.page_bytes = (size_t)N_LAYERS * 2 * KV_HEADS * KV_BLOCK_TOKENS * kv_row_bytes(type, DIM);
+}
+
+/* us per layer in f16 and in int8. The two take turns, so that both see the machine in the same mood. */
+static void time_types(struct world *w, int n_inner, double us[2])
+{
+    static const enum dtype types[2] = {DTYPE_F16, DTYPE_I8};
+    us[0] = us[1] = 1e30;
+    for (int i = 0; i < 10; i++) {
+        set_type(w, types[i % 2]);
+        double found = best_us(run_attention, w, n_inner, 1);
+        us[i % 2] = found < us[i % 2] ? found : us[i % 2];
+    }
+}
+
+static void bench_attention(struct world *w, const void *plain)
+{
+    double us[2];
     for (size_t pos = 255; pos < CONTEXT; pos = 2 * pos + 1) {
         w->attention.pos = pos;
         w->attention.n_tokens = 1;
-        double us = best_us(run_attention, w, N_LAYERS, 5);
-        double bytes = (double)(pos + 1) * KV_HEADS * DIM * 2 * 2;
-        printf("decode at %5zu: %8.1f us per layer, %5.1f GB/s\n", pos + 1, us, bytes / us / 1e3);
+        time_types(w, N_LAYERS, us);
+        double rows = (double)(pos + 1) * KV_HEADS * 2 / 1e3;
+        printf("decode at %5zu: f16 %8.1f us per layer, %5.1f GB/s; int8 %8.1f us, %5.1f GB/s, %.2f times\n",
+               pos + 1, us[0], rows * (double)kv_row_bytes(DTYPE_F16, DIM) / us[0], us[1],
+               rows * (double)kv_row_bytes(DTYPE_I8, DIM) / us[1], us[0] / us[1]);
     }
     double read = 0;
     for (int i = 0; i < 5; i++) {
-        double gb_s = w->b.ops->read_bandwidth(w->b.ctx, plain, plain_bytes);
+        double gb_s = w->b.ops->read_bandwidth(w->b.ctx, plain, POOL_BYTES);
         read = gb_s > read ? gb_s : read;
     }
     printf("plain reads: %.1f GB/s\n", read);
     for (size_t pos = 0; pos <= 4096; pos += 2048) {
         w->attention.pos = pos;
         w->attention.n_tokens = PROMPT;
-        double us = best_us(run_attention, w, 2, 3);
-        double macs = 2.0 * HEADS * DIM * PROMPT * ((double)pos + PROMPT / 2);
-        printf("prompt of %d at %zu: %.0f us per layer, %.1f GMAC/s\n", PROMPT, pos, us, macs / us / 1e3);
+        time_types(w, 1, us);
+        double macs = 2.0 * HEADS * DIM * PROMPT * ((double)pos + PROMPT / 2) / 1e3;
+        printf("prompt of %d at %zu: f16 %.0f us per layer, %.1f GMAC/s; int8 %.0f us, %.1f GMAC/s\n", PROMPT,
+               pos, us[0], macs / us[0], us[1], macs / us[1]);
     }
 }
 
@@ -98,30 +121,28 @@ int main(int argc, char **argv)
         printf("pool run: %.2f us\n", best_us(run_pool, threads, 10000, 5));
         pool_free(threads);
     }
-    size_t n_pages = CONTEXT / KV_BLOCK_TOKENS, page_bytes = N_LAYERS * 2 * SLAB,
-           pool_bytes = n_pages * page_bytes;
-    struct bbuf *pool = backend_buf_new(&w.b, pool_bytes, &err);
+    size_t n_pages = CONTEXT / KV_BLOCK_TOKENS;
+    struct bbuf *pool = backend_buf_new(&w.b, POOL_BYTES, &err);
     struct bbuf *q = backend_buf_new(&w.b, (size_t)PROMPT * HEADS * DIM * 4, &err);
     struct bbuf *out = backend_buf_new(&w.b, (size_t)PROMPT * HEADS * DIM * 4, &err);
-    char *plain = mem_map(pool_bytes, &err);
+    char *plain = mem_map(POOL_BYTES, &err);
     uint32_t *table = mem_need(n_pages * sizeof *table);
     if (!pool || !q || !out || !plain) {
         fprintf(stderr, "%s\n", err.text);
         return 1;
     }
-    for (size_t i = 0; i < pool_bytes; i++)
+    for (size_t i = 0; i < POOL_BYTES; i++)
         plain[i] = (char)(i * 7 % 48);
-    backend_buf_write(&w.b, pool, 0, plain, pool_bytes, &err);
+    backend_buf_write(&w.b, pool, 0, plain, POOL_BYTES, &err);
     for (size_t i = 0; i < n_pages; i++)
         table[i] = (uint32_t)i;
     w.norm = (struct op_rms_norm){.x = q, .w = q, .out = out, .n_tokens = 1, .n = 1024, .eps = 1e-6f};
     printf("rms_norm of 1024: %.3f us\n", best_us(run_norm, &w, 1000, 5));
     w.attention = (struct op_attention){
-        q,        out, 0.088f, 1, HEADS,
-        KV_HEADS, DIM, 0,      0, {pool, DTYPE_F16, page_bytes, 0, SLAB, table, n_pages}};
-    bench_attention(&w, plain, pool_bytes);
+        q, out, 0.088f, 1, HEADS, KV_HEADS, DIM, 0, 0, {.pool = pool, .table = table, .n_pages = n_pages}};
+    bench_attention(&w, plain);
     mem_free(table);
-    mem_unmap(plain, pool_bytes);
+    mem_unmap(plain, POOL_BYTES);
     backend_buf_free(&w.b, pool);
     backend_buf_free(&w.b, q);
     backend_buf_free(&w.b, out);

@@ -46,7 +46,7 @@ static bool ref_supports_weight(void *ctx, enum dtype type)
 static bool ref_supports_kv(void *ctx, enum dtype type)
 {
     (void)ctx;
-    return type == DTYPE_F16 || type == DTYPE_F32;
+    return type == DTYPE_F16 || type == DTYPE_F32 || type == DTYPE_I8;
 }
 
 static struct bbuf *ref_buf_new(void *ctx, size_t n_bytes, struct err *err)
@@ -195,30 +195,52 @@ static bool ref_silu_mul(void *ctx, const struct op_silu_mul *op)
     return true;
 }
 
-/* One value of K or V: position p, key/value head h, dimension d. */
-static size_t kv_index(const struct kv_layer *kv, size_t slab, size_t p, size_t h, size_t head_dim, size_t d)
+/* One row of K or V: position p, key/value head h. */
+struct kv_row {
+    enum dtype type;
+    char *values, *scale;
+};
+
+static struct kv_row kv_row_at(const struct kv_layer *kv, size_t slab, size_t p, size_t h, size_t head_dim)
 {
-    size_t item = kv->type == DTYPE_F32 ? 4 : 2;
-    size_t page = kv->table[p / KV_BLOCK_TOKENS];
-    return page * kv->page_bytes + slab + ((h * KV_BLOCK_TOKENS + p % KV_BLOCK_TOKENS) * head_dim + d) * item;
+    size_t item = dtype_info(kv->type)->block_bytes, in_page = p % KV_BLOCK_TOKENS;
+    char *rows = kv->pool->data + kv->table[p / KV_BLOCK_TOKENS] * kv->page_bytes + slab +
+                 h * KV_BLOCK_TOKENS * kv_row_bytes(kv->type, head_dim);
+    return (struct kv_row){kv->type, rows + in_page * head_dim * item,
+                           rows + KV_BLOCK_TOKENS * head_dim * item + in_page * sizeof(float)};
 }
 
-static void kv_store(const struct kv_layer *kv, size_t at, float value)
+static void kv_store_i8(struct kv_row row, const float *x, size_t n)
 {
-    uint16_t half = f16_from_f32(value);
-    if (kv->type == DTYPE_F32)
-        memcpy(kv->pool->data + at, &value, sizeof value);
-    else
-        memcpy(kv->pool->data + at, &half, sizeof half);
+    float largest = 0;
+    for (size_t d = 0; d < n; d++)
+        largest = fmaxf(largest, fabsf(x[d]));
+    float scale = largest / 127;
+    memcpy(row.scale, &scale, sizeof scale);
+    for (size_t d = 0; d < n; d++)
+        row.values[d] = scale > 0 ? (char)(int8_t)lrint((double)x[d] / (double)scale) : 0;
 }
 
-static double kv_load(const struct kv_layer *kv, size_t at)
+static void kv_store(struct kv_row row, const float *x, size_t n)
 {
-    float value;
-    uint16_t half;
-    memcpy(&half, kv->pool->data + at, sizeof half);
-    memcpy(&value, kv->pool->data + at, kv->type == DTYPE_F32 ? sizeof value : sizeof half);
-    return (double)(kv->type == DTYPE_F32 ? value : f16_to_f32(half));
+    if (row.type == DTYPE_I8)
+        kv_store_i8(row, x, n);
+    for (size_t d = 0; d < n && row.type == DTYPE_F16; d++) {
+        uint16_t half = f16_from_f32(x[d]);
+        memcpy(row.values + d * sizeof half, &half, sizeof half);
+    }
+    if (row.type == DTYPE_F32)
+        memcpy(row.values, x, n * sizeof *x);
+}
+
+static void kv_load(struct kv_row row, double *out, size_t n)
+{
+    float x[512], scale = 1;
+    dtype_to_f32(row.type, row.values, x, n);
+    if (row.type == DTYPE_I8)
+        memcpy(&scale, row.scale, sizeof scale);
+    for (size_t d = 0; d < n; d++)
+        out[d] = (double)x[d] * (double)scale;
 }
 
 /* Norm (w may be NULL) and rotation of one head in place. */
@@ -252,11 +274,8 @@ static bool ref_qkv_rope_cache(void *ctx, const struct op_qkv_rope_cache *op)
             float k[512];
             memcpy(k, row + (H + h) * D, D * sizeof *k);
             norm_and_rotate(op, k, op->k_norm, op->pos + t);
-            for (size_t d = 0; d < D; d++) {
-                kv_store(&op->kv, kv_index(&op->kv, op->kv.k_offset, op->pos + t, h, D, d), k[d]);
-                kv_store(&op->kv, kv_index(&op->kv, op->kv.v_offset, op->pos + t, h, D, d),
-                         row[(H + KV + h) * D + d]);
-            }
+            kv_store(kv_row_at(&op->kv, op->kv.k_offset, op->pos + t, h, D), k, D);
+            kv_store(kv_row_at(&op->kv, op->kv.v_offset, op->pos + t, h, D), row + (H + KV + h) * D, D);
         }
     }
     return true;
@@ -269,20 +288,22 @@ static void attend(const struct op_attention *op, size_t t, size_t h)
     size_t begin = op->window && op->window < end ? end - op->window : 0;
     const float *q = floats(op->q) + (h * op->n_tokens + t) * D;
     static double p[REF_MAX_POSITIONS]; /* decoding must not allocate */
-    double largest = -INFINITY, sum = 0, out[512] = {0};
+    double largest = -INFINITY, sum = 0, out[512] = {0}, x[512];
     assert(end <= REF_MAX_POSITIONS && D <= 512);
     for (size_t j = begin; j < end; j++) {
+        kv_load(kv_row_at(&op->kv, op->kv.k_offset, j, g, D), x, D);
         p[j] = 0;
         for (size_t d = 0; d < D; d++)
-            p[j] += (double)q[d] * kv_load(&op->kv, kv_index(&op->kv, op->kv.k_offset, j, g, D, d));
+            p[j] += (double)q[d] * x[d];
         p[j] *= (double)op->scale;
         largest = fmax(largest, p[j]);
     }
     for (size_t j = begin; j < end; j++) {
         p[j] = exp(p[j] - largest);
         sum += p[j];
+        kv_load(kv_row_at(&op->kv, op->kv.v_offset, j, g, D), x, D);
         for (size_t d = 0; d < D; d++)
-            out[d] += p[j] * kv_load(&op->kv, kv_index(&op->kv, op->kv.v_offset, j, g, D, d));
+            out[d] += p[j] * x[d];
     }
     for (size_t d = 0; d < D; d++)
         floats(op->out)[(t * op->n_head + h) * D + d] = (float)(out[d] / sum);

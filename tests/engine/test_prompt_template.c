@@ -85,7 +85,8 @@ struct talk {
     struct token_list ids[16];
     size_t n;
     struct token_list prompt; /* of the last turn */
-    bool rewritten;
+    enum think_mode think;
+    bool rewritten, is_open;
 };
 
 static void add_msg(struct talk *k, enum chat_role role, const char *text)
@@ -107,8 +108,11 @@ static void ask(struct talk *k)
     size_t starts[16];
     struct err err = {0};
     token_list_fini(&k->prompt);
-    if (!chat_template_build(k->m->t, k->msgs, k->n, &k->prompt, starts, &k->rewritten, &err))
+    struct template_result result;
+    if (!chat_template_build(k->m->t, k->msgs, k->n, k->think, &k->prompt, starts, &result, &err))
         fail_msg("%s", err.text);
+    k->rewritten = result.is_rewritten;
+    k->is_open = result.is_open;
     for (size_t i = 0; i < k->n && !k->rewritten; i++) {
         size_t end = i + 1 < k->n ? starts[i + 1] : k->prompt.n;
         if (k->msgs[i].tokens)
@@ -393,9 +397,9 @@ static void template__broken__names_the_place(void **state)
     struct prompt_msg msg = {.role = CHAT_SYSTEM, .text = "he", .n_bytes = 2};
     struct token_list out = {0};
     size_t start;
-    bool rewritten;
+    struct template_result result;
     err_clear(&err);
-    assert_false(chat_template_build(t, &msg, 1, &out, &start, &rewritten, &err));
+    assert_false(chat_template_build(t, &msg, 1, THINK_AUTO, &out, &start, &result, &err));
     assert_int_equal(err.code, ERR_RUNTIME);
     assert_string_equal(err.text, "no system");
     assert_int_equal(out.n, 0);
@@ -415,10 +419,10 @@ static void template__no_memory__fails_clean(void **state)
     for (long n = 0, done = false; !done; n++) {
         struct token_list out = {0};
         struct err err = {0};
-        bool rewritten;
+        struct template_result result;
         token_list_add(&out, 42);
         mem_fail_after(n);
-        bool ok = chat_template_build(m.t, k.msgs, k.n, &out, starts, &rewritten, &err);
+        bool ok = chat_template_build(m.t, k.msgs, k.n, THINK_AUTO, &out, starts, &result, &err);
         done = !mem_fail_happened();
         mem_fail_after(-1);
         assert_int_equal(out.ids[0], 42);

@@ -438,14 +438,19 @@ static void sampler__from_gguf__takes_what_is_sound(void **state)
     struct gguf *g = gguf_open(path, false, NULL);
     assert_non_null(g);
     struct sampler_params p = sampler_defaults();
-    int n_ignored = 0;
-    sampler_from_gguf(g, &p, &n_ignored);
+    struct buf ignored = {0};
+    sampler_from_gguf(g, &p, &ignored);
     assert_float_equal(p.temp, 0.6f, 0);
     assert_int_equal(p.top_k, 20);
     assert_float_equal(p.top_p, 0.95f, 0);
     assert_float_equal(p.min_p, 0.05f, 0);
     assert_int_equal(p.repeat_last_n, -1);
-    assert_int_equal(n_ignored, 2);
+    assert_string_equal(
+        buf_text(&ignored),
+        "the model file's general.sampling.top_p is 7, expected a number from 0 to 1; it is ignored\n"
+        "the model file's general.sampling.min_p is no number, expected a number from 0 to 1; it is "
+        "ignored\n");
+    buf_fini(&ignored);
     gguf_close(g);
     buf_fini(&file);
     unlink(path);

@@ -26,43 +26,82 @@ struct world {
     struct op_attention op;
 };
 
+static const enum dtype types[] = {DTYPE_F16, DTYPE_F32, DTYPE_I8};
+#define N_TYPES (sizeof types / sizeof *types)
+
 static size_t n_positions(const struct shape *s)
 {
     return s->pos + s->n_tokens;
 }
 
-static void put(struct world *w, size_t offset, float x, float *as_stored)
+static void write(struct world *w, size_t offset, const void *from, size_t n_bytes)
 {
-    uint16_t half = f16_from_f32(x);
-    bool is_half = w->s.type == DTYPE_F16;
-    *as_stored = is_half ? f16_to_f32(half) : x;
-    const void *from = is_half ? (const void *)&half : (const void *)as_stored;
-    size_t size = is_half ? sizeof half : sizeof x;
-    assert_true(backend_buf_write(&w->b, w->pool, offset * size, from, size, NULL));
+    assert_true(backend_buf_write(&w->b, w->pool, offset, from, n_bytes, NULL));
+}
+
+/* Rounds a row to int8 as the cache does, and puts its integers and its scale in place. */
+static void put_row_i8(struct world *w, size_t rows, size_t i, float *x, bool seen)
+{
+    size_t dim = w->s.head_dim;
+    float largest = 0, scale;
+    int8_t q[512];
+    for (size_t d = 0; d < dim; d++)
+        largest = fmaxf(largest, fabsf(x[d]));
+    scale = largest / 127;
+    for (size_t d = 0; d < dim; d++) {
+        q[d] = seen ? (int8_t)lrintf(x[d] / scale) : (int8_t)-128;
+        x[d] = (float)q[d] * scale;
+    }
+    scale = seen ? scale : NAN;
+    write(w, rows + i * dim, q, dim);
+    write(w, rows + KV_BLOCK_TOKENS * dim + i * sizeof scale, &scale, sizeof scale);
+}
+
+/* Puts x into row i of a head's rows and leaves in x what is stored there. A row nobody may see is NaN. */
+static void put_row(struct world *w, size_t rows, size_t i, float *x, bool seen)
+{
+    size_t dim = w->s.head_dim;
+    uint16_t half[512];
+    if (w->s.type == DTYPE_I8) {
+        put_row_i8(w, rows, i, x, seen);
+        return;
+    }
+    for (size_t d = 0; d < dim; d++) {
+        x[d] = seen ? x[d] : NAN;
+        half[d] = f16_from_f32(x[d]);
+        x[d] = w->s.type == DTYPE_F16 ? f16_to_f32(half[d]) : x[d];
+    }
+    if (w->s.type == DTYPE_F16)
+        write(w, rows + i * dim * sizeof *half, half, dim * sizeof *half);
+    else
+        write(w, rows + i * dim * sizeof *x, x, dim * sizeof *x);
+}
+
+static size_t slab_bytes(const struct shape *s)
+{
+    return s->n_kv_head * KV_BLOCK_TOKENS * kv_row_bytes(s->type, s->head_dim);
 }
 
 /* Positions nobody may see hold NaN: reading one would show. */
-static void fill_cache(struct world *w, size_t page_elements)
+static void fill_cache(struct world *w)
 {
     const struct shape *s = &w->s;
-    size_t slab = s->n_kv_head * KV_BLOCK_TOKENS * s->head_dim, n = n_positions(s);
+    size_t slab = slab_bytes(s), n = n_positions(s);
     size_t padded = (n + KV_BLOCK_TOKENS - 1) / KV_BLOCK_TOKENS * KV_BLOCK_TOKENS;
     size_t begin = s->window && s->pos + 1 > s->window ? s->pos + 1 - s->window : 0;
-    float ignored;
+    float unseen[512] = {0};
     w->k = mem_need(s->n_kv_head * n * s->head_dim * sizeof *w->k);
     w->v = mem_need(s->n_kv_head * n * s->head_dim * sizeof *w->v);
     fixture_normal(w->k, s->n_kv_head * n * s->head_dim, 2);
     fixture_normal(w->v, s->n_kv_head * n * s->head_dim, 3);
     for (size_t head = 0; head < s->n_kv_head; head++) {
         for (size_t p = 0; p < padded; p++) {
-            size_t row = w->table[p / KV_BLOCK_TOKENS] * page_elements + slab * 2 +
-                         (head * KV_BLOCK_TOKENS + p % KV_BLOCK_TOKENS) * s->head_dim;
+            size_t rows =
+                w->table[p / KV_BLOCK_TOKENS] * LAYERS * 2 * slab + 2 * slab + head * (slab / s->n_kv_head);
+            size_t i = (head * n + p) * s->head_dim;
             bool seen = p >= begin && p < n;
-            for (size_t d = 0; d < s->head_dim; d++) {
-                size_t i = (head * n + p) * s->head_dim + d;
-                put(w, row + d, seen ? w->k[i] : NAN, p < n ? &w->k[i] : &ignored);
-                put(w, row + slab + d, seen ? w->v[i] : NAN, p < n ? &w->v[i] : &ignored);
-            }
+            put_row(w, rows, p % KV_BLOCK_TOKENS, p < n ? w->k + i : unseen, seen);
+            put_row(w, rows + slab, p % KV_BLOCK_TOKENS, p < n ? w->v + i : unseen, seen);
         }
     }
 }
@@ -72,15 +111,14 @@ static struct world make_world(struct shape s, int n_threads, const char *isa)
     struct world w = {.s = s, .b = fixture_open(n_threads, isa)};
     struct err err = {0};
     size_t n_pages = (n_positions(&s) + KV_BLOCK_TOKENS - 1) / KV_BLOCK_TOKENS;
-    size_t slab = s.n_kv_head * KV_BLOCK_TOKENS * s.head_dim, page_elements = LAYERS * 2 * slab;
-    size_t element = s.type == DTYPE_F16 ? 2 : 4, n_q = s.n_head * s.n_tokens * s.head_dim;
+    size_t slab = slab_bytes(&s), page = LAYERS * 2 * slab, n_q = s.n_head * s.n_tokens * s.head_dim;
     w.table = mem_need(n_pages * sizeof *w.table);
     for (size_t i = 0; i < n_pages;
          i++) /* backwards: a page is never at its own number, unless in the middle */
         w.table[i] = (uint32_t)(n_pages - 1 - i);
-    w.pool = backend_buf_new(&w.b, n_pages * page_elements * element, &err);
+    w.pool = backend_buf_new(&w.b, n_pages * page, &err);
     assert_non_null(w.pool);
-    fill_cache(&w, page_elements);
+    fill_cache(&w);
     w.q_values = mem_need(n_q * sizeof *w.q_values);
     fixture_normal(w.q_values, n_q, 1);
     w.q = fixture_buf(&w.b, w.q_values, n_q);
@@ -95,8 +133,7 @@ static struct world make_world(struct shape s, int n_threads, const char *isa)
         .head_dim = s.head_dim,
         .pos = s.pos,
         .window = s.window,
-        .kv = {w.pool, s.type, page_elements * element, 2 * slab * element, 3 * slab * element, w.table,
-               n_pages},
+        .kv = {w.pool, s.type, page, 2 * slab, 3 * slab, w.table, n_pages},
     };
     return w;
 }
@@ -157,7 +194,7 @@ static void check_against_reference(struct shape s, int n_threads, const char *i
         for (size_t h = 0; h < s.n_head; h++)
             reference_row(&w, h, t, expected + (t * s.n_head + h) * s.head_dim);
     double nmse = fixture_nmse(found, expected, n);
-    if (!(nmse < 1e-11))
+    if (!(nmse < (s.type == DTYPE_I8 ? 1e-8 : 1e-11)))
         fail_msg("%s D %zu H %zu KV %zu T %zu pos %zu window %zu type %d: nmse %g", isa, s.head_dim, s.n_head,
                  s.n_kv_head, s.n_tokens, s.pos, s.window, (int)s.type, nmse);
     mem_free(expected);
@@ -180,7 +217,7 @@ static void check_grid(const char *isa)
                                                            .n_head = groups[g] * (1 + i % 2),
                                                            .n_tokens = tokens[t],
                                                            .pos = starts[i % 3],
-                                                           .type = i / 2 % 2 ? DTYPE_F32 : DTYPE_F16},
+                                                           .type = types[i / 2 % N_TYPES]},
                                             1 + (int)(i % 2), isa);
 }
 
@@ -202,13 +239,13 @@ static void attention__matches_reference__odd_head_dims(void **state)
 {
     (void)state;
     static const size_t dims[] = {2, 6, 8, 20, 40, 512};
-    for (size_t i = 0; i < 6; i++)
-        check_against_reference((struct shape){.head_dim = dims[i],
+    for (size_t i = 0; i < 6 * N_TYPES; i++)
+        check_against_reference((struct shape){.head_dim = dims[i / N_TYPES],
                                                .n_kv_head = 2,
                                                .n_head = 6,
                                                .n_tokens = 3,
                                                .pos = 62,
-                                               .type = i % 2 ? DTYPE_F16 : DTYPE_F32},
+                                               .type = types[i % N_TYPES]},
                                 2, NULL);
 }
 
@@ -219,7 +256,7 @@ static void attention__window__sees_only_the_last_positions(void **state)
     for (size_t i = 0; i < 9; i++) {
         struct shape s = {.head_dim = 16, .n_kv_head = 1, .n_head = 1 + i % 3, .n_tokens = 70, .pos = 600};
         s.window = windows[i];
-        s.type = i % 2 ? DTYPE_F16 : DTYPE_F32;
+        s.type = types[(i + i / 3) % N_TYPES];
         check_against_reference(s, 2, NULL);
         s.n_tokens = 1;
         check_against_reference(s, 2, "scalar");
@@ -229,13 +266,15 @@ static void attention__window__sees_only_the_last_positions(void **state)
 static void attention__long_context__matches_reference(void **state)
 {
     (void)state;
-    struct shape s = {
-        .head_dim = 64, .n_kv_head = 1, .n_head = 4, .n_tokens = 1, .pos = 1700, .type = DTYPE_F16};
-    check_against_reference(s, 2, NULL);
-    check_against_reference(s, 1, "scalar");
-    s.n_tokens = 9;
-    s.pos = 1020;
-    check_against_reference(s, 3, NULL);
+    for (size_t i = 0; i < N_TYPES; i++) {
+        struct shape s = {
+            .head_dim = 64, .n_kv_head = 1, .n_head = 4, .n_tokens = 1, .pos = 1700, .type = types[i]};
+        check_against_reference(s, 2, NULL);
+        check_against_reference(s, 1, "scalar");
+        s.n_tokens = 9;
+        s.pos = 1020;
+        check_against_reference(s, 3, NULL);
+    }
 }
 
 static void check_threads(struct shape s, const char *isa)
@@ -260,15 +299,17 @@ static void check_threads(struct shape s, const char *isa)
 static void attention__any_number_of_threads__same_bits(void **state)
 {
     (void)state;
-    struct shape s = {
-        .head_dim = 64, .n_head = 6, .n_kv_head = 3, .n_tokens = 1, .pos = 1600, .type = DTYPE_F16};
-    check_threads(s, NULL);
-    check_threads(s, "scalar");
-    s.n_kv_head = 1;
-    check_threads(s, NULL);
-    s.n_tokens = 11;
-    s.window = 1100;
-    check_threads(s, NULL);
+    for (size_t i = 0; i < N_TYPES; i++) {
+        struct shape s = {
+            .head_dim = 64, .n_head = 6, .n_kv_head = 3, .n_tokens = 1, .pos = 1600, .type = types[i]};
+        check_threads(s, NULL);
+        check_threads(s, "scalar");
+        s.n_kv_head = 1;
+        check_threads(s, NULL);
+        s.n_tokens = 11;
+        s.window = 1100;
+        check_threads(s, NULL);
+    }
 }
 
 /* Token by token, with the cache as the longer call left it, gives the rows of the longer call. */
@@ -305,18 +346,18 @@ static void check_token_counts(struct shape s, const char *isa)
 static void attention__one_token_or_many__same_bits(void **state)
 {
     (void)state;
-    struct shape s = {
-        .head_dim = 80, .n_head = 3, .n_kv_head = 3, .n_tokens = 70, .pos = 500, .type = DTYPE_F16};
-    check_token_counts(s, "scalar");
-    if (!fixture_has_avx2())
-        return;
-    check_token_counts(s, "avx2");
-    s.n_kv_head = 1;
-    s.window = 33;
-    check_token_counts(s, "avx2");
-    s.type = DTYPE_F32;
-    s.window = 0;
-    check_token_counts(s, "avx2");
+    for (size_t i = 0; i < N_TYPES; i++) {
+        struct shape s = {
+            .head_dim = 80, .n_head = 3, .n_kv_head = 3, .n_tokens = 70, .pos = 500, .type = types[i]};
+        check_token_counts(s, "scalar");
+        if (!fixture_has_avx2())
+            continue;
+        check_token_counts(s, "avx2");
+        s.n_kv_head = 1;
+        check_token_counts(s, "avx2");
+        s.window = 33;
+        check_token_counts(s, "avx2");
+    }
 }
 
 /* So many heads and positions that the partial results take more than one wave. */

@@ -130,6 +130,14 @@ static void backend_attention__refuses_a_wrong_cache(void **state)
     op.kv.k_offset = 1;
     expect_attention(op, "K of 2048 bytes at offset 1");
     op = good_attention();
+    op.kv.type = DTYPE_I8;
+    op.kv.v_offset = 4096 - 2 * 64 * 12;
+    assert_true(backend_attention(&backend, &op, &err));
+    op.kv.v_offset += 4;
+    expect_attention(op, "V of 1536 bytes at offset 2564 does not fit a page of 4096");
+    op.kv.v_offset = 2050;
+    expect_attention(op, "V of 1536 bytes at offset 2050");
+    op = good_attention();
     op.kv.pool = NULL;
     expect_attention(op, "the KV pool is missing");
 }

@@ -206,8 +206,7 @@ static const uint32_t page_table[N_PAGES] = {2, 0, 3, 1};
 static struct qkv_result run_qkv(const struct qkv_shape *s, const char *isa, int n_threads)
 {
     struct backend b = fixture_open(n_threads, isa);
-    size_t element = s->type == DTYPE_F16 ? 2 : 4,
-           slab = s->n_kv_head * KV_BLOCK_TOKENS * s->head_dim * element;
+    size_t slab = s->n_kv_head * KV_BLOCK_TOKENS * kv_row_bytes(s->type, s->head_dim);
     size_t n_in = s->n_tokens * (s->n_head + 2 * s->n_kv_head) * s->head_dim,
            n_ctx = N_PAGES * KV_BLOCK_TOKENS;
     struct qkv_result r = {.pool_bytes = N_PAGES * 3 * slab};
@@ -284,19 +283,33 @@ static void reference_head(const struct qkv_shape *s, size_t token, size_t head,
     mem_free(angles);
 }
 
-static void cached_head(const struct qkv_shape *s, const struct qkv_result *r, size_t slab, size_t kv_head,
-                        size_t pos, float *out)
+/* The stored values; returns the largest error that rounding may have made. */
+static double cached_head(const struct qkv_shape *s, const struct qkv_result *r, size_t slab, size_t kv_head,
+                          size_t pos, float *out)
 {
-    size_t element = s->type == DTYPE_F16 ? 2 : 4,
-           slab_bytes = s->n_kv_head * KV_BLOCK_TOKENS * s->head_dim * element;
-    const char *from = r->pool + page_table[pos / KV_BLOCK_TOKENS] * 3 * slab_bytes + slab * slab_bytes +
-                       (kv_head * KV_BLOCK_TOKENS + pos % KV_BLOCK_TOKENS) * s->head_dim * element;
-    for (size_t d = 0; d < s->head_dim; d++) {
-        uint16_t half;
-        memcpy(s->type == DTYPE_F16 ? (void *)&half : (void *)&out[d], from + d * element, element);
-        if (s->type == DTYPE_F16)
-            out[d] = f16_to_f32(half);
+    size_t row_bytes, dim = s->head_dim, head_bytes = KV_BLOCK_TOKENS * kv_row_bytes(s->type, dim);
+    const char *rows = r->pool + page_table[pos / KV_BLOCK_TOKENS] * 3 * s->n_kv_head * head_bytes +
+                       (slab * s->n_kv_head + kv_head) * head_bytes;
+    float scale;
+    assert_true(dtype_row_bytes(s->type, dim, &row_bytes));
+    dtype_to_f32(s->type, rows + pos % KV_BLOCK_TOKENS * row_bytes, out, dim);
+    if (s->type != DTYPE_I8)
+        return 0;
+    memcpy(&scale, rows + KV_BLOCK_TOKENS * dim + pos % KV_BLOCK_TOKENS * sizeof scale, sizeof scale);
+    for (size_t d = 0; d < dim; d++)
+        out[d] *= scale;
+    return 0.5001 * (double)scale;
+}
+
+/* int8: to the nearest step, and the largest value is 127 steps. */
+static void check_i8(const float *found, const double *expected, size_t n, double max_error)
+{
+    double largest = 0;
+    for (size_t i = 0; i < n; i++) {
+        assert_true(fabs((double)found[i] - expected[i]) <= max_error);
+        largest = fmax(largest, fabs(expected[i]));
     }
+    assert_true(fabs(max_error / 0.5001 * 127 / largest - 1) < 1e-5);
 }
 
 static void check_qkv(const struct qkv_shape *s, const char *isa)
@@ -309,11 +322,16 @@ static void check_qkv(const struct qkv_shape *s, const char *isa)
         for (size_t h = 0; h < s->n_head + 2 * s->n_kv_head; h++) {
             reference_head(s, t, h, expected);
             bool is_q = h < s->n_head;
+            double max_error = 0;
             size_t kv = (h - s->n_head) % s->n_kv_head, slab = h < s->n_head + s->n_kv_head ? 1 : 2;
             if (is_q)
                 memcpy(found, r.q + (h * s->n_tokens + t) * s->head_dim, s->head_dim * sizeof *found);
             else
-                cached_head(s, &r, slab, kv, s->pos + t, found);
+                max_error = cached_head(s, &r, slab, kv, s->pos + t, found);
+            if (!is_q && s->type == DTYPE_I8) {
+                check_i8(found, expected, s->head_dim, max_error);
+                continue;
+            }
             double nmse = fixture_nmse(found, expected, s->head_dim);
             if (!(nmse < (is_q ? 1e-12 : cache_limit)))
                 fail_msg("%s D %zu R %zu mode %d norm %d token %zu head %zu: nmse %g", isa, s->head_dim,
@@ -329,6 +347,7 @@ static void qkv_rope_cache__matches_reference(void **state)
 {
     (void)state;
     static const size_t dims[] = {6, 32, 64, 80, 128, 256};
+    static const enum dtype types[] = {DTYPE_F16, DTYPE_I8, DTYPE_F32};
     for (size_t i = 0; i < 6 * 8; i++) {
         size_t dim = dims[i / 8];
         struct qkv_shape s = {
@@ -336,24 +355,25 @@ static void qkv_rope_cache__matches_reference(void **state)
         s.n_rot = i & 1 ? dim : dim / 4 * 2;
         s.mode = i & 2 ? ROPE_NEOX : ROPE_INTERLEAVED;
         s.norm = i & 4;
-        s.type = i % 5 < 2 ? DTYPE_F32 : DTYPE_F16;
+        s.type = types[i % 5 % 3];
         s.pos = 62 + i; /* crosses pages here and there */
         for (size_t isa = 0; isa < n_isas(); isa++)
             check_qkv(&s, isas[isa]);
     }
 }
 
-/* The rotation alone has the same bits on every instruction set; f16 is rounded the same way. */
+/* The rotation alone has the same bits on every instruction set; f16 and int8 are rounded the
+ * same way. */
 static void qkv_rope_cache__scalar_and_avx2_same_bits_without_norm(void **state)
 {
     (void)state;
     if (n_isas() < 2)
         skip();
-    for (int mode = ROPE_NEOX; mode <= ROPE_INTERLEAVED; mode++) {
+    for (int i = 0; i < 4; i++) {
         struct qkv_shape s = {
             .n_tokens = 5, .n_head = 3, .n_kv_head = 1, .head_dim = 72, .n_rot = 44, .pos = 60};
-        s.mode = (enum rope_mode)mode;
-        s.type = DTYPE_F16;
+        s.mode = i % 2 ? ROPE_NEOX : ROPE_INTERLEAVED;
+        s.type = i / 2 ? DTYPE_I8 : DTYPE_F16;
         struct qkv_result a = run_qkv(&s, "scalar", 1), b = run_qkv(&s, "avx2", 1);
         assert_memory_equal(a.q, b.q, 5 * 3 * 72 * sizeof(float));
         assert_memory_equal(a.pool, b.pool, a.pool_bytes);
@@ -382,6 +402,34 @@ static void qkv_rope_cache__threads_same_bits_and_nothing_else_written(void **st
     free_result(&b);
 }
 
+/* Pages of int8: values behind positions nobody wrote, and their scales, are as they were. */
+static void qkv_rope_cache__int8__writes_a_scale_per_row(void **state)
+{
+    (void)state;
+    struct qkv_shape s = {.n_tokens = 100,
+                          .n_head = 4,
+                          .n_kv_head = 2,
+                          .head_dim = 64,
+                          .n_rot = 64,
+                          .pos = 70,
+                          .mode = ROPE_NEOX,
+                          .type = DTYPE_I8};
+    struct qkv_result a = run_qkv(&s, NULL, 1), b = run_qkv(&s, NULL, 3);
+    assert_memory_equal(a.pool, b.pool, a.pool_bytes);
+    size_t head_bytes = KV_BLOCK_TOKENS * kv_row_bytes(DTYPE_I8, 64), n_scales = 0, n_values = 0;
+    for (size_t at = 0; at < a.pool_bytes; at += head_bytes) {
+        const float *scale = (const float *)(const void *)(a.pool + at + KV_BLOCK_TOKENS * 64);
+        for (size_t i = 0; i < KV_BLOCK_TOKENS; i++)
+            n_scales += scale[i] != 0;
+        for (size_t i = 0; i < KV_BLOCK_TOKENS * 64; i++)
+            n_values += a.pool[at + i] == 127 || a.pool[at + i] == -127;
+    }
+    assert_int_equal(n_scales, 2 * 100 * 2);
+    assert_true(n_values >= n_scales && n_values < n_scales * 11 / 10);
+    free_result(&a);
+    free_result(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -394,6 +442,7 @@ int main(void)
         cmocka_unit_test(qkv_rope_cache__matches_reference),
         cmocka_unit_test(qkv_rope_cache__scalar_and_avx2_same_bits_without_norm),
         cmocka_unit_test(qkv_rope_cache__threads_same_bits_and_nothing_else_written),
+        cmocka_unit_test(qkv_rope_cache__int8__writes_a_scale_per_row),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,7 +13,7 @@ struct driver {
     struct chat *chat;
     int report_fd;
     struct buf pending; /* control bytes up to the next line end */
-    char *last_words, *model;
+    char *last_words, *model, *mode;
     bool quit;
 };
 
@@ -77,6 +77,8 @@ static void set_status(struct driver *d, const char *text)
         _exit(4);
     if (d->model)
         snprintf(status.model, sizeof status.model, "%s", d->model);
+    if (d->mode)
+        snprintf(status.think, sizeof status.think, "%s", d->mode);
     status.phase = (enum ui_phase)phase;
     status.done = done;
     status.total = total;
@@ -84,14 +86,20 @@ static void set_status(struct driver *d, const char *text)
     ui_set_status(d->ui, &status);
 }
 
-static void stream(struct driver *d, const char *text)
+static void stream(struct driver *d, bool is_reasoning, const char *text)
 {
     struct chat *chat = d->chat;
     bool open = chat->head >= 0 && chat->msgs[chat->head].status == CHAT_STREAMING;
     int msg = open ? chat->head : chat_add(chat, chat->head, CHAT_ASSISTANT, "", 0);
     chat->msgs[msg].status = CHAT_STREAMING;
-    buf_puts(&chat->msgs[msg].text, text);
+    buf_puts(is_reasoning ? &chat->msgs[msg].think : &chat->msgs[msg].text, text);
     ui_chat_changed(d->ui, open ? msg : -1);
+}
+
+static void keep(char **place, const char *text)
+{
+    mem_free(*place);
+    *place = mem_strdup(text);
 }
 
 static void show_list(struct driver *d, int n)
@@ -123,18 +131,18 @@ static void obey(struct driver *d, char *line)
     if (strcmp(line, "status") == 0) {
         set_status(d, text);
     } else if (strcmp(line, "title") == 0) {
-        mem_free(d->chat->title);
-        d->chat->title = mem_strdup(text);
+        keep(&d->chat->title, text);
         ui_chat_changed(d->ui, -1);
     } else if (strcmp(line, "model") == 0) {
-        mem_free(d->model);
-        d->model = mem_strdup(text);
+        keep(&d->model, text);
+    } else if (strcmp(line, "mode") == 0) {
+        keep(&d->mode, text);
     } else if (strcmp(line, "user") == 0) {
         add_message(d, CHAT_USER, text);
     } else if (strcmp(line, "answer") == 0) {
         add_message(d, CHAT_ASSISTANT, text);
-    } else if (strcmp(line, "stream") == 0) {
-        stream(d, text);
+    } else if (strcmp(line, "stream") == 0 || strcmp(line, "think") == 0) {
+        stream(d, line[0] == 't', text);
     } else if (strcmp(line, "end") == 0) {
         d->chat->msgs[d->chat->head].status = (enum chat_status)atoi(text);
         ui_chat_changed(d->ui, d->chat->head);
@@ -214,6 +222,7 @@ int screen_driver_run(const struct ui_options *options, int control_fd, int repo
     chat_free(d.chat);
     mem_free(d.last_words);
     mem_free(d.model);
+    mem_free(d.mode);
     buf_fini(&d.pending);
     return 0;
 }

@@ -3,7 +3,8 @@
  *
  * It runs in the child of a forkpty. Lines on the control descriptor tell it what to show ("\n" inside a line
  * is written as backslash and n): status PHASE DONE TOTAL USED MAX RATE QUEUED   title T   user T   answer T
- * stream T (opens a message, then appends) end STATUS   note T   notice T   error T   list N   help   timeout
+ * stream T (opens a message, then appends)   think T (the same with its reasoning)   mode T (of status)
+ * end STATUS   note T   notice T   error T   list N   help   timeout
  * (reports it)   quit T (last words) and each event is reported as a line: "send T", "action COMMAND T",
  * "picked N", "delete N", "draft CURSOR T", "hangup". */
 #ifndef FERRUM_SCREEN_DRIVER_H

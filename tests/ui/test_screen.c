@@ -213,6 +213,59 @@ static void screen__status__numbers_keep_their_places(void **state)
     screen_stop(s);
 }
 
+static void start_thinking(struct screen *s)
+{
+    screen_tell(s, BUSY);
+    screen_tell(s, "think \\nFirst, the router is a linear layer, and the user wants an example in C, so I "
+                   "should keep it small.\\n\\nThen top-k: ");
+    screen_tell(s, "think the 8 largest of 128 scores, softmax over them.\\nThe user asked for \033[31m");
+}
+
+static void screen__think__folds_when_the_answer_begins(void **state)
+{
+    (void)state;
+    struct screen *s = screen_start(80, 24, false);
+    screen_tell(s, "title Routing");
+    screen_tell(s, "user How does it choose?");
+    screen_tell(s, "mode think");
+    start_thinking(s);
+    screen_wait(s, "▾ Thinking · 37 words");
+    screen_wait(s, "asked for ␛[31m▌");
+    screen_wait_gone(s, "First, the router");
+    screen_wait(s, "q4_k_m · think · 11.8 tok/s");
+    assert_golden(s, "think-80x24", true);
+    screen_type(s, "\033h");
+    screen_wait(s, "│ First, the router");
+    screen_wait(s, "▾ Thinking · 37 words");
+    screen_type(s, "/reaso\r");
+    screen_wait_gone(s, "First, the router");
+    screen_tell(s, "stream It takes the");
+    screen_wait(s, "▸ Thought · 37 words\n    It takes the▌");
+    screen_wait_gone(s, "│");
+    screen_type(s, "\033h");
+    screen_wait(s, "▾ Thought · 37 words");
+    screen_wait(s, "softmax over them.");
+    screen_tell(s, "stream  best eight.");
+    screen_wait(s, "best eight.▌");
+    screen_tell(s, "end 0");
+    screen_tell(s, IDLE);
+    screen_wait_gone(s, "▌");
+    assert_golden(s, "thought-80x24", true);
+    screen_stop(s);
+}
+
+static void screen__think__in_a_small_window_without_color(void **state)
+{
+    (void)state;
+    struct screen *s = screen_start(40, 8, true);
+    screen_tell(s, "user How does it choose?");
+    start_thinking(s);
+    screen_wait(s, "▾ Thinking · 37 words");
+    screen_wait(s, "asked for ␛[31m▌");
+    assert_golden(s, "think-40x8-mono", true);
+    screen_stop(s);
+}
+
 static void screen__list__filter_pick_delete(void **state)
 {
     (void)state;
@@ -289,7 +342,6 @@ static void screen__help__nothing_is_cut_in_a_small_window(void **state)
     for (int i = 0; i < 20; i++)
         screen_type(s, "\033[5~");
     screen_wait(s, "send the message");
-    screen_wait(s, "draw the screen anew");
     assert_golden(s, "help-80x24", false);
     screen_stop(s);
 }
@@ -625,6 +677,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(screen__loading__page),
         cmocka_unit_test(screen__prefill__fills_the_hairline),
         cmocka_unit_test(screen__status__numbers_keep_their_places),
+        cmocka_unit_test(screen__think__folds_when_the_answer_begins),
+        cmocka_unit_test(screen__think__in_a_small_window_without_color),
         cmocka_unit_test(screen__list__filter_pick_delete),
         cmocka_unit_test(screen__list__in_a_small_window),
         cmocka_unit_test(screen__help__shows_every_command),

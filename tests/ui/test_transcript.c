@@ -245,14 +245,19 @@ static void transcript__changed__streaming_equals_whole(void **state)
         struct chat *chat = chat_new();
         chat_add(chat, -1, CHAT_ASSISTANT, "", 0);
         chat->msgs[0].status = CHAT_STREAMING;
+        size_t n_reason = random_next() % 2 ? random_next() % text.len : 0;
         struct transcript *grown = transcript_new(), *whole = transcript_new();
         transcript_resize(grown, 20, 10);
         transcript_set_chat(grown, chat);
         for (size_t i = 0; i < text.len;) {
             size_t k = 1 + random_next() % 9;
             k = k > text.len - i ? text.len - i : k;
-            buf_append(&chat->msgs[0].text, text.data + i, k);
+            buf_append(i < n_reason ? &chat->msgs[0].think : &chat->msgs[0].text, text.data + i, k);
             i += k;
+            if (random_next() % 16 == 0) {
+                transcript_unfold(grown, !transcript_is_unfolded(grown));
+                transcript_unfold(whole, transcript_is_unfolded(grown));
+            }
             transcript_changed(grown, 0);
             struct buf a = {0}, b = {0};
             transcript_resize(whole, 20, 10);
@@ -267,6 +272,100 @@ static void transcript__changed__streaming_equals_whole(void **state)
         transcript_free(whole);
         chat_free(chat);
         buf_fini(&text);
+    }
+}
+
+/* ---- reasoning ---- */
+
+static void transcript__reason__stands_below_its_line_while_it_grows(void **state)
+{
+    (void)state;
+    struct chat *chat = chat_new();
+    struct transcript *t = transcript_new();
+    struct transcript_row row;
+    chat_add(chat, -1, CHAT_ASSISTANT, "", 0);
+    chat->msgs[0].status = CHAT_STREAMING;
+    buf_puts(&chat->msgs[0].think, "\n \n");
+    transcript_set_chat(t, chat);
+    assert_shows(t, 9, "Assistant\n\n"); /* blanks are no reasoning */
+    buf_puts(&chat->msgs[0].think, "one");
+    transcript_changed(t, 0);
+    assert_shows(t, 9, "Assistant\n▾ Thinking · 1 word\none\n");
+    buf_puts(&chat->msgs[0].think, "\ntwo\nthree\nfour\n");
+    transcript_changed(t, 0);
+    assert_shows(t, 9, "Assistant\n▾ Thinking · 4 words\ntwo\nthree\nfour\n");
+    assert_true(transcript_row_at(t, (struct transcript_pos){.row = 4}, &row));
+    assert_true(row.kind == ROW_REASON && row.is_last_text);
+    buf_puts(&chat->msgs[0].text, "Answer.");
+    transcript_changed(t, 0);
+    assert_shows(t, 9, "Assistant\n▸ Thought · 4 words\nAnswer.\n");
+    transcript_unfold(t, true);
+    assert_shows(t, 9, "Assistant\n▾ Thought · 4 words\none\ntwo\nthree\nfour\n\nAnswer.\n");
+    chat->msgs[0].status = CHAT_INTERRUPTED;
+    buf_truncate(&chat->msgs[0].text, 0);
+    transcript_changed(t, 0);
+    transcript_unfold(t, false);
+    assert_shows(t, 9, "Assistant\n▸ Thought · 4 words\n· stopped\n");
+    transcript_free(t);
+    chat_free(chat);
+}
+
+/* Some turns, most answers with reasoning. */
+static struct chat *random_chat(int n_turns)
+{
+    struct chat *chat = chat_new();
+    for (int i = 0; i < n_turns; i++) {
+        struct buf text = {0};
+        random_text(&text, 1 + random_next() % 200);
+        chat_add(chat, chat->head, CHAT_USER, text.data, text.len);
+        random_text(&text, text.len + random_next() % 800);
+        chat_add(chat, chat->head, CHAT_ASSISTANT, text.data, text.len);
+        buf_truncate(&text, 0);
+        random_text(&text, random_next() % 3 ? random_next() % 900 : 0);
+        buf_append(&chat->msgs[chat->head].think, buf_text(&text), text.len);
+        buf_fini(&text);
+    }
+    return chat;
+}
+
+/* Whatever is folded, unfolded and resized in between, the same state shows the same window; a line of an
+ * answer at its top stays there but for the end of the chat. */
+static void transcript__unfold__never_loses_the_place(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 60; round++) {
+        struct chat *chat = random_chat(4);
+        struct transcript *t = transcript_new();
+        bool unfolded = random_next() % 2;
+        transcript_resize(t, 30, 8);
+        transcript_set_chat(t, chat);
+        transcript_unfold(t, unfolded);
+        transcript_scroll(t, -(long)(random_next() % 120));
+        struct buf before = {0}, after = {0};
+        dump(t, 8, &before);
+        for (int i = 0; i < 12; i++) {
+            struct transcript_row top, now;
+            transcript_row_at(t, transcript_top(t), &top);
+            char *text = mem_strndup(top.text, top.n_text);
+            if (random_next() % 2) {
+                transcript_resize(t, 2 + random_next() % 60, 1 + random_next() % 20);
+            } else {
+                bool has_more = transcript_has_more(t);
+                transcript_unfold(t, !transcript_is_unfolded(t));
+                transcript_row_at(t, transcript_top(t), &now);
+                if (top.kind == ROW_TEXT && has_more && transcript_has_more(t))
+                    assert_memory_equal(now.text, text, top.n_text);
+            }
+            mem_free(text);
+        }
+        transcript_resize(t, 30, 8);
+        transcript_unfold(t, unfolded);
+        dump(t, 8, &after);
+        assert_string_equal(buf_text(&after), buf_text(&before));
+        buf_fini(&before);
+        buf_fini(&after);
+        transcript_free(t);
+        chat_free(chat);
     }
 }
 
@@ -392,6 +491,8 @@ int main(void)
         cmocka_unit_test(transcript__rows__notes_stand_behind_their_message),
         cmocka_unit_test(transcript__changed__a_sibling_takes_the_place),
         cmocka_unit_test(transcript__changed__streaming_equals_whole),
+        cmocka_unit_test(transcript__reason__stands_below_its_line_while_it_grows),
+        cmocka_unit_test(transcript__unfold__never_loses_the_place),
         cmocka_unit_test(transcript__scroll__follows_only_at_the_end),
         cmocka_unit_test(transcript__scroll__a_short_chat_does_not_move),
         cmocka_unit_test(transcript__resize__the_top_line_stays),

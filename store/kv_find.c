@@ -1,0 +1,190 @@
+/* kv_find.c: following a chain of blocks, and reading one.
+ *
+ * Nothing on the chain is believed for its name: parent and tokens are compared at each step. The last step
+ * may take part of a block, since its first rows depend on nothing behind them. */
+#include <string.h>
+
+#include "store/kv_internal.h"
+
+/* Whether the row can be used by this program at all. */
+static bool is_ours(const struct kv_db *db, const struct kv_row *row)
+{
+    return row->space == db->space && row->n_bytes == (uint64_t)row->n_tokens * db->token_bytes &&
+           (!db->exact || row->numerics == db->numerics);
+}
+
+static struct kv_found found_of(const struct kv_db *db, const struct kv_row *row, uint32_t n_match)
+{
+    return (struct kv_found){.id = row->id,
+                             .n_tokens = row->n_tokens,
+                             .n_match = n_match,
+                             .is_foreign = row->numerics != db->numerics};
+}
+
+/* Whole blocks, as many as there are. *at becomes the name of the last. */
+static bool follow(struct kv_db *db, struct kv_hash *at, const int32_t *ids, size_t n, struct kv_found *out,
+                   size_t max, size_t *n_found, struct err *err)
+{
+    while (*n_found < max && n >= KV_BLOCK_TOKENS) {
+        struct kv_hash name = kv_hash_next(at, ids, KV_BLOCK_TOKENS);
+        struct kv_row row;
+        bool sound;
+        if (!kv_row_find(db, &name, &row, &sound, err))
+            return false;
+        if (!sound || !is_ours(db, &row) || row.n_tokens != KV_BLOCK_TOKENS ||
+            !kv_hash_equal(&row.parent, at) || kv_row_match(&row, ids, n) != KV_BLOCK_TOKENS)
+            return true;
+        out[(*n_found)++] = found_of(db, &row, KV_BLOCK_TOKENS);
+        *at = name;
+        ids += KV_BLOCK_TOKENS;
+        n -= KV_BLOCK_TOKENS;
+    }
+    return true;
+}
+
+/* The child of parent that shares most of ids[0..n); of equals the one with less to read. */
+static bool best_child(struct kv_db *db, const struct kv_hash *parent, const int32_t *ids, size_t n,
+                       struct kv_found *best, struct err *err)
+{
+    struct kv_row row;
+    bool there = false;
+    *best = (struct kv_found){0};
+    sqlite3_stmt *stmt =
+        sql_prepare(&db->sql, "SELECT " KV_ROW_COLUMNS " FROM kv_block WHERE parent=?1", err);
+    if (!stmt)
+        return false;
+    sqlite3_bind_blob(stmt, 1, parent->bytes, KV_HASH_BYTES, SQLITE_STATIC);
+    bool ok;
+    while ((ok = sql_step(&db->sql, stmt, &there, err)) && there) {
+        if (!kv_row_read(stmt, &row) || !is_ours(db, &row))
+            continue;
+        uint32_t n_match = kv_row_match(&row, ids, n);
+        if (n_match > best->n_match || (n_match == best->n_match && n_match && row.n_tokens < best->n_tokens))
+            *best = found_of(db, &row, n_match);
+    }
+    sqlite3_finalize(stmt);
+    return ok;
+}
+
+static bool look_up(struct kv_db *db, const struct kv_hash *parent, const int32_t *ids, size_t n,
+                    struct kv_found *out, size_t max, size_t *n_found, struct err *err)
+{
+    struct kv_hash at = *parent;
+    struct kv_found child;
+    if (!sql_begin(&db->sql, false, err))
+        return false;
+    bool ok = follow(db, &at, ids, n, out, max, n_found, err);
+    size_t n_followed = *n_found * KV_BLOCK_TOKENS;
+    if (ok && *n_found < max && n_followed < n) {
+        ok = best_child(db, &at, ids + n_followed, n - n_followed, &child, err);
+        if (ok && child.n_match)
+            out[(*n_found)++] = child;
+    }
+    return sql_end(&db->sql, ok, err);
+}
+
+/* The deepest block is the one used (see kv_room.c); owner uses them all. A lock held by another program is
+ * no reason not to use what was found. */
+static bool note_use(struct kv_db *db, const unsigned char *owner, const struct kv_found *found, size_t n,
+                     struct err *err)
+{
+    if (!sql_begin(&db->sql, true, err))
+        return sql_is_busy(&db->sql);
+    int64_t touch[] = {found[n - 1].id, kv_now(db)};
+    bool ok = sql_run_with(&db->sql, "UPDATE kv_block SET used=?2, hits=hits+1 WHERE id=?1", touch, 2, err);
+    for (size_t i = 0; ok && i < n; i++)
+        ok = kv_note_owner(db, owner, found[i].id, err);
+    return sql_end(&db->sql, ok, err);
+}
+
+size_t kv_db_find(struct kv_db *db, const struct kv_hash *parent, const int32_t *ids, size_t n,
+                  const unsigned char owner[KV_OWNER_BYTES], struct kv_found *out, size_t max,
+                  struct err *err)
+{
+    size_t n_found = 0;
+    struct err trouble = {0};
+    if (!look_up(db, parent, ids, n, out, max, &n_found, &trouble))
+        n_found = 0;
+    for (size_t i = 0; i < 2; i++)
+        db->found[i] = n_found > i ? out[n_found - 1 - i].id : 0;
+    if (n_found && !note_use(db, owner, out, n_found, &trouble) && err)
+        *err = trouble;
+    if (!n_found && trouble.code && err)
+        *err = trouble;
+    return n_found;
+}
+
+bool kv_note_owner(struct kv_db *db, const unsigned char *owner, int64_t id, struct err *err)
+{
+    /* Another program may have taken the block away since it was found. */
+    sqlite3_stmt *stmt = sql_prepare_with(&db->sql,
+                                          "INSERT OR IGNORE INTO kv_use(block,owner)"
+                                          " SELECT id,?2 FROM kv_block WHERE id=?1",
+                                          &id, 1, err);
+    if (!stmt)
+        return false;
+    sqlite3_bind_blob(stmt, 2, owner, KV_OWNER_BYTES, SQLITE_STATIC);
+    return sql_run(&db->sql, stmt, err);
+}
+
+/* Takes a damaged block and what is behind it away. */
+static void drop(struct kv_db *db, int64_t id)
+{
+    struct err ignored;
+    uint64_t n_removed = 0;
+    if (!sql_begin(&db->sql, true, &ignored))
+        return;
+    sql_end(&db->sql, kv_row_remove_chain(db, id, &n_removed, &ignored), &ignored);
+}
+
+enum verdict { GOOD, GONE, DAMAGED, FAILED };
+
+static enum verdict read_block(struct kv_db *db, const struct kv_found *found, const int32_t *tokens,
+                               void *bytes, size_t n_bytes, struct err *err)
+{
+    struct kv_row row;
+    bool there, good = false;
+    sqlite3_stmt *stmt =
+        sql_prepare_with(&db->sql, "SELECT " KV_ROW_COLUMNS " FROM kv_block WHERE id=?1", &found->id, 1, err);
+    bool ok = stmt && sql_step(&db->sql, stmt, &there, err);
+    bool sound = ok && there && kv_row_read(stmt, &row);
+    sqlite3_finalize(stmt);
+    if (!ok)
+        return FAILED;
+    if (!there)
+        return GONE;
+    if (!sound)
+        return DAMAGED;
+    if (!is_ours(db, &row) || row.n_tokens != found->n_tokens || row.n_bytes != n_bytes ||
+        kv_row_match(&row, tokens, found->n_match) != found->n_match)
+        return GONE; /* not what was found */
+    if (!kv_row_bytes(db, &row, bytes, &good, err))
+        return FAILED;
+    return good ? GOOD : DAMAGED;
+}
+
+bool kv_db_fetch(struct kv_db *db, const struct kv_found *found, const int32_t *tokens, void *bytes,
+                 size_t n_bytes, struct err *err)
+{
+    if (!sql_begin(&db->sql, false, err))
+        return false;
+    enum verdict verdict = read_block(db, found, tokens, bytes, n_bytes, err);
+    struct err ignored;
+    bool ended = sql_end(&db->sql, verdict != FAILED, verdict == FAILED ? &ignored : err);
+    switch (verdict) {
+    case GOOD:
+        return ended;
+    case GONE:
+        return err_set(err, ERR_DATABASE, "%s: block %lld is not there any more; it is computed again",
+                       db->sql.path, (long long)found->id);
+    case DAMAGED:
+        drop(db, found->id);
+        return err_set(err, ERR_DATABASE,
+                       "%s: block %lld was damaged and is dropped with those behind it; they are computed "
+                       "again",
+                       db->sql.path, (long long)found->id);
+    case FAILED:
+        break;
+    }
+    return false;
+}
