@@ -1,5 +1,5 @@
 /* Types of 256 weights with AVX-512 VNNI. Per vector of 64 weights one vpdpbusd; its sums of four products
- * fit int16 (at most 4 * 63 * 127 = 32004), so two vectors are packed and vpdpwssd applies the scales of the
+ * fit int16 (at most 4 * 63 * 127 = 32004), so two vectors are packed and vpmaddwd applies the scales of the
  * sub-blocks. The levels of IQ4_XS are larger: their sums are scaled as int32. */
 #include "kernels_cpu/dot_avx512.h"
 
@@ -7,9 +7,8 @@
 
 /* What differs between the types in the arithmetic. */
 enum kind {
-    OWN_MIN, /* mins have a scale of their own, dmin */
-    OFFSET,  /* mins stand for an offset of q and share d: they are subtracted as integers */
-    WIDE,    /* OFFSET, and sums of four products exceed int16 */
+    NARROW, /* sums of four products fit int16 */
+    WIDE,
 };
 
 /* A super-block; q[g] holds weights 64g .. 64g + 63, unsigned. */
@@ -56,22 +55,42 @@ ALWAYS_INLINE __m512i products(__m512i q, const int8_t *y)
     return _mm512_dpbusd_epi32(_mm512_setzero_si512(), q, _mm512_loadu_si512(y));
 }
 
-/* One super-block times one column: sum of scale * q * y, spread over 16 lanes. */
-ALWAYS_INLINE __m512i scaled_products(const struct super *s, const struct lane_scales *scales,
-                                      const int8_t *y, enum kind kind)
+/* The scales of y for the dwords of packed vectors 2i, 2i + 1: 128-bit lane L holds two of 32-block 4i + L /
+ * 2, then two of 4i + 2 + L / 2. */
+ALWAYS_INLINE __m512 packed_dy(__m512 dy, int i)
+{
+    const __m512i first = _mm512_set_epi32(3, 3, 1, 1, 3, 3, 1, 1, 2, 2, 0, 0, 2, 2, 0, 0);
+    return _mm512_permutexvar_ps(_mm512_add_epi32(first, _mm512_set1_epi32(4 * i)), dy);
+}
+
+/* For vector g: 32-block 2g in the low half, 2g + 1 in the high half. */
+ALWAYS_INLINE __m512 wide_dy(__m512 dy, int g)
+{
+    const __m512i first = _mm512_set_epi32(1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0);
+    return _mm512_permutexvar_ps(_mm512_add_epi32(first, _mm512_set1_epi32(2 * g)), dy);
+}
+
+/* One super-block times one column: sum of scale * q * y, each 32 of them with the scale of y, over 16 lanes.
+ */
+ALWAYS_INLINE __m512 scaled_products(const struct super *s, const struct lane_scales *scales, const int8_t *y,
+                                     __m512 dy, enum kind kind)
 {
     __m512i p[4];
     UNROLLED
     for (int g = 0; g < 4; g++)
         p[g] = products(s->q[g], y + 64 * g);
     if (kind == WIDE) {
+        __m512 sum = _mm512_setzero_ps();
         UNROLLED
         for (int g = 0; g < 4; g++)
-            p[g] = _mm512_mullo_epi32(p[g], scales->v[g]);
-        return _mm512_add_epi32(_mm512_add_epi32(p[0], p[1]), _mm512_add_epi32(p[2], p[3]));
+            sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_mullo_epi32(p[g], scales->v[g])), wide_dy(dy, g),
+                                  sum);
+        return sum;
     }
-    __m512i sum = _mm512_madd_epi16(_mm512_packs_epi32(p[0], p[1]), scales->v[0]);
-    return _mm512_dpwssd_epi32(sum, _mm512_packs_epi32(p[2], p[3]), scales->v[1]);
+    __m512i low = _mm512_madd_epi16(_mm512_packs_epi32(p[0], p[1]), scales->v[0]);
+    __m512i high = _mm512_madd_epi16(_mm512_packs_epi32(p[2], p[3]), scales->v[1]);
+    __m512 sum = _mm512_mul_ps(_mm512_cvtepi32_ps(low), packed_dy(dy, 0));
+    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(high), packed_dy(dy, 1), sum);
 }
 
 ALWAYS_INLINE void dot_supers(const uint8_t *w, size_t block_bytes, unpack_fn *unpack, enum kind kind,
@@ -90,22 +109,18 @@ ALWAYS_INLINE void dot_supers(const uint8_t *w, size_t block_bytes, unpack_fn *u
         prefetch_ahead(w, block_bytes);
         struct lane_scales scales =
             kind == WIDE ? wide_scales(s.scales.scale) : packed_scales(s.scales.scale);
-        __m512i minus_min = _mm512_zextsi256_si512(_mm256_sub_epi16(_mm256_setzero_si256(), s.scales.min));
         __m512 d = _mm512_cvtph_ps(_mm256_set1_epi16((short)s.d));
         __m256 dmin = f16_broadcast(s.dmin);
         for (size_t c = 0; c < n; c++) {
             size_t at = c * n_blocks + i;
-            __m512i sum = scaled_products(&s, &scales, a->q + QUANT_SUPER * at, kind);
-            __m256i y_sums = _mm256_loadu_si256((const void *)(a->sums + 16 * at));
-            if (kind == OWN_MIN) {
-                __m256 mins = _mm256_cvtepi32_ps(_mm256_madd_epi16(s.scales.min, y_sums));
-                __m256 min_scale = _mm256_mul_ps(dmin, _mm256_broadcast_ss(a->d + at));
-                acc_min[c] = _mm256_fnmadd_ps(mins, min_scale, acc_min[c]);
-            } else {
-                sum = _mm512_dpwssd_epi32(sum, minus_min, _mm512_zextsi256_si512(y_sums));
-            }
-            __m512 scale = _mm512_mul_ps(d, _mm512_set1_ps(a->d[at]));
-            acc[c] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), scale, acc[c]);
+            __m256 dy = _mm256_loadu_ps(a->d + 8 * at);
+            __m512 sum =
+                scaled_products(&s, &scales, a->q + QUANT_SUPER * at, _mm512_castps256_ps512(dy), kind);
+            acc[c] = _mm512_fmadd_ps(sum, d, acc[c]);
+            /* Lane j: the two sub-blocks of the 32 that dy[j] belongs to. */
+            __m256i mins =
+                _mm256_madd_epi16(s.scales.min, _mm256_loadu_si256((const void *)(a->sums + 16 * at)));
+            acc_min[c] = _mm256_fnmadd_ps(_mm256_cvtepi32_ps(mins), _mm256_mul_ps(dmin, dy), acc_min[c]);
         }
     }
     for (size_t c = 0; c < n; c++)
@@ -159,8 +174,7 @@ ALWAYS_INLINE void unpack_q3_k(const uint8_t *w, struct super *out)
         out->q[g] = merge_bits(low, mask, 2 * g, 2 * g + 1, 2, 4);
     }
     out->scales = scales_q3_k(b->scales);
-    out->d = b->d;
-    out->dmin = 0;
+    out->d = out->dmin = b->d;
 }
 
 ALWAYS_INLINE void unpack_q4_k(const uint8_t *w, struct super *out)
@@ -196,8 +210,7 @@ ALWAYS_INLINE void unpack_q6_k(const uint8_t *w, struct super *out)
         out->q[g] = merge_bits(low, load_twice(b->qh + 32 * half), 4 * upper, 4 * upper + 2, 4, 0x30);
     }
     out->scales = scales_q6_k(b->scales);
-    out->d = b->d;
-    out->dmin = 0;
+    out->d = out->dmin = b->d;
 }
 
 ALWAYS_INLINE void unpack_iq4_xs(const uint8_t *w, struct super *out)
@@ -210,8 +223,7 @@ ALWAYS_INLINE void unpack_iq4_xs(const uint8_t *w, struct super *out)
         out->q[g] =
             _mm512_shuffle_epi8(levels, nibbles_64(_mm256_loadu_si256((const void *)(b->qs + 32 * g))));
     out->scales = scales_iq4_xs(b);
-    out->d = b->d;
-    out->dmin = 0;
+    out->d = out->dmin = b->d;
 }
 
 /* A single column keeps its sums in registers; more columns share one copy of the code. */
@@ -224,9 +236,9 @@ ALWAYS_INLINE void unpack_iq4_xs(const uint8_t *w, struct super *out)
             dot_supers(w, sizeof(struct block_##type), unpack_##type, kind, a, a->n, out);                   \
     }
 
-DOT_SUPERS(q2_k, OWN_MIN)
-DOT_SUPERS(q3_k, OFFSET)
-DOT_SUPERS(q4_k, OWN_MIN)
-DOT_SUPERS(q5_k, OWN_MIN)
-DOT_SUPERS(q6_k, OFFSET)
+DOT_SUPERS(q2_k, NARROW)
+DOT_SUPERS(q3_k, NARROW)
+DOT_SUPERS(q4_k, NARROW)
+DOT_SUPERS(q5_k, NARROW)
+DOT_SUPERS(q6_k, NARROW)
 DOT_SUPERS(iq4_xs, WIDE)
