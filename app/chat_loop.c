@@ -5,38 +5,16 @@
  * session, so every change of it is told to the ui in the same round. */
 #include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
-#include "app/chat_rows.h"
+#include "app/chat_loop_parts.h"
 #include "app/faces.h"
 #include "app/output.h"
-#include "app/session.h"
 #include "app/signals.h"
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
-#include "ui/ui.h"
-
-/* Tokens per second over the last second. */
-struct rate {
-    uint64_t since_ns;
-    uint32_t n;
-    double shown;
-};
-
-struct chat_loop {
-    struct session session;
-    struct ui *ui;
-    int signal_fd;
-    struct chat_list list; /* rows of the overlay */
-    char *list_for;        /* what the editor held when the list was asked for; NULL: nobody waits for it */
-    enum { AWAIT_NOTHING, AWAIT_CHAT, AWAIT_DRAFT } awaited; /* the answer of chat_db_load */
-    struct ui_status status;
-    struct rate rate;
-    bool quit;
-    int code;
-};
 
 /* ---- what is shown ---- */
 
@@ -91,23 +69,6 @@ static void show_status(struct chat_loop *c)
     ui_set_status(c->ui, &status);
 }
 
-/* The whole chat is another one: chat, draft and status. */
-static void show_chat(struct chat_loop *c)
-{
-    struct session *s = &c->session;
-    const char *draft = s->draft ? s->draft : "";
-    ui_set_chat(c->ui, s->chat);
-    ui_reset_editor(c->ui, draft, strlen(draft), *draft ? s->draft_cursor : 0);
-    c->rate = (struct rate){0};
-}
-
-static void store_draft(struct chat_loop *c)
-{
-    size_t cursor = 0;
-    const char *text = ui_editor_text(c->ui, &cursor);
-    session_put_draft(&c->session, text ? text : "", cursor);
-}
-
 /* Back to the editor, before what has been typed since; said NULL: the refused message. */
 static void take_back(struct chat_loop *c, const char *said)
 {
@@ -118,25 +79,62 @@ static void take_back(struct chat_loop *c, const char *said)
     mem_free(text);
 }
 
+/* The other form of a message that nobody answered: it is edited again. Its text is in the tree already, so
+ * that it needs no draft. */
+static void take_back_edit(struct chat_loop *c, int msg, const char *text, size_t n)
+{
+    char *copy = mem_strndup(text, n);
+    session_let_go_refused(&c->session);
+    ui_chat_changed(c->ui, -1);
+    ui_edit_message(c->ui, msg, copy, n);
+    mem_free(copy);
+}
+
 /* A turn that came to nothing: its text goes back to the editor. */
 static void give_back(struct chat_loop *c)
 {
     struct session *s = &c->session;
     if (s->refused < 0)
         return;
-    take_back(c, NULL);
+    const struct buf *text = &s->chat->msgs[s->refused].text;
+    if (c->edited >= 0)
+        take_back_edit(c, c->edited, buf_text(text), text->len);
+    else
+        take_back(c, NULL);
     if (s->failure.code)
         ui_notice(c->ui, s->failure.code != ERR_CANCELLED, s->failure.text);
 }
 
 /* ---- what the user does ---- */
 
+/* What the editor held before the edit is there again, and is the draft. */
+static void send_edit(struct chat_loop *c, const struct ui_event *event)
+{
+    struct err err = {0};
+    char *text = mem_strndup(event->text, event->n_text);
+    if (session_edit(&c->session, event->msg, text, event->n_text, &err)) {
+        c->edited = event->msg;
+        chat_loop_store_draft(c);
+        c->rate = (struct rate){0};
+        ui_chat_changed(c->ui, -1);
+    } else {
+        take_back_edit(c, event->msg, text, event->n_text);
+        ui_notice(c->ui, true, err.text);
+    }
+    mem_free(text);
+}
+
 static void send_message(struct chat_loop *c, const struct ui_event *event)
 {
+    if (event->msg >= 0) {
+        send_edit(c, event);
+        return;
+    }
     struct session *s = &c->session;
     struct err err = {0};
     char *text = mem_strndup(event->text, event->n_text); /* ui's text ends with the next call to it */
     if (session_say(s, text, event->n_text, &err)) {
+        c->edited = -1;
         session_clear_draft(s);
         c->rate = (struct rate){0};
         ui_chat_changed(c->ui, -1);
@@ -147,53 +145,6 @@ static void send_message(struct chat_loop *c, const struct ui_event *event)
     mem_free(text);
 }
 
-/* The chat may be left: nothing is answered, and no other one is on its way. */
-static bool must_be_idle(struct chat_loop *c)
-{
-    bool busy = session_is_busy(&c->session);
-    if (busy)
-        ui_notice(c->ui, true, "An answer is being written; stop it first (Esc).");
-    else if (c->awaited)
-        ui_notice(c->ui, true, "The database is being read; try again in a moment.");
-    return !busy && !c->awaited;
-}
-
-/* The draft of no chat yet belongs to the new one. What is typed goes along if the old chat cannot keep it.
- */
-static void new_chat(struct chat_loop *c, bool keep_typed)
-{
-    struct session *s = &c->session;
-    bool was_stored = s->stored;
-    keep_typed |= !was_stored;
-    if (!keep_typed)
-        store_draft(c);
-    session_switch(s, NULL);
-    ui_set_chat(c->ui, s->chat);
-    c->rate = (struct rate){0};
-    if (was_stored) {
-        chat_db_load(s->db, NULL);
-        c->awaited = AWAIT_DRAFT;
-    }
-    if (keep_typed)
-        store_draft(c);
-    else
-        ui_reset_editor(c->ui, "", 0, 0);
-}
-
-static void forget_list(struct chat_loop *c)
-{
-    mem_free(c->list_for);
-    c->list_for = NULL;
-}
-
-static void expect_list(struct chat_loop *c)
-{
-    size_t cursor;
-    const char *text = ui_editor_text(c->ui, &cursor);
-    forget_list(c);
-    c->list_for = mem_strdup(text ? text : "");
-}
-
 static void switch_think(struct chat_loop *c, enum think_mode mode)
 {
     char *sentence;
@@ -202,11 +153,27 @@ static void switch_think(struct chat_loop *c, enum think_mode mode)
     mem_free(sentence);
 }
 
-static void run_action(struct chat_loop *c, enum ui_action action)
+static void show_branch(struct chat_loop *c, int msg)
+{
+    struct err err = {0};
+    if (!session_show_branch(&c->session, msg, &err))
+        ui_notice(c->ui, true, err.text);
+    ui_chat_changed(c->ui, -1);
+}
+
+static void show_kv(struct chat_loop *c)
+{
+    struct buf text = {0};
+    session_kv_report(&c->session, &text);
+    ui_note(c->ui, buf_text(&text));
+    buf_fini(&text);
+}
+
+static void run_action(struct chat_loop *c, const struct ui_event *event)
 {
     struct session *s = &c->session;
     struct err err = {0};
-    switch (action) {
+    switch (event->action) {
     case ACTION_STOP:
         session_cancel(s);
         break;
@@ -214,20 +181,22 @@ static void run_action(struct chat_loop *c, enum ui_action action)
         c->quit = true;
         break;
     case ACTION_NEW:
-        if (must_be_idle(c))
-            new_chat(c, false);
+        if (chat_loop_may_leave(c))
+            chat_loop_new(c, false);
         break;
     case ACTION_SESSIONS:
-        expect_list(c);
-        if (s->db)
-            chat_db_list(s->db);
-        else
-            ui_notice(c->ui, false, "This chat is private: there are no saved chats here.");
+        chat_loop_ask_list(c);
         break;
     case ACTION_REGEN:
-        if (!session_regenerate(s, &err))
+        if (!session_regenerate(s, event->msg, &err))
             ui_notice(c->ui, true, err.text);
         ui_chat_changed(c->ui, -1);
+        break;
+    case ACTION_FORK:
+        chat_loop_fork(c, event->msg);
+        break;
+    case ACTION_KV:
+        show_kv(c);
         break;
     case ACTION_THINK:
         switch_think(c, THINK_ON);
@@ -240,48 +209,25 @@ static void run_action(struct chat_loop *c, enum ui_action action)
     }
 }
 
-static void pick_chat(struct chat_loop *c, int index)
-{
-    if (index < 0 || (size_t)index >= c->list.n || !must_be_idle(c))
-        return;
-    store_draft(c);
-    c->awaited = AWAIT_CHAT;
-    const struct chat_key key = {.kind = CHAT_BY_ID, .id = c->list.items[index].id};
-    chat_db_load(c->session.db, &key);
-}
-
-static void delete_chat(struct chat_loop *c, int index)
-{
-    if (index < 0 || (size_t)index >= c->list.n)
-        return;
-    int64_t id = c->list.items[index].id;
-    if (id == c->session.chat->id) {
-        if (!must_be_idle(c))
-            return;
-        new_chat(c, true);
-    }
-    expect_list(c);
-    chat_db_delete(c->session.db, id);
-}
-
 static void on_ui_event(struct chat_loop *c, const struct ui_event *event)
 {
     if (event->type != UI_DRAFT)
-        forget_list(c);
+        chat_loop_forget_list(c);
     switch (event->type) {
     case UI_SEND:
         send_message(c, event);
         break;
     case UI_ACTION:
-        run_action(c, event->action);
+        run_action(c, event);
         break;
     case UI_BRANCH:
+        show_branch(c, event->msg);
         break;
     case UI_PICKED:
-        pick_chat(c, event->index);
+        chat_loop_pick(c, event->index);
         break;
     case UI_DELETE:
-        delete_chat(c, event->index);
+        chat_loop_delete(c, event->index);
         break;
     case UI_DRAFT: {
         char *text = mem_strndup(event->text, event->n_text);
@@ -290,7 +236,7 @@ static void on_ui_event(struct chat_loop *c, const struct ui_event *event)
         break;
     }
     case UI_HANGUP:
-        c->quit = true;
+        c->quit = c->session.in_a_hurry = true;
         c->code = 129;
         break;
     }
@@ -352,83 +298,17 @@ static void on_engine_event(struct chat_loop *c, const struct engine_event *even
 
 /* ---- what the database says ---- */
 
-/* Whether the user still looks for it: nothing was done and nothing typed since it was asked for. */
-static bool list_is_expected(struct chat_loop *c)
-{
-    size_t cursor;
-    const char *text = ui_editor_text(c->ui, &cursor);
-    bool expected = c->list_for && !strcmp(c->list_for, text ? text : "");
-    forget_list(c);
-    return expected;
-}
-
-static void show_list(struct chat_loop *c, struct chat_db_event *event)
-{
-    if (!list_is_expected(c))
-        return;
-    chat_list_fini(&c->list);
-    c->list = event->list;
-    event->list = (struct chat_list){0};
-    if (!c->list.n) {
-        ui_notice(c->ui, false, "There are no saved chats yet.");
-        return;
-    }
-    struct ui_list_row *rows = mem_need(c->list.n * sizeof *rows);
-    for (size_t i = 0; i < c->list.n; i++)
-        rows[i] =
-            (struct ui_list_row){.title = *c->list.items[i].title ? c->list.items[i].title : "(no title)",
-                                 .detail = chat_row_detail(&c->list.items[i], (int64_t)time(NULL) * 1000)};
-    ui_show_list(c->ui, "Chats", rows, (int)c->list.n);
-    for (size_t i = 0; i < c->list.n; i++)
-        mem_free((char *)rows[i].detail);
-    mem_free(rows);
-}
-
-static void open_loaded(struct chat_loop *c, struct chat_db_event *event)
-{
-    if (!event->chat || session_is_busy(&c->session)) {
-        ui_notice(c->ui, true,
-                  event->chat ? "An answer is being written; stop it first (Esc)." : "This chat is gone.");
-        return;
-    }
-    store_draft(c); /* typed since the chat was picked */
-    session_switch(&c->session, event);
-    show_chat(c);
-}
-
-static void take_loose_draft(struct chat_loop *c, const char *draft)
-{
-    size_t cursor;
-    const char *typed = ui_editor_text(c->ui, &cursor);
-    if (!draft || !*draft)
-        return;
-    char *text = session_join(draft, typed ? typed : "");
-    session_adopt_draft(&c->session, text, strlen(text));
-    ui_reset_editor(c->ui, text, strlen(text), strlen(text));
-    mem_free(text);
-}
-
-static void on_loaded(struct chat_loop *c, struct chat_db_event *event)
-{
-    int awaited = c->awaited;
-    c->awaited = AWAIT_NOTHING;
-    if (awaited == AWAIT_CHAT)
-        open_loaded(c, event);
-    else if (awaited == AWAIT_DRAFT)
-        take_loose_draft(c, event->draft);
-}
-
 static void on_db_event(struct chat_loop *c, struct chat_db_event *event)
 {
     switch (event->type) {
     case CHAT_DB_LIST:
-        show_list(c, event);
+        chat_loop_on_list(c, event);
         break;
     case CHAT_DB_LOADED:
-        on_loaded(c, event);
+        chat_loop_on_loaded(c, event);
         break;
     case CHAT_DB_DELETED:
-        chat_db_list(c->session.db);
+        chat_loop_on_deleted(c, event->id);
         break;
     case CHAT_DB_TROUBLE:
         ui_note(c->ui, event->error.text);
@@ -438,7 +318,7 @@ static void on_db_event(struct chat_loop *c, struct chat_db_event *event)
         ui_notice(c->ui, false, "The database takes writes again; everything is saved.");
         break;
     case CHAT_DB_GONE:
-        store_draft(c);
+        chat_loop_store_draft(c);
         ui_notice(c->ui, true, event->error.text);
         break;
     case CHAT_DB_FAILED:
@@ -451,6 +331,21 @@ static void on_db_event(struct chat_loop *c, struct chat_db_event *event)
             ui_notice(c->ui, true, event->error.text);
         break;
     }
+}
+
+/* ---- the KV cache ---- */
+
+static void show_kv_news(struct chat_loop *c)
+{
+    struct buf line = {0};
+    struct err why;
+    if (session_next_receipt(&c->session, &line))
+        ui_note(c->ui, buf_text(&line));
+    if (session_next_kv_trouble(&c->session, &why)) {
+        ui_note(c->ui, why.text);
+        ui_notice(c->ui, true, why.text);
+    }
+    buf_fini(&line);
 }
 
 /* ---- the loop ---- */
@@ -475,6 +370,7 @@ static void pump(struct chat_loop *c)
     int number = signals_next(c->signal_fd);
     if (number) {
         c->code = signals_exit_code(number);
+        c->session.in_a_hurry = number != SIGINT;
         c->quit = true;
         return;
     }
@@ -491,6 +387,7 @@ static void pump(struct chat_loop *c)
         on_db_event(c, &db_event);
         chat_db_event_fini(&db_event);
     }
+    show_kv_news(c);
     show_status(c);
     ui_draw(c->ui);
 }
@@ -506,7 +403,8 @@ static char *last_answer(const struct session *s)
 
 static void run_screen(struct chat_loop *c)
 {
-    show_chat(c);
+    c->session.stays = true;
+    chat_loop_show(c);
     show_status(c);
     ui_draw(c->ui);
     while (!c->quit)
@@ -514,7 +412,7 @@ static void run_screen(struct chat_loop *c)
     session_stop(&c->session);
     if (c->session.refused >= 0) /* a message that waited for the model: it is there again next time */
         take_back(c, NULL);
-    store_draft(c);
+    chat_loop_store_draft(c);
     char *last = last_answer(&c->session);
     ui_close(c->ui, last);
     mem_free(last);
@@ -527,7 +425,7 @@ static void run_screen(struct chat_loop *c)
 int chat_loop_run(const struct options *o, const struct paths *paths, const struct environment *env,
                   int signal_fd)
 {
-    struct chat_loop c = {.signal_fd = signal_fd};
+    struct chat_loop c = {.signal_fd = signal_fd, .edited = -1};
     struct err err = {0};
     const struct ui_options ui_options = {
         .history_path = paths->history,
@@ -544,7 +442,7 @@ int chat_loop_run(const struct options *o, const struct paths *paths, const stru
     bool saved = session_close(&c.session, ok ? &err : NULL);
     if (!saved || (!ok && !c.code))
         report_line("%s", err.text);
-    forget_list(&c);
+    chat_loop_forget_list(&c);
     chat_list_fini(&c.list);
     return c.code ? c.code : (int)err.code;
 }

@@ -8,9 +8,12 @@
 #include <unistd.h>
 
 #include "app/chat_rows.h"
+#include "app/chat_tree.h"
 #include "app/commands.h"
+#include "app/output.h"
 #include "app/thought.h"
 #include "engine/base/mem.h"
+#include "store/kv_db.h"
 #include "store/store.h"
 #include "ui/sanitize.h"
 
@@ -130,23 +133,49 @@ static json_t *chat_json(const struct chat *chat, const struct chat_info *info, 
     return root;
 }
 
-/* In the order of writing, so that another branch stands behind what it branches from. */
+#define INDENT 4
+#define MAX_INDENT 8 /* branches; deeper ones stand at its margin */
+
+/* Each line of a text that stands at a margin. */
+static void print_indented(const char *text, size_t n, int margin)
+{
+    for (const char *end; margin && (end = memchr(text, '\n', n)) != NULL; text = end + 1) {
+        printf("%*s", margin, "");
+        print_text(text, (size_t)(end - text) + 1);
+        n -= (size_t)(end - text) + 1;
+    }
+    printf("%*s", margin, "");
+    print_text(text, n);
+    putchar('\n');
+}
+
+static void print_message(const struct chat *chat, const struct chat_tree_row *row)
+{
+    const struct chat_msg *msg = &chat->msgs[row->msg];
+    int margin = INDENT * (row->indent < MAX_INDENT ? row->indent : MAX_INDENT);
+    printf("%*s[%s%s%s", margin, "", role_names[msg->role], msg->status ? ", " : "",
+           msg->status ? status_names[msg->status] : "");
+    if (row->count > 1)
+        printf(", %d of %d", row->position, row->count);
+    puts(row->on_path ? "]" : "] (other branch)");
+    if (msg->think.len) {
+        char line[80];
+        thought_line(&msg->think, line, sizeof line);
+        printf("%*s%s\n", margin, "", line);
+    }
+    print_indented(buf_text(&msg->text), msg->text.len, margin);
+}
+
+/* The path that is shown runs down the margin; other branches stand indented before what it goes on with. */
 static void print_transcript(const struct chat *chat)
 {
-    bool *on_path = mark_path(chat);
+    struct chat_tree_row *rows = chat_tree_rows(chat);
     for (int i = 0; i < chat->n_msgs; i++) {
-        const struct chat_msg *msg = &chat->msgs[i];
-        printf("%s[%s%s%s]%s\n", i ? "\n" : "", role_names[msg->role], msg->status ? ", " : "",
-               msg->status ? status_names[msg->status] : "", on_path[i] ? "" : " (other branch)");
-        if (msg->think.len) {
-            char line[80];
-            thought_line(&msg->think, line, sizeof line);
-            puts(line);
-        }
-        print_text(buf_text(&msg->text), msg->text.len);
-        putchar('\n');
+        if (i)
+            putchar('\n');
+        print_message(chat, &rows[i]);
     }
-    mem_free(on_path);
+    mem_free(rows);
 }
 
 static bool no_such_chat(int64_t id, struct err *err)
@@ -175,15 +204,53 @@ static bool show_chat(struct store *s, int64_t id, bool as_json, bool whole, str
     return true;
 }
 
-static bool delete_chat(struct store *s, int64_t id, bool as_json, struct err *err)
+/* ---- delete ---- */
+
+/* The KV blocks that only this chat used. What cannot be done here is said, and leaves the deletion be. */
+static uint64_t forget_blocks(const char *path, const unsigned char uid[CHAT_UID_BYTES])
 {
+    uint64_t n_blocks = 0;
+    struct err note = {0}, err = {0};
+    if (access(path, F_OK))
+        return 0;
+    struct kv_db *db = kv_db_open(&(struct kv_db_options){.path = path}, &note, &err);
+    if (!db || !kv_db_forget_owner(db, uid, &n_blocks, &err))
+        report_line("%s; KV blocks of the chat may be left there, `ferrum-chat kv clear` drops all",
+                    err.text);
+    else if (note.code)
+        report_line("%s", note.text);
+    kv_db_close(db);
+    return n_blocks;
+}
+
+/* Of the chat's row alone, since one whose messages are damaged can be deleted too; zeros: no such chat. */
+static bool find_uid(struct store *s, int64_t id, unsigned char uid[CHAT_UID_BYTES], struct err *err)
+{
+    struct chat_list list = {0};
+    if (!store_list(s, &list, err))
+        return false;
+    memset(uid, 0, CHAT_UID_BYTES);
+    for (size_t i = 0; i < list.n; i++)
+        if (list.items[i].id == id)
+            memcpy(uid, list.items[i].uid, CHAT_UID_BYTES);
+    chat_list_fini(&list);
+    return true;
+}
+
+static bool delete_chat(struct store *s, int64_t id, const char *kv_path, bool as_json, struct err *err)
+{
+    unsigned char uid[CHAT_UID_BYTES];
     bool found = false;
-    if (s && !store_delete(s, id, &found, err))
+    if (s && (!find_uid(s, id, uid, err) || !store_delete(s, id, &found, err)))
         return false;
     if (!found)
         return no_such_chat(id, err);
+    uint64_t n_blocks = kv_path ? forget_blocks(kv_path, uid) : 0;
     if (as_json)
-        print_json(json_pack("{s:I}", "deleted", (json_int_t)id));
+        print_json(json_pack("{s:I, s:I}", "deleted", (json_int_t)id, "kv_blocks", (json_int_t)n_blocks));
+    else if (n_blocks)
+        printf("deleted chat %" PRId64 " and %" PRIu64 " KV block%s that only it used\n", id, n_blocks,
+               n_blocks == 1 ? "" : "s");
     else
         printf("deleted chat %" PRId64 "\n", id);
     return true;
@@ -235,7 +302,7 @@ bool cmd_sessions(const struct options *o, const struct paths *paths, struct err
         return false;
     bool json = opt_flag(o, OPT_JSON);
     bool ok = list     ? list_chats(s, json, err)
-              : delete ? delete_chat(s, id, json, err)
+              : delete ? delete_chat(s, id, paths->kv_db, json, err)
                        : show_chat(s, id, json, export, err);
     store_close(s);
     return ok;

@@ -94,29 +94,30 @@ bool kv_cache_trouble(struct kv_cache *c, struct err *why)
     return true;
 }
 
-static void say_trouble(struct kv_cache *c)
+bool kv_cache_settle(struct kv_cache *c, int limit_ms)
 {
-    struct err why;
-    if (kv_cache_trouble(c, &why))
-        report_line("%s", why.text);
+    return !c->io || kv_io_flush(c->io, limit_ms);
 }
 
-void kv_cache_settle(struct kv_cache *c, int limit_ms)
+void kv_cache_finish(struct kv_cache *c, int signal_fd, bool in_a_hurry)
 {
-    if (c->io)
-        kv_io_flush(c->io, limit_ms);
-}
-
-void kv_cache_close(struct kv_cache *c, int signal_fd, bool in_a_hurry)
-{
-    bool ended = !c->io || in_a_hurry || kv_io_flush(c->io, SAY_AFTER_MS);
+    if (!c->io)
+        return;
+    bool ended = in_a_hurry || kv_io_flush(c->io, SAY_AFTER_MS);
     uint64_t until = clock_now_ns() + PATIENCE_MS * UINT64_C(1000000);
     if (!ended)
         report_line("writing the KV cache, so that this chat resumes at once; Ctrl-C ends that");
     while (!ended && clock_now_ns() < until)
         ended = kv_io_flush(c->io, SLICE_MS) || signals_next(signal_fd);
-    say_trouble(c);
-    if (!kv_io_close(c->io, in_a_hurry ? HURRY_MS : 0))
+    kv_io_hurry(c->io, HURRY_MS);
+}
+
+void kv_cache_close(struct kv_cache *c)
+{
+    struct err why;
+    if (kv_cache_trouble(c, &why))
+        report_line("%s", why.text);
+    if (!kv_io_close(c->io, HURRY_MS))
         log_line("KV cache: closed before everything was written");
     *c = (struct kv_cache){0};
 }
@@ -143,4 +144,26 @@ void kv_cache_turn_begins(struct kv_cache *c)
 uint64_t kv_cache_written(const struct kv_cache *c)
 {
     return written(c) - c->written_before;
+}
+
+void kv_cache_report(const struct kv_cache *c, struct buf *out)
+{
+    struct kv_io_stats stats = {.why = c->trouble};
+    if (c->io)
+        kv_io_stats(c->io, &stats);
+    if (stats.off || !c->io) {
+        buf_printf(out, "No KV blocks are kept on disk%s%s\n", stats.why.code ? ": " : ".", stats.why.text);
+        return;
+    }
+    buf_puts(out, "KV blocks on disk: ");
+    receipt_count(out, stats.kept_blocks);
+    buf_puts(out, ", ");
+    receipt_bytes(out, stats.kept_bytes);
+    if (stats.limit_bytes) {
+        buf_puts(out, " of ");
+        receipt_bytes(out, stats.limit_bytes);
+    }
+    buf_puts(out, "; written since the program began: ");
+    receipt_bytes(out, stats.written_bytes);
+    buf_putc(out, '\n');
 }

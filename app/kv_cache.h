@@ -28,18 +28,22 @@ void kv_cache_open(struct kv_cache *c, const char *path, const struct options *o
                    const struct backend *backend, const struct model_config *config, const char *model_name);
 /* For engine_open, or NULL. Lives until kv_cache_close. */
 const struct kv_shelf *kv_cache_shelf(const struct kv_cache *c);
-/* Writes what waits still, when the engine is gone: in a hurry (a signal) at most 300 ms, else some seconds,
- * with a line on stderr when it is felt; a signal ends that. */
-void kv_cache_close(struct kv_cache *c, int signal_fd, bool in_a_hurry);
+/* Before the engine is closed, which waits for what it has offered: in a hurry (a signal) writing ends within
+ * 300 ms, else it gets some seconds, with a line on stderr when it is felt; a signal ends that. */
+void kv_cache_finish(struct kv_cache *c, int signal_fd, bool in_a_hurry);
+/* When the engine is gone. */
+void kv_cache_close(struct kv_cache *c);
 
 /* A sentence that people have not been told yet. */
 bool kv_cache_trouble(struct kv_cache *c, struct err *why);
 void kv_cache_forget(struct kv_cache *c, const unsigned char owner[KV_OWNER_BYTES]);
-/* Waits until what is offered is on disk, limit_ms at most. */
-void kv_cache_settle(struct kv_cache *c, int limit_ms);
+/* Waits until what is offered is on disk, limit_ms at most; false: not yet. */
+bool kv_cache_settle(struct kv_cache *c, int limit_ms);
 
 /* Bytes written since kv_cache_turn_begins. */
 void kv_cache_turn_begins(struct kv_cache *c);
 uint64_t kv_cache_written(const struct kv_cache *c);
+/* What /kv shows: lines. */
+void kv_cache_report(const struct kv_cache *c, struct buf *out);
 
 #endif

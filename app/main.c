@@ -133,6 +133,9 @@ static int run_command(struct options *o, struct paths *paths, const struct envi
     case CMD_SESSIONS:
         ok = paths_init(paths, o, env, false, &err) && cmd_sessions(o, paths, &err);
         break;
+    case CMD_KV:
+        ok = paths_init(paths, o, env, false, &err) && cmd_kv(o, paths, &err);
+        break;
     default:
         return run_chat(o, paths, env);
     }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -19,6 +20,7 @@
 
 #define SAVE_LIMIT_MS 6000
 #define THINKING_EVERY_NS UINT64_C(100000000)
+#define KEEP_LIMIT_MS 2000
 #define SAVE_SLICE_MS 20 /* how long output and signals wait for it */
 #define STDIN_MAX_BYTES ((size_t)256 << 20)
 
@@ -223,6 +225,14 @@ static void wait_saved(struct one_turn *t)
         pump(t, 0);
 }
 
+/* The numbers of a turn count the blocks that are still on their way to the disk. */
+static void wait_kept(struct one_turn *t)
+{
+    uint64_t until = clock_now_ns() + KEEP_LIMIT_MS * UINT64_C(1000000);
+    while (!t->signal && clock_now_ns() < until && !kv_cache_settle(&t->session.kv, SAVE_SLICE_MS))
+        pump(t, 0);
+}
+
 static void run_turn(struct one_turn *t)
 {
     struct session *s = &t->session;
@@ -235,6 +245,8 @@ static void run_turn(struct one_turn *t)
     bool has_answer = s->answer >= 0;
     wait_saved(t);
     struct buf line = {0};
+    if (t->json)
+        wait_kept(t);
     if (t->json && has_answer)
         json_line_assistant(&line, s);
     if (t->json && has_answer)
@@ -249,6 +261,7 @@ static void run_turn(struct one_turn *t)
         t->failure = s->failure;
     while (output_pending(&t->out) && !t->in_a_hurry)
         pump(t, -1);
+    wait_kept(t);
 }
 
 static void say_statistics(const struct one_turn *t)
@@ -257,11 +270,16 @@ static void say_statistics(const struct one_turn *t)
     if (t->json || t->session.answer < 0)
         return;
     double seconds = n->decode_ms / 1000;
+    struct buf receipt = {0};
+    if (t->session.kv.io)
+        session_receipt(&t->session, &receipt);
     report_line("%" PRIu32 " token%s at %.1f tokens/s (%s); prompt %" PRIu32 " tokens, %" PRIu32
-                " reused, first token after %.0f ms; seed %" PRIu64,
+                " reused, first token after %.0f ms; seed %" PRIu64 "%s%s",
                 n->completion_tokens, n->completion_tokens == 1 ? "" : "s",
                 seconds > 0 ? n->completion_tokens / seconds : 0.0, finish_reason_name(t->session.reason),
-                n->prompt_tokens, n->reused_tokens, n->ttft_ms, t->session.seed);
+                n->prompt_tokens, n->reused_tokens, n->ttft_ms, t->session.seed, receipt.len ? "; " : "",
+                buf_text(&receipt));
+    buf_fini(&receipt);
 }
 
 /* The reason that decides the exit code, most outward first. */
@@ -279,6 +297,7 @@ static int finish(struct one_turn *t)
     struct err err = {0};
     struct buf line = {0};
     say_statistics(t);
+    t->session.in_a_hurry = t->signal == SIGTERM || t->signal == SIGHUP;
     bool saved = session_close(&t->session, &err);
     if (!saved && !t->failure.code)
         t->failure = err;

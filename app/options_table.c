@@ -29,7 +29,7 @@ static const struct command_info commands[CMD_N] = {
                       "look after saved chats", true},
     [CMD_RENDER] = {"render", "render MODEL|--template FILE --messages FILE.json [options]",
                     "print the exact prompt a chat template makes", true},
-    [CMD_KV] = {"kv", "kv stat|verify|clear [options]", "look after the KV blocks kept on disk", false},
+    [CMD_KV] = {"kv", "kv stat|verify|clear [options]", "look after the KV blocks kept on disk", true},
     [CMD_DEVICES] = {"devices", "devices", "list compute devices", false},
 };
 

@@ -133,7 +133,7 @@ static void run_command(struct plain_loop *p, const char *line)
         say_line(p, "This chat is private: there are no saved chats here.");
         break;
     case ACTION_REGEN:
-        ok = session_regenerate(&p->session, &err);
+        ok = session_regenerate(&p->session, -1, &err);
         break;
     case ACTION_THINK:
         switch_think(p, THINK_ON);

@@ -168,6 +168,8 @@ static bool check_model(struct session *s, const struct chat_info *info, bool fr
                      s->model_path, info->model_name ? info->model_name : "unknown", info->id);
     sampling_of_model(s->of_model, g, &s->ignored);
     ok = ok && sampling_resolve(&s->sampling, &s->of_model[0], s->options, s->chat, err);
+    if (ok && s->paths->kv_db)
+        kv_cache_identify(&s->kv, g, &s->config, s->kv_type);
     gguf_close(g);
     return ok;
 }
@@ -221,23 +223,31 @@ bool session_start(struct session *s, struct err *err)
 {
     if (!loader_backend(s->options, &s->backend, err))
         return false;
+    kv_cache_open(&s->kv, s->paths->kv_db, s->options, &s->backend, &s->config, s->model_name);
     const struct engine_options options = {
         .model_path = s->model_path,
         .backend = &s->backend,
         .n_ctx = (uint32_t)opt_int(s->options, OPT_CTX, 0),
         .kv_type = s->kv_type,
+        .shelf = kv_cache_shelf(&s->kv),
     };
     s->opened_ns = clock_now_ns();
     s->engine = engine_open(&options, err);
     return s->engine != NULL;
 }
 
-void session_switch(struct session *s, struct chat_db_event *loaded)
+static void leave_chat(struct session *s)
 {
+    session_stop_warming(s);
     mem_free(s->draft);
     s->draft = NULL;
-    s->title_open = s->title_due = s->draft_loose = false;
+    s->title_open = s->title_due = s->draft_loose = s->receipt_due = false;
     s->failure = (struct err){0};
+}
+
+void session_switch(struct session *s, struct chat_db_event *loaded)
+{
+    leave_chat(s);
     if (loaded) {
         s->draft = loaded->draft;
         s->draft_cursor = loaded->draft_cursor;
@@ -251,6 +261,19 @@ void session_switch(struct session *s, struct chat_db_event *loaded)
         s->answer = s->asked = s->refused = -1;
     }
     settle_loaded(s);
+    session_warm(s);
+}
+
+void session_take_fork(struct session *s, struct chat *fork)
+{
+    leave_chat(s);
+    chat_free(s->chat);
+    s->chat = fork;
+    s->stored = false;
+    s->answer = s->asked = s->refused = -1;
+    session_store_asked(s, 0);
+    settle_loaded(s);
+    session_warm(s);
 }
 
 int session_engine_fd(const struct session *s)
@@ -292,7 +315,9 @@ bool session_close(struct session *s, struct err *err)
         session_store_head(s);
     if (!session_save(s, ok ? err : NULL))
         ok = false;
-    engine_close(s->engine);
+    kv_cache_finish(&s->kv, s->signal_fd, s->in_a_hurry);
+    engine_close(s->engine); /* which offers the last blocks */
+    kv_cache_close(&s->kv);
     if (s->backend.ops)
         backend_close(&s->backend);
     chat_free(s->chat);

@@ -10,12 +10,15 @@
  *  5. A text is handed to chat_db in its new place (message, draft) before it leaves its old one; a crash in
  * between repeats it and never loses it.
  *  6. A chat that another program deleted while it is open is stored again, whole, as a new one.
+ *  7. Warming (the path on screen is brought into the KV cache while nobody waits) never holds up a turn, and
+ * its events are not the face's.
  * Thread rule: the main thread only. Ownership: session owns chat, engine, backend and db; options and paths
  * are the caller's. */
 #ifndef FERRUM_SESSION_H
 #define FERRUM_SESSION_H
 
 #include "app/fingerprint.h"
+#include "app/kv_cache.h"
 #include "app/options.h"
 #include "app/paths.h"
 #include "app/sampling.h"
@@ -54,6 +57,7 @@ struct session {
     size_t draft_cursor;
 
     struct backend backend;
+    struct kv_cache kv;
     struct engine *engine;
     enum session_phase phase;
     uint64_t done, total; /* progress of loading (bytes) or prefill (tokens) */
@@ -72,8 +76,20 @@ struct session {
     enum finish_reason reason;
     struct turn_stats stats; /* of the last finished turn */
     uint32_t ctx_used;       /* ids of the path that is shown */
+    bool rewritten;          /* the template wrote the turn's history anew */
     uint64_t saved_ns;
     bool unsaved;
+
+    bool stays;      /* the face outlives its turns: chats are warmed */
+    bool in_a_hurry; /* a signal ends the program */
+    bool warming;    /* the engine has warm_request */
+    bool warm_due;   /* the path is to be warmed when the engine is free */
+    uint64_t warm_request;
+    bool forget_due; /* forget_uid was deleted while it was being warmed */
+    unsigned char forget_uid[CHAT_UID_BYTES];
+    struct turn_stats receipt; /* of the last turn or resume */
+    bool receipt_due;          /* nobody has seen it */
+    uint64_t receipt_until_ns; /* when it is shown at the latest: it counts blocks that are being written */
 };
 
 /* Options that cannot go together, and what a chat cannot do without: ERR_USAGE. session_open asks it too. */
@@ -96,8 +112,8 @@ bool session_close(struct session *s, struct err *err);
 /* A message to answer. Before the model is loaded it waits. Refused (false): one is being answered, or
  * loading failed. */
 bool session_say(struct session *s, const char *text, size_t n, struct err *err);
-/* Another answer to the last user message; the old one stays as a sibling. */
-bool session_regenerate(struct session *s, struct err *err);
+/* Another answer beside msg, an assistant's (-1: beside the last one); the old one stays as a sibling. */
+bool session_regenerate(struct session *s, int msg, struct err *err);
 bool session_is_busy(const struct session *s);
 /* Whether the next turns of this chat reason. *sentence (mem_free) says what comes of it, for people. */
 void session_set_think(struct session *s, enum think_mode mode, char **sentence);
@@ -115,6 +131,31 @@ int session_tick(struct session *s);
  * ends it); where event->error has a text, people should read it. */
 bool session_next_db_event(struct session *s, struct chat_db_event *event);
 
+/* ---- the tree (session_tree.c); only when idle ---- */
+
+/* What the user made of message msg: a sibling of it, answered. */
+bool session_edit(struct session *s, int msg, const char *text, size_t n, struct err *err);
+/* The head becomes the newest leaf of msg. */
+bool session_show_branch(struct session *s, int msg, struct err *err);
+/* The sibling, step (1 or -1) further, of the last message on the path that has any; -1: no branches. */
+int session_other_branch(const struct session *s, int step);
+/* Goes on in a new chat that holds the path up to msg (-1: all of it). Where that ends with a question, its
+ * text becomes the draft. */
+bool session_fork(struct session *s, int msg, struct err *err);
+
+/* ---- the KV cache (session_kv.c) ---- */
+
+/* The next line about what a resume or a turn computed and reused: false when there is none (yet). */
+bool session_next_receipt(struct session *s, struct buf *line);
+/* The same, of the last turn, at once. */
+void session_receipt(const struct session *s, struct buf *line);
+/* A sentence about trouble of the cache that people have not been told. */
+bool session_next_kv_trouble(struct session *s, struct err *why);
+/* The chat is deleted: blocks that only it used go too. */
+void session_forget(struct session *s, const unsigned char uid[CHAT_UID_BYTES]);
+/* What /kv shows: several lines. */
+void session_kv_report(const struct session *s, struct buf *out);
+
 /* ---- chats ---- */
 
 /* Leaves the current chat for a new one (NULL), or for a loaded one (taken out of the event, with its draft).
@@ -125,6 +166,8 @@ void session_put_draft(struct session *s, const char *text, size_t cursor);
 void session_adopt_draft(struct session *s, const char *text, size_t cursor);
 /* A message was accepted: what the editor held is in the tree now. */
 void session_clear_draft(struct session *s);
+/* The text of the refused message is with its writer. */
+void session_let_go_refused(struct session *s);
 /* What came to nothing goes back to its writer: the text (said, or NULL: that of the refused message), then
  * what has been typed since. It is stored as the draft; the caller shows it and frees it (mem_free). */
 char *session_take_back(struct session *s, const char *said, const char *typed);

@@ -21,6 +21,28 @@ bool session_wait_loaded(struct session *s, struct chat_db_event *event, struct 
 /* Waits until all is on disk, then ends the database. False: something is not on disk. */
 bool session_save(struct session *s, struct err *err);
 
+/* ---- asking (session_turn.c) ---- */
+
+/* The messages of the path to msg, and how their prompt is made. */
+void session_request_from_path(const struct session *s, int msg, struct engine_request *request);
+/* session_say with a parent. */
+bool session_say_under(struct session *s, int parent, const char *text, size_t n, struct err *err);
+
+/* ---- the KV cache (session_kv.c) ---- */
+
+/* The path on screen is warmed as soon as the engine is free. */
+void session_warm(struct session *s);
+void session_stop_warming(struct session *s);
+/* True: the event was of warming. */
+bool session_take_warm_event(struct session *s, struct engine_event *event);
+/* After ENGINE_DONE of a turn is taken in. */
+void session_turn_ended(struct session *s);
+/* ms until session_next_receipt is to be called again, -1: never. */
+int session_receipt_tick(const struct session *s);
+
+/* Leaves the current chat for a fork of it (session.c). */
+void session_take_fork(struct session *s, struct chat *fork);
+
 /* ---- the path (session_turn.c) ---- */
 
 /* Sets ctx_used to the ids that the path of head holds. */

@@ -136,13 +136,18 @@ char *session_join(const char *first, const char *second)
     return buf_take(&text);
 }
 
+void session_let_go_refused(struct session *s)
+{
+    s->refused = -1;
+    session_store_head(s);
+}
+
 char *session_take_back(struct session *s, const char *said, const char *typed)
 {
     const struct buf *refused = s->refused >= 0 ? &s->chat->msgs[s->refused].text : NULL;
     char *text = session_join(said ? said : refused ? buf_text(refused) : "", typed ? typed : "");
-    s->refused = -1;
     session_put_draft(s, text, strlen(text));
-    session_store_head(s);
+    session_let_go_refused(s);
     return text;
 }
 

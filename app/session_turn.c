@@ -27,12 +27,15 @@ void session_count_ids(struct session *s)
 
 /* ---- asking ---- */
 
-static void request_from_path(const struct session *s, struct engine_request *r)
+void session_request_from_path(const struct session *s, int msg, struct engine_request *r)
 {
     const struct chat *chat = s->chat;
-    int n = chat_path(chat, s->asked, NULL, 0);
+    int n = chat_path(chat, msg, NULL, 0);
     int *path = mem_need((size_t)n * sizeof *path);
-    chat_path(chat, s->asked, path, n);
+    chat_path(chat, msg, path, n);
+    r->raw = opt_flag(s->options, OPT_RAW);
+    r->think = s->think;
+    memcpy(r->owner, chat->uid, sizeof r->owner);
     r->n_msgs = (size_t)n;
     r->msgs = mem_need(r->n_msgs * sizeof *r->msgs);
     for (int i = 0; i < n; i++) {
@@ -87,8 +90,6 @@ static void submit(struct session *s)
 {
     resolve_sampling(s);
     struct engine_request request = {
-        .raw = opt_flag(s->options, OPT_RAW),
-        .think = s->think,
         .sampler = s->sampling.params,
         .n_predict = (int32_t)opt_int(s->options, OPT_N_PREDICT, -1),
     };
@@ -96,12 +97,14 @@ static void submit(struct session *s)
     if (!request.sampler.seed)
         request.sampler.seed = s->seed = s->seed ? s->seed : sampling_random_seed();
     s->seed = request.sampler.seed;
-    request_from_path(s, &request);
+    session_request_from_path(s, s->asked, &request);
     request.n_stops = (size_t)stops->n_texts;
     request.stops = mem_need((request.n_stops + 1) * sizeof *request.stops);
     for (size_t i = 0; i < request.n_stops; i++)
         request.stops[i] = mem_strdup(stops->texts[i]);
     struct err why = {0};
+    kv_cache_turn_begins(&s->kv);
+    s->warm_due = s->rewritten = false;
     s->submitted = engine_submit(s->engine, &request, &s->request, &why);
     if (s->submitted) {
         s->phase = SESSION_PREFILL;
@@ -136,12 +139,15 @@ static bool ask(struct session *s, struct err *err)
 }
 
 /* The message the new one answers to: the head, or the system message of a chat whose first turn was refused.
- */
+ * Beside a question that was never answered, not behind it. */
 static int parent_of_new(struct session *s)
 {
     struct chat *chat = s->chat;
-    if (chat->head >= 0)
-        return chat->head;
+    int parent = chat->head;
+    if (parent >= 0 && chat->msgs[parent].role == CHAT_USER)
+        parent = chat->msgs[parent].parent;
+    if (parent >= 0)
+        return parent;
     for (int i = 0; i < chat->n_msgs; i++)
         if (chat->msgs[i].role == CHAT_SYSTEM && chat->msgs[i].parent < 0)
             return i;
@@ -151,7 +157,10 @@ static int parent_of_new(struct session *s)
     return chat_add(chat, -1, CHAT_SYSTEM, system, strlen(system));
 }
 
-bool session_say(struct session *s, const char *text, size_t n, struct err *err)
+/* parent PARENT_OF_NEW: not known yet. */
+#define PARENT_OF_NEW (-2)
+
+bool session_say_under(struct session *s, int parent, const char *text, size_t n, struct err *err)
 {
     if (!may_ask(s, err))
         return false;
@@ -163,16 +172,23 @@ bool session_say(struct session *s, const char *text, size_t n, struct err *err)
     s->title_open = !chat->title[0];
     if (s->title_open)
         set_title(s, text, n);
-    s->asked = chat_add(chat, parent_of_new(s), CHAT_USER, text, n);
+    if (parent == PARENT_OF_NEW)
+        parent = parent_of_new(s);
+    s->asked = chat_add(chat, parent, CHAT_USER, text, n);
     session_store_asked(s, first);
     return ask(s, err);
 }
 
-bool session_regenerate(struct session *s, struct err *err)
+bool session_say(struct session *s, const char *text, size_t n, struct err *err)
+{
+    return session_say_under(s, PARENT_OF_NEW, text, n, err);
+}
+
+bool session_regenerate(struct session *s, int msg, struct err *err)
 {
     if (!may_ask(s, err))
         return false;
-    int user = s->chat->head;
+    int user = msg >= 0 && msg < s->chat->n_msgs ? msg : s->chat->head;
     while (user >= 0 && s->chat->msgs[user].role != CHAT_USER)
         user = s->chat->msgs[user].parent;
     if (user < 0)
@@ -229,6 +245,7 @@ static void take_prompt_ids(struct session *s, struct engine_event *event)
         ids += event->n_ids_of[i];
         session_put_msg(s, path[i]);
     }
+    s->rewritten = !event->n_ids;
     mem_free(path);
     mem_free(event->ids);
     mem_free(event->n_ids_of);
@@ -305,6 +322,7 @@ static void take_done(struct session *s, struct engine_event *event)
     s->asked = -1;
     s->submitted = false;
     s->phase = SESSION_IDLE;
+    session_turn_ended(s);
 }
 
 static void take_ready(struct session *s)
@@ -314,6 +332,8 @@ static void take_ready(struct session *s)
     log_line("model %s loaded in %.0f ms", s->model_path, s->load_ms);
     if (s->asked >= 0)
         submit(s);
+    else if (s->stored)
+        session_warm(s);
 }
 
 static void take_failed(struct session *s, const struct engine_event *event)
@@ -327,8 +347,10 @@ static void take_failed(struct session *s, const struct engine_event *event)
 
 bool session_next_event(struct session *s, struct engine_event *event)
 {
-    if (!s->engine || !engine_next_event(s->engine, event))
-        return false;
+    do {
+        if (!s->engine || !engine_next_event(s->engine, event))
+            return false;
+    } while (session_take_warm_event(s, event));
     switch (event->type) {
     case ENGINE_LOADING:
         s->done = event->done;
@@ -359,7 +381,7 @@ bool session_next_event(struct session *s, struct engine_event *event)
     return true;
 }
 
-int session_tick(struct session *s)
+static int answer_tick(struct session *s)
 {
     if (!s->unsaved || s->answer < 0)
         return -1;
@@ -369,4 +391,12 @@ int session_tick(struct session *s)
         return -1;
     }
     return (int)((SAVE_EVERY_NS - (now - s->saved_ns)) / 1000000u) + 1;
+}
+
+int session_tick(struct session *s)
+{
+    int answer_ms = answer_tick(s), receipt_ms = session_receipt_tick(s);
+    if (answer_ms < 0 || receipt_ms < 0)
+        return answer_ms < 0 ? receipt_ms : answer_ms;
+    return answer_ms < receipt_ms ? answer_ms : receipt_ms;
 }

@@ -247,15 +247,16 @@ static bool learn_content(struct template_renderer *r, struct err *err)
     return ok;
 }
 
-static bool learn_system(struct template_renderer *r, struct err *err)
+/* *is_usable: it renders a mere question. */
+static bool learn_system(struct template_renderer *r, bool *is_usable, struct err *err)
 {
     struct jinja_text with = {0}, without = {0};
-    bool takes, takes_question;
-    bool ok = try(r, 0, 2, THINK_AUTO, &with, &takes, err) &&
-              try(r, 1, 2, THINK_AUTO, &without, &takes_question, err);
+    bool takes;
+    bool ok = try(r, 1, 2, THINK_AUTO, &without, is_usable, err) &&
+              (!*is_usable || try(r, 0, 2, THINK_AUTO, &with, &takes, err));
     jinja_text_fini(&with);
     jinja_text_fini(&without);
-    r->habits.moves_system = ok && !takes && takes_question;
+    r->habits.moves_system = ok && *is_usable && !takes;
     if (r->habits.moves_system)
         log_line("the model's chat template takes no system message: its text goes in front of the first "
                  "question");
@@ -264,7 +265,13 @@ static bool learn_system(struct template_renderer *r, struct err *err)
 
 bool template_learn(struct template_renderer *r, struct err *err)
 {
+    bool is_usable;
     r->habits = (struct template_habits){.pair = reasoning_pair_of(r->jinja)};
-    return learn_system(r, err) && learn_switch(r, err) &&
+    if (!learn_system(r, &is_usable, err))
+        return false;
+    /* What fails at once would at best fail a dozen times more, perhaps each time at the limit of steps. */
+    if (!is_usable)
+        return true;
+    return learn_switch(r, err) &&
            (!r->habits.pair || (learn_field(r, err) && (r->habits.reasoning_field || learn_content(r, err))));
 }

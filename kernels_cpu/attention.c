@@ -270,10 +270,10 @@ static size_t chunks_per_wave(const struct call *c)
     return fit < 1 ? 0 : fit - 1;
 }
 
-static attn_page_fn *page_fn(const struct cpu_kernels *kernels, enum dtype type, size_t head_dim)
+static attn_page_fn *page_fn(const struct cpu_kernels *k, enum dtype type, size_t head_dim)
 {
-    size_t step = type == DTYPE_I8 ? kernels->head_step_i8 : kernels->head_step;
-    const struct cpu_kernels *k = head_dim % step == 0 ? kernels : &cpu_kernels_scalar;
+    while (head_dim % (type == DTYPE_I8 ? k->head_step_i8 : k->head_step) != 0)
+        k = k->next;
     return type == DTYPE_F16 ? k->attn_page_f16 : type == DTYPE_I8 ? k->attn_page_i8 : k->attn_page_f32;
 }
 

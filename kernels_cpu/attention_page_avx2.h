@@ -24,12 +24,12 @@ VEC_INLINE void prefetch(const void *p, size_t begin, size_t end)
         _mm_prefetch((const char *)p + i, _MM_HINT_T0);
 }
 
-VEC_INLINE __m256 scores_seen(const float *score, size_t j, size_t begin, size_t end)
+/* All ones where j .. j + 8 lies in [begin, end). */
+VEC_INLINE __m256 seen_mask(size_t j, size_t begin, size_t end)
 {
     __m256i index = _mm256_add_epi32(_mm256_set1_epi32((int)j), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-    __m256i seen = _mm256_andnot_si256(_mm256_cmpgt_epi32(_mm256_set1_epi32((int)begin), index),
-                                       _mm256_cmpgt_epi32(_mm256_set1_epi32((int)end), index));
-    return _mm256_blendv_ps(_mm256_set1_ps(-INFINITY), _mm256_loadu_ps(score + j), _mm256_castsi256_ps(seen));
+    return _mm256_castsi256_ps(_mm256_andnot_si256(_mm256_cmpgt_epi32(_mm256_set1_epi32((int)begin), index),
+                                                   _mm256_cmpgt_epi32(_mm256_set1_epi32((int)end), index)));
 }
 
 /* Turns a row's scores into exp(score - max), 0 where it sees nothing, and rescales what it has so far. */
@@ -38,7 +38,8 @@ VEC_INLINE void softmax_row(struct attn_tile *t, size_t r)
     float *score = t->scores[r], *acc = t->acc + r * t->head_dim;
     __m256 max = _mm256_set1_ps(t->max[r]);
     for (size_t j = 0; j < KV_BLOCK_TOKENS; j += 8) {
-        __m256 s = scores_seen(score, j, t->begin[r], t->end[r]);
+        __m256 s = _mm256_blendv_ps(_mm256_set1_ps(-INFINITY), _mm256_loadu_ps(score + j),
+                                    seen_mask(j, t->begin[r], t->end[r]));
         _mm256_storeu_ps(score + j, s);
         max = _mm256_max_ps(max, s);
     }

@@ -38,9 +38,10 @@ struct attn_tile {
 typedef void attn_page_fn(struct attn_tile *tile, const void *k, const void *v);
 
 struct cpu_kernels {
-    /* attn_page works for head_dim % head_step == 0, that of int8 for head_dim % head_step_i8 == 0; the
-     * scalar table is there for others. */
+    /* attn_page works for head_dim % head_step == 0, that of int8 for head_dim % head_step_i8 == 0; for
+     * others there is the next table. */
     size_t head_step, head_step_i8;
+    const struct cpu_kernels *next;
     /* One row: out = x / sqrt(mean(x^2) + eps) * w; out may be x. */
     void (*rms_norm)(float *out, const float *x, const float *w, size_t n, float eps);
     /* out[n] = silu(gate[n]) * up[n], held inside the finite numbers. */
@@ -57,7 +58,7 @@ struct cpu_kernels {
 };
 
 extern const struct cpu_kernels cpu_kernels_scalar;
-extern const struct cpu_kernels cpu_kernels_avx2; /* defined on x86-64 only */
+extern const struct cpu_kernels cpu_kernels_avx2, cpu_kernels_avx512; /* defined on x86-64 only */
 
 const struct cpu_kernels *cpu_kernels_get(enum cpu_isa isa);
 

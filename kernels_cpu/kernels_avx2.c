@@ -1,4 +1,5 @@
-/* kernels_avx2.c: norm, silu, rotation, conversion and plain reads for AVX2 with FMA and F16C, and the table.
+/* kernels_avx2.c: norm, silu, rotation, conversion and plain reads for AVX2 with FMA and F16C, and the
+ * tables.
  */
 #include <float.h>
 #include <math.h>
@@ -6,6 +7,7 @@
 
 #include "engine/half.h"
 #include "kernels_cpu/attention_avx2.h"
+#include "kernels_cpu/attention_avx512.h"
 #include "kernels_cpu/kernels.h"
 #include "kernels_cpu/vec_avx2.h"
 
@@ -164,6 +166,7 @@ static uint64_t read_bytes(const void *p, size_t n_bytes)
 const struct cpu_kernels cpu_kernels_avx2 = {
     .head_step = 8,
     .head_step_i8 = 16,
+    .next = &cpu_kernels_scalar,
     .rms_norm = rms_norm,
     .silu_mul = silu_mul,
     .rope = rope,
@@ -172,5 +175,21 @@ const struct cpu_kernels cpu_kernels_avx2 = {
     .attn_page_f16 = attn_page_f16_avx2,
     .attn_page_f32 = attn_page_f32_avx2,
     .attn_page_i8 = attn_page_i8_avx2,
+    .read_bytes = read_bytes,
+};
+
+/* Wider where there is much to compute with what was loaded; the rest waits for memory. */
+const struct cpu_kernels cpu_kernels_avx512 = {
+    .head_step = 16,
+    .head_step_i8 = 32,
+    .next = &cpu_kernels_avx2,
+    .rms_norm = rms_norm,
+    .silu_mul = silu_mul,
+    .rope = rope,
+    .f32_to_f16 = f32_to_f16,
+    .f32_to_i8 = f32_to_i8,
+    .attn_page_f16 = attn_page_f16_avx512,
+    .attn_page_f32 = attn_page_f32_avx512,
+    .attn_page_i8 = attn_page_i8_avx512,
     .read_bytes = read_bytes,
 };

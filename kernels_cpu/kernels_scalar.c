@@ -160,7 +160,9 @@ const struct cpu_kernels cpu_kernels_scalar = {
 #if defined(__x86_64__)
 const struct cpu_kernels *cpu_kernels_get(enum cpu_isa isa)
 {
-    return isa == CPU_SCALAR ? &cpu_kernels_scalar : &cpu_kernels_avx2;
+    static const struct cpu_kernels *const sets[] = {&cpu_kernels_scalar, &cpu_kernels_avx2,
+                                                     &cpu_kernels_avx512};
+    return sets[isa];
 }
 #else
 const struct cpu_kernels *cpu_kernels_get(enum cpu_isa isa)

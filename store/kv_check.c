@@ -47,7 +47,7 @@ static bool verify_next(struct kv_db *db, int64_t *id, struct kv_db_verdict *out
         return false;
     bool ok = next_row(db, id, &row, &sound, err);
     if (ok && *id && sound)
-        ok = kv_row_bytes(db, &row, NULL, &good, err);
+        ok = kv_row_load(db, &row, NULL, &good, err);
     ok = sql_end(&db->sql, ok, err);
     if (!ok || !*id)
         return ok;

@@ -158,7 +158,7 @@ static enum verdict read_block(struct kv_db *db, const struct kv_found *found, c
     if (!is_ours(db, &row) || row.n_tokens != found->n_tokens || row.n_bytes != n_bytes ||
         kv_row_match(&row, tokens, found->n_match) != found->n_match)
         return GONE; /* not what was found */
-    if (!kv_row_bytes(db, &row, bytes, &good, err))
+    if (!kv_row_load(db, &row, bytes, &good, err))
         return FAILED;
     return good ? GOOD : DAMAGED;
 }

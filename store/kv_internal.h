@@ -80,8 +80,8 @@ bool kv_row_find(struct kv_db *db, const struct kv_hash *hash, struct kv_row *ro
                  struct err *err);
 uint64_t kv_checksum(const struct kv_hash *name, const void *bytes, size_t n_bytes);
 /* Reads the bytes of a row to where (NULL: nowhere) and compares the checksum. True: *good tells. */
-bool kv_row_bytes(struct kv_db *db, const struct kv_row *row, unsigned char *where, bool *good,
-                  struct err *err);
+bool kv_row_load(struct kv_db *db, const struct kv_row *row, unsigned char *where, bool *good,
+                 struct err *err);
 /* Inside a write transaction: takes one row away / that and all behind it. */
 bool kv_row_remove(struct kv_db *db, int64_t id, struct err *err);
 bool kv_row_remove_chain(struct kv_db *db, int64_t id, uint64_t *n_removed, struct err *err);

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "engine/base/clock.h"
 #include "engine/base/mem.h"
 #include "engine/base/thread.h"
 #include "store/kv_internal.h"
@@ -62,6 +63,8 @@ struct kv_io {
     double prefill_ns, fetch_ns;
     bool prefill_is_new; /* not in the file yet */
     bool untidy;
+    bool stats_are_old;   /* what is said about the whole file */
+    uint64_t deadline_ns; /* after it nothing is written; 0: none */
     bool closing, abandon, ended;
     struct kv_io_stats stats;
 };
@@ -70,7 +73,7 @@ struct kv_io {
 
 static void leave(struct kv_io *io, bool hurry)
 {
-    atomic_store(&io->hurry, hurry);
+    atomic_store(&io->hurry, hurry || io->deadline_ns);
     pthread_mutex_unlock(&io->mutex);
 }
 
@@ -106,6 +109,11 @@ static void drop_ring(struct kv_io *io)
 {
     io->n_dropped += io->n_ring;
     pop(io, io->n_ring);
+}
+
+static bool is_late(const struct kv_io *io)
+{
+    return io->deadline_ns && clock_now_ns() >= io->deadline_ns;
 }
 
 static void switch_off(struct kv_io *io, const struct err *why)
@@ -149,7 +157,7 @@ static bool write_batch(struct kv_io *io)
         io->batch *= 2;
     io->stats.written_bytes += written;
     io->stats.n_written = io->db->n_new;
-    io->untidy = true;
+    io->untidy = io->stats_are_old = true;
     pop(io, n);
     return true;
 }
@@ -158,7 +166,7 @@ static bool write_batch(struct kv_io *io)
 static void answer(struct kv_io *io)
 {
     struct question *q = &io->question;
-    while (q->kind == QUESTION_FIND && io->n_ring && !io->stats.off && write_batch(io)) {
+    while (io->db && q->kind == QUESTION_FIND && io->n_ring && write_batch(io)) {
     }
     if (q->kind == QUESTION_NONE) /* withdrawn meanwhile */
         return;
@@ -185,7 +193,7 @@ static void forget_first(struct kv_io *io)
     uint64_t n_blocks;
     bool ok = kv_db_forget_owner(io->db, owner, &n_blocks, &err);
     enter(io);
-    io->untidy = true;
+    io->untidy = io->stats_are_old = true;
     if (!ok && try_again(io, &err))
         return;
     io->n_forget--;
@@ -222,9 +230,29 @@ static bool has_work(const struct kv_io *io)
            io->prefill_is_new || io->closing;
 }
 
+static void count_all(struct kv_io *io)
+{
+    struct kv_db_stat stat = {0};
+    struct err err = {0};
+    io->stats_are_old = false;
+    leave(io, true);
+    bool ok = kv_db_stat(io->db, &stat, &err);
+    enter(io);
+    mem_free(stat.spaces);
+    if (!ok)
+        return; /* whoever asks sees what was known before */
+    io->stats.kept_blocks = stat.n_blocks;
+    io->stats.kept_bytes = stat.n_bytes;
+    io->stats.limit_bytes = stat.limit_bytes;
+}
+
 /* With nothing to do: waits for the quiet that tidying needs, then tidies slice by slice; then just waits. */
 static void rest(struct kv_io *io)
 {
+    if (io->stats_are_old && !io->stats.off) {
+        count_all(io);
+        return;
+    }
     if (!io->untidy || io->stats.off) {
         wait_for_work(io, -1);
         return;
@@ -237,6 +265,8 @@ static void rest(struct kv_io *io)
 /* The next thing to do; false: it is time to go. */
 static bool step(struct kv_io *io)
 {
+    if (is_late(io))
+        drop_ring(io);
     if (io->question.kind && io->question.state == QUESTION_ASKED)
         answer(io);
     else if (io->abandon || (io->closing && !io->db))
@@ -291,6 +321,8 @@ static void start(struct kv_io *io)
             switch_off(io, &err);
         if (!ok && io->question.kind && io->question.state == QUESTION_ASKED)
             answer(io);
+        if (is_late(io))
+            drop_ring(io);
         if (!ok && busy)
             wait_for_work(io, RETRY_MS);
     }
@@ -319,7 +351,7 @@ static bool offer(void *ctx, const struct kv_block *block, atomic_uint *pins)
 {
     struct kv_io *io = ctx;
     pthread_mutex_lock(&io->mutex);
-    bool ok = io->n_ring < RING_SLOTS && !io->stats.off && !io->closing;
+    bool ok = io->n_ring < RING_SLOTS && !io->stats.off && !io->closing && !is_late(io);
     if (ok) {
         size_t slot = (io->first + io->n_ring++) % RING_SLOTS;
         io->ring[slot] = *block;
@@ -435,7 +467,7 @@ struct kv_io *kv_io_open(const struct kv_io_options *options, struct err *err)
     timed_wait_init(&io->change);
     pthread_mutex_init(&io->mutex, NULL);
     io->batch = BATCH_BLOCKS;
-    io->untidy = true;
+    io->untidy = io->stats_are_old = true;
     io->shelf = (struct kv_shelf){.ctx = io,
                                   .root = kv_space_hash(&options->space),
                                   .offer = offer,
@@ -490,6 +522,14 @@ void kv_io_forget(struct kv_io *io, const unsigned char owner[KV_OWNER_BYTES])
     io->forget = mem_need_resize(io->forget, io->n_forget + 1, sizeof *io->forget);
     memcpy(io->forget[io->n_forget++], owner, KV_OWNER_BYTES);
     pthread_cond_signal(&io->work);
+    pthread_mutex_unlock(&io->mutex);
+}
+
+void kv_io_hurry(struct kv_io *io, int limit_ms)
+{
+    pthread_mutex_lock(&io->mutex);
+    io->deadline_ns = clock_now_ns() + (uint64_t)limit_ms * 1000000u;
+    atomic_store(&io->hurry, true);
     pthread_mutex_unlock(&io->mutex);
 }
 

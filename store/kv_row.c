@@ -106,8 +106,8 @@ static bool read_slices(struct kv_db *db, sqlite3_blob *blob, const struct kv_ro
     return true;
 }
 
-bool kv_row_bytes(struct kv_db *db, const struct kv_row *row, unsigned char *where, bool *good,
-                  struct err *err)
+bool kv_row_load(struct kv_db *db, const struct kv_row *row, unsigned char *where, bool *good,
+                 struct err *err)
 {
     sqlite3_blob *blob = NULL;
     uint64_t start = clock_now_ns();

@@ -25,7 +25,7 @@
     X(THINK, "", "think", "", "the model reasons before its next answers in this chat")                      \
     X(NOTHINK, "", "nothink", "", "the model answers without reasoning from now on in this chat")            \
     X(REASONING, "Alt-H", "reasoning", "", "unfold or fold the reasoning of answers")                        \
-    X(SELECT_UP, "Alt-Up", "", "", "select the message above (Esc: none)")                                   \
+    X(SELECT_UP, "Alt-Up", "", "", "select the message above")                                               \
     X(SELECT_DOWN, "Alt-Down", "", "", "select the message below")                                           \
     X(PAGE_UP, "PgUp", "", "", "scroll back")                                                                \
     X(PAGE_DOWN, "PgDn", "", "", "scroll forward")                                                           \

@@ -389,6 +389,14 @@ static bool feed_interrupt(struct editor *e, const struct input_token *token)
     return true;
 }
 
+/* Fed byte by byte, the beginning of a key without meaning can have one: the ESC ESC of Alt-Up (as rxvt sends
+ * it) completes, and its rest would be text. */
+static bool begins_binding(const struct input_token *token)
+{
+    int type;
+    return rl_function_of_keyseq_len(token->bytes, token->n_bytes, rl_get_keymap(), &type) != NULL;
+}
+
 void editor_keys_feed(struct editor *e, const struct input_token *token)
 {
     macro_bytes = 0;
@@ -401,6 +409,8 @@ void editor_keys_feed(struct editor *e, const struct input_token *token)
             editor_push(e, EDITOR_FLASH, NULL);
         else
             feed_bytes(e, token->bytes, token->n_bytes, NULL);
+    } else if (e->n_sequence == 0 && is_named(token) && !begins_binding(token)) {
+        editor_push(e, EDITOR_UNBOUND, token);
     } else if (e->n_sequence > 0 || !feed_control(e, token)) {
         feed_bytes(e, token->bytes, token->n_bytes, token);
     }

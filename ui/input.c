@@ -201,7 +201,8 @@ static void parse_params(struct params *p, const unsigned char *b, size_t n)
 
 static unsigned modifiers_of(unsigned parameter)
 {
-    return parameter > 1 ? (parameter - 1) & (INPUT_SHIFT | INPUT_ALT | INPUT_CTRL) : 0;
+    unsigned bits = parameter > 1 ? parameter - 1 : 0;
+    return (bits & (INPUT_SHIFT | INPUT_ALT | INPUT_CTRL)) | (bits & 8 ? INPUT_ALT : 0); /* 8: Meta */
 }
 
 static enum input_key key_of_letter(unsigned char final)

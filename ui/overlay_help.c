@@ -13,6 +13,13 @@
 static const struct {
     const char *keys, *help;
 } more[] = {
+    {"", "On a selected message:"},
+    {"Left, Right", "show its other branches"},
+    {"Enter, e", "edit it and send it as a new branch, if it is yours"},
+    {"r", "answer again, if it is an answer"},
+    {"f", "go on in a new chat that begins with all up to there"},
+    {"Up, Down, Esc", "select the next one, or none"},
+    {"", " "},
     {"Shift-Enter", "new line too, where the terminal reports it"},
     {"Wheel", "scroll three lines"},
     {"Up, Down", "earlier messages, or lines of this one"},

@@ -131,6 +131,8 @@ static void put_speed(struct buf *out, const struct ui *ui)
 static const char *hint(const struct ui *ui, int columns)
 {
     bool narrow = columns < NARROW;
+    if (ui_is_busy(ui) && (edit_is_open(ui) || transcript_selected(ui->transcript) >= 0))
+        return "Ctrl-C stop"; /* Esc leaves these first */
     if (ui_is_busy(ui))
         return narrow ? "Esc stop" : "Esc stop · F1 help";
     return ui->status.phase == UI_LOADING && !narrow ? "Ctrl-C twice quits · F1 help" : "F1 help";
@@ -235,8 +237,9 @@ static void put_candidates(struct buf *out, const struct editor_view *view)
         buf_printf(out, "%s%s", i ? "  " : "", view->candidates[i]);
 }
 
-/* What the left of the line says: the editor's own matters, or a notice. */
-static enum theme_element rule_text(const struct ui *ui, const struct editor_view *view, struct buf *out)
+/* What the left of the line says: the editor's own matters, a notice, or what the keys mean now. */
+static enum theme_element rule_text(const struct ui *ui, const struct editor_view *view, int room,
+                                    struct buf *out)
 {
     if (view->prompt[0] || view->searching) {
         buf_printf(out, "%s%s", view->prompt, view->searching && !view->found ? "  (no match)" : "");
@@ -246,9 +249,15 @@ static enum theme_element rule_text(const struct ui *ui, const struct editor_vie
         put_candidates(out, view);
         return LOOK_ACCENT;
     }
-    if (ui->notice && ui->notice_window.rows == 0)
+    if (ui->notice && ui->notice_window.rows == 0) {
         buf_printf(out, "%s%s", ui->notice_is_error ? "! " : "", ui->notice);
-    return ui->notice_is_error ? LOOK_ERROR : LOOK_ACCENT;
+        return ui->notice_is_error ? LOOK_ERROR : LOOK_ACCENT;
+    }
+    if (transcript_selected(ui->transcript) >= 0)
+        tree_hint(ui, room, out);
+    else if (edit_is_open(ui))
+        edit_hint(ui, room, out);
+    return LOOK_ACCENT;
 }
 
 static void put_inset(int y, int x, int max, enum theme_element look, const char *text)
@@ -326,7 +335,7 @@ void rule_draw(struct ui *ui, const struct editor_view *view, int y, int columns
     canvas_repeat(y, 0, columns, LOOK_RULE, "─");
     int end = put_new_rows(ui, y, columns);
     put_bar(ui, y, end);
-    enum theme_element look = rule_text(ui, view, &text);
+    enum theme_element look = rule_text(ui, view, end - 6, &text);
     if (text.len > 0)
         put_inset(y, 2, end - 4, look, text.data);
     buf_fini(&text);

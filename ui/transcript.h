@@ -69,7 +69,7 @@ bool transcript_is_unfolded(const struct transcript *t);
 /* Selects a message of the path and scrolls to it; -1: none is. */
 void transcript_select(struct transcript *t, int msg);
 /* The message before (-1) or behind (1) the selected one; when none is, the last or the first in the window.
- * At either end nothing changes. */
+ * At either end the selected one is only scrolled to. */
 void transcript_select_next(struct transcript *t, int direction);
 int transcript_selected(const struct transcript *t);
 /* The how manieth of the n messages of the path msg is; 0: it is none of them. */

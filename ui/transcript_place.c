@@ -269,8 +269,8 @@ void transcript_select_next(struct transcript *t, int direction)
     int next = i < 0 ? item_in_window(t, direction) : i + direction;
     while (next >= 0 && next < t->n_items && t->items[next].msg < 0)
         next += direction;
-    if (next >= 0 && next < t->n_items)
-        transcript_select(t, t->items[next].msg);
+    bool is_there = next >= 0 && next < t->n_items;
+    transcript_select(t, is_there ? t->items[next].msg : t->selected);
 }
 
 void transcript_number(const struct transcript *t, int msg, int *number, int *n)

@@ -54,6 +54,7 @@ struct ui *ui_open(const struct ui_options *options, struct err *err)
 {
     terminal_set_locale();
     struct ui *ui = mem_need(sizeof *ui);
+    ui->edit.msg = -1;
     if (open_parts(ui, options, err))
         return ui;
     if (ui->editor)
@@ -89,6 +90,7 @@ void ui_close(struct ui *ui, const char *last_words)
     input_free(ui->input);
     transcript_free(ui->transcript);
     list_fini(&ui->list);
+    edit_forget(ui);
     for (int i = ui->first_event; i < ui->n_events; i++)
         mem_free(ui->events[i].text);
     mem_free(ui->events);
@@ -142,7 +144,7 @@ static void watch_editor(struct ui *ui, uint64_t now)
     if (ui->revision == ui->told_revision || now - ui->changed_ns < DRAFT_NS)
         return;
     size_t n, cursor;
-    const char *text = editor_text(ui->editor, &n, &cursor);
+    const char *text = edit_draft(ui, &n, &cursor);
     ui_push_event(ui, UI_DRAFT, ACTION_NONE, 0, text, n);
     ui->events[ui->n_events - 1].event.cursor = cursor;
     ui->told_revision = ui->revision;
@@ -239,21 +241,15 @@ static void forget_drafts(struct ui *ui)
 void ui_reset_editor(struct ui *ui, const char *text, size_t n, size_t cursor)
 {
     editor_set_text(ui->editor, text, n, cursor);
+    edit_forget(ui);
     forget_drafts(ui);
     ui->revision = ui->told_revision = editor_revision(ui->editor);
     ui_mark_dirty(ui);
 }
 
-void ui_edit_message(struct ui *ui, int msg, const char *text, size_t n)
-{
-    (void)msg;
-    editor_set_text(ui->editor, text, n, n);
-    ui_mark_dirty(ui);
-}
-
 const char *ui_editor_text(struct ui *ui, size_t *cursor)
 {
-    return editor_text(ui->editor, NULL, cursor);
+    return edit_draft(ui, NULL, cursor);
 }
 
 static void copy_clean(char *out, size_t n_out, const char *text, size_t max)
@@ -308,6 +304,7 @@ void ui_set_status(struct ui *ui, const struct ui_status *status)
 
 void ui_set_chat(struct ui *ui, const struct chat *chat)
 {
+    edit_keep_as_draft(ui); /* its message is not in this chat */
     ui->chat = chat;
     transcript_set_chat(ui->transcript, chat);
     ui_mark_dirty(ui);

@@ -98,7 +98,7 @@ static void draw_row(const struct ui_layout *l, int y, const struct transcript_r
     bool is_label = row->kind == ROW_LABEL, is_reason = row->kind == ROW_REASON;
     int x = l->left + (is_label ? 0 : l->indent), end = l->left + l->indent + l->measure;
     if (row->is_selected)
-        canvas_repeat(y, l->left - 1, 1, LOOK_ACCENT, "▌");
+        canvas_repeat(y, l->left > 1 ? l->left - 2 : 0, 1, LOOK_ACCENT, "▌");
     if (is_reason)
         canvas_repeat(y, x, 1, LOOK_RULE, "│");
     x += (int)row->indent + (is_reason ? 2 : 0);

@@ -31,6 +31,21 @@ static void run_action(struct ui *ui, enum ui_action action, const char *argumen
     case ACTION_REASONING:
         transcript_unfold(ui->transcript, !transcript_is_unfolded(ui->transcript));
         break;
+    case ACTION_SELECT_UP:
+        transcript_select_next(ui->transcript, -1);
+        break;
+    case ACTION_SELECT_DOWN:
+        transcript_select_next(ui->transcript, 1);
+        break;
+    case ACTION_EDIT:
+        tree_edit_last(ui);
+        break;
+    case ACTION_BRANCH:
+        tree_show_branch(ui, argument, n);
+        break;
+    case ACTION_FORK:
+        tree_fork(ui);
+        break;
     default:
         ui_push_event(ui, UI_ACTION, action, 0, argument, n);
     }
@@ -59,18 +74,33 @@ static void run_command(struct ui *ui, const char *text, size_t n)
     }
     while (start < n && strchr(" \t\n", text[start]))
         start++;
+    while (n > start && strchr(" \t\n", text[n - 1]))
+        n--;
     run_action(ui, action, text + start, n - start);
+}
+
+/* A message, or the edit of one, after which the draft that waited is back. */
+static void send_message(struct ui *ui, const char *text, size_t n)
+{
+    int msg = ui->edit.msg;
+    if (msg >= 0 && ui_is_busy(ui)) {
+        editor_set_text(ui->editor, text, n, n);
+        ui_notice(ui, true, "an answer is being written: wait for it, or stop it (Ctrl-C)");
+        return;
+    }
+    bool slash = n > 1 && text[0] == '/' && text[1] == '/';
+    ui_push_event(ui, UI_SEND, ACTION_NONE, 0, text + slash, n - slash);
+    ui->events[ui->n_events - 1].event.msg = msg;
+    edit_end(ui);
 }
 
 static void send(struct ui *ui, const char *text, size_t n)
 {
     char *copy = mem_strndup(text, n); /* the editor's text lives until its next call */
-    if (n > 1 && copy[0] == '/' && copy[1] == '/')
-        ui_push_event(ui, UI_SEND, ACTION_NONE, 0, copy + 1, n - 1);
-    else if (n > 0 && copy[0] == '/')
+    if (n > 0 && copy[0] == '/' && copy[1] != '/')
         run_command(ui, copy, n);
     else
-        ui_push_event(ui, UI_SEND, ACTION_NONE, 0, copy, n);
+        send_message(ui, copy, n);
     transcript_follow(ui->transcript);
     mem_free(copy);
 }
@@ -82,6 +112,8 @@ static void interrupt(struct ui *ui, bool was_armed)
         ui_push_event(ui, UI_ACTION, ACTION_STOP, 0, NULL, 0);
     } else if (!editor_is_empty(ui->editor)) {
         editor_clear(ui->editor);
+    } else if (edit_is_open(ui)) {
+        edit_give_up(ui);
     } else if (was_armed) {
         ui_push_event(ui, UI_ACTION, ACTION_QUIT, 0, NULL, 0);
     } else {
@@ -114,6 +146,10 @@ static void feed_unbound(struct ui *ui, const struct input_token *token)
         run_action(ui, ACTION_SESSIONS, NULL, 0);
     else if (is_alt(token, 'h'))
         run_action(ui, ACTION_REASONING, NULL, 0);
+    else if (token->key == INPUT_KEY_UP && (token->modifiers & INPUT_ALT))
+        run_action(ui, ACTION_SELECT_UP, NULL, 0);
+    else if (token->key == INPUT_KEY_DOWN && (token->modifiers & INPUT_ALT))
+        run_action(ui, ACTION_SELECT_DOWN, NULL, 0);
 }
 
 static void take_editor_event(struct ui *ui, const struct editor_event *event, bool was_armed)
@@ -129,7 +165,9 @@ static void take_editor_event(struct ui *ui, const struct editor_event *event, b
         ui_push_event(ui, UI_ACTION, ACTION_QUIT, 0, NULL, 0);
         break;
     case EDITOR_ESC:
-        if (ui_is_busy(ui))
+        if (edit_is_open(ui))
+            edit_give_up(ui);
+        else if (ui_is_busy(ui))
             ui_push_event(ui, UI_ACTION, ACTION_STOP, 0, NULL, 0);
         break;
     case EDITOR_REDRAW:
@@ -239,14 +277,14 @@ void ui_feed_token(struct ui *ui, const struct input_token *token)
     ui->urgent = ui->urgent || token->type == INPUT_KEY;
     if (feed_notice(ui, token))
         return;
-    if (is_control(token, 0x1A) && ui->overlay != OVERLAY_NONE)
+    if (is_control(token, CTRL_Z) && ui->overlay != OVERLAY_NONE)
         ui_take_terminal_changes(ui, terminal_suspend());
-    else if (is_control(token, 0x0C) && ui->overlay != OVERLAY_NONE)
+    else if (is_control(token, CTRL_L) && ui->overlay != OVERLAY_NONE)
         run_action(ui, ACTION_REDRAW, NULL, 0);
     else if (ui->overlay == OVERLAY_LIST)
         feed_list(ui, token);
     else if (ui->overlay == OVERLAY_HELP)
         feed_help(ui, token);
-    else
+    else if (!tree_feed(ui, token))
         feed_editor(ui, token);
 }

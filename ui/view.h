@@ -1,6 +1,7 @@
 /* view.h: what the files of the screen share: the state behind struct ui. Private to this room.
  *
- * ui.c takes state from app and keeps the clock; ui_keys.c turns tokens into events and movements; ui_draw.c
+ * ui.c takes state from app and keeps the clock; ui_keys.c turns tokens into events and movements, ui_tree.c
+ * does it for the selected message, ui_edit.c holds an earlier message that is being edited; ui_draw.c
  * composes a frame out of title, transcript, rule, editor and status bar; the overlays lie on top. Drawing
  * changes no state but geometry that key handling needs (pages, window heights). */
 #ifndef FERRUM_VIEW_H
@@ -20,12 +21,25 @@
 #define UI_LOW_ROWS 16 /* below, overlays take all but the status line */
 #define UI_MEASURE 96  /* columns of text a reader follows easily */
 
+#define CTRL_C 0x03
+#define CTRL_L 0x0C
+#define CTRL_Z 0x1A
+
 enum overlay { OVERLAY_NONE, OVERLAY_LIST, OVERLAY_HELP };
 
 /* The rows of a notice that is too long for the hairline. */
 struct notice_window {
     int top, rows; /* seen, of n_rows; rows 0: it stands in the hairline, or there is none */
     int n_rows;
+};
+
+/* An earlier message whose text is in the editor. */
+struct edit {
+    int msg;        /* -1: none, and then all else is empty */
+    char *original; /* what the editor held at first */
+    char *stash;    /* what it held before */
+    size_t stash_cursor;
+    struct buf draft; /* given out by edit_draft */
 };
 
 struct pending_event {
@@ -38,6 +52,7 @@ struct ui {
     struct input *input;
     struct transcript *transcript;
     const struct chat *chat;
+    struct edit edit;
 
     struct ui_status status; /* its texts are clean */
     struct progress progress;
@@ -78,6 +93,32 @@ void ui_take_terminal_changes(struct ui *ui, unsigned changes);
 
 /* ---- ui_keys.c ---- */
 void ui_feed_token(struct ui *ui, const struct input_token *token);
+
+/* ---- ui_edit.c ---- */
+bool edit_is_open(const struct ui *ui);
+/* Puts the text of message msg into the editor; what the editor holds waits. */
+void edit_begin(struct ui *ui, int msg, const char *text, size_t n);
+/* Sent or given up: the draft that waited is back in the editor. */
+void edit_end(struct ui *ui);
+void edit_give_up(struct ui *ui);
+/* The chat changes: one draft out of what waits and what was changed. */
+void edit_keep_as_draft(struct ui *ui);
+/* Somebody else decides what the editor holds. */
+void edit_forget(struct ui *ui);
+/* What the user has written and not sent, the editor's text and the draft that waits; owned by ui until the
+ * next call. */
+const char *edit_draft(struct ui *ui, size_t *n, size_t *cursor);
+/* What the hairline says meanwhile, in at most room columns where possible. */
+void edit_hint(const struct ui *ui, int room, struct buf *out);
+
+/* ---- ui_tree.c ---- */
+/* A token while a message is selected. False: it goes on to the editor. */
+bool tree_feed(struct ui *ui, const struct input_token *token);
+void tree_edit_last(struct ui *ui);
+/* argument[0..n): "next", "prev", or nothing. */
+void tree_show_branch(struct ui *ui, const char *argument, size_t n);
+void tree_fork(struct ui *ui);
+void tree_hint(const struct ui *ui, int room, struct buf *out);
 
 /* ---- the parts of a frame ---- */
 struct ui_layout {

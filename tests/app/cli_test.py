@@ -1,4 +1,5 @@
 """The command line: usage errors, exit codes, JSON lines, standard input, saved chats, signals."""
+import array
 import errno
 import json
 import os
@@ -42,7 +43,6 @@ class Usage(ProgramTest):
             ((LONG, CHATML, '-p', 'x'), ['expected one model']),
             ((LONG, '-p', ''), ['empty']),
             (('render', '--messages', 'x'), ['no model file']),
-            (('kv', 'stat'), ['not part of this version yet']),
             (('devices',), ['not part of this version yet']),
             (('sessions', 'show'), ['one ID']),
             (('sessions', 'rename', '1'), ['list, show, export or delete']),
@@ -197,8 +197,10 @@ class OneTurn(ProgramTest):
         self.assertEqual(lines[1], {'type': 'user', 'text': 'hi'})
         tokens, answer, end = lines[2:-2], lines[-2], lines[-1]
         self.assertTrue(all(list(t) == ['type', 'id', 'text'] and t['type'] == 'token' for t in tokens))
-        self.assertEqual(list(answer), ['type', 'text', 'reasoning', 'finish_reason', 'prompt_tokens', 'reused_tokens',
-                                        'prefilled_tokens', 'completion_tokens', 'ttft_ms', 'prefill_ms', 'decode_ms'])
+        fields = ['type', 'text', 'reasoning', 'finish_reason', 'prompt_tokens', 'reused_tokens', 'prefilled_tokens',
+                  'completion_tokens', 'ttft_ms', 'prefill_ms', 'decode_ms']
+        self.assertEqual(list(answer), fields + ['reused_memory', 'reused_disk', 'kv_written_bytes', 'saved_ms'])
+        self.assertEqual(list(self.lines(LONG, *TURN, '-p', 'hi', '--no-kv-store')[-2]), fields)
         self.assertEqual(''.join(t['text'] for t in tokens), answer['text'])
         self.assertEqual(answer['finish_reason'], 'length')
         self.assertEqual(answer['completion_tokens'], 8)
@@ -322,6 +324,18 @@ class Subcommands(ProgramTest):
         self.assertEqual(os.path.getsize(out), 3 * n_vocab * 4)
         self.check(5, 'logits', LONG, '--tokens', '1,2,3', '--out', out, '--ctx', '2')
         self.check(1, 'logits', LONG, '--tokens', '1,2,3', '--out', '/dev/full', words=['/dev/full'])
+
+    def test_every_type_of_the_kv_cache_is_taken(self):
+        logits = {}
+        for kv in ['f32', 'f16', 'int8']:
+            out = os.path.join(self.home, f'{kv}.f32')
+            self.check(0, 'logits', LONG, '--tokens', '3,40,77,8,120,9', '--out', out, '--kv-type', kv)
+            with open(out, 'rb') as f:
+                logits[kv] = array.array('f', f.read())
+            self.check(0, CHATML, '--kv-type', kv, '-p', 'hello', '-n', '5', '--private')
+        for kv, bound in [('f16', 1e-5), ('int8', 1e-3)]:
+            off = sum((a - b) ** 2 for a, b in zip(logits[kv], logits['f32']))
+            self.assertTrue(0 < off < bound * sum(b * b for b in logits['f32']), (kv, off))
 
     def test_a_logits_file_is_whole_or_not_there(self):
         out = os.path.join(self.home, 'l.f32')
@@ -458,7 +472,8 @@ class Sessions(ProgramTest):
         self.assertIn(b'[user] (other branch)\nword word', self.check(0, 'sessions', 'show', '1'))
         self.check(0, SMALL, '--temp', '0', '-n', '4', '--session', 'a', '-p', 'hi')
         shown = self.check(0, 'sessions', 'show', '1')
-        self.assertIn(b'[user]\nhi\n', shown)
+        self.assertIn(b'    [user, 1 of 2] (other branch)\n    word word', shown)
+        self.assertIn(b'\n[user, 2 of 2]\nhi\n', shown)
         messages = json.loads(self.check(0, 'sessions', 'show', '1', '--json'))['messages']
         self.assertEqual(len(messages), self.sessions()[0]['messages'])
         self.assertEqual([m['on_path'] for m in messages], [False, True, True])

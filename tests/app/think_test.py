@@ -194,6 +194,10 @@ class Thinking(ProgramTest):
             p.stdout.close()
         stored = self.sql('SELECT think, text FROM msg WHERE role = 2')[0]
         self.assertTrue(words.startswith(stored[0]))
+        self.check(0, slow, '--session', 's', '-p', 'go on', '-n', '2') # after it, the chat goes on
+        messages = self.export(1)['messages']
+        self.assertEqual([m['text'] for m in messages if m['role'] == 'user'], ['hi', 'go on'])
+        self.assertEqual(messages[1]['reasoning'], stored[0])
 
 
 class Settings(ProgramTest):

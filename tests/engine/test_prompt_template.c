@@ -12,7 +12,6 @@
 #include "engine/base/mem.h"
 #include "engine/jinja.h"
 #include "engine/prompt_template.h"
-#include "tests/support/gguf_write.h"
 #include "vocab_fixture.h"
 
 #define CHATML                                                                                               \
@@ -28,31 +27,10 @@ struct model {
     struct jinja_template *jinja;
 };
 
-/* A file with nothing but a template: the vocabulary comes from another. */
-static struct chat_template *template_of(const char *text, const struct vocab *v, struct err *err)
-{
-    char path[] = "/tmp/ferrum-template-XXXXXX";
-    struct buf file = {0};
-    struct gguf_writer w = {0};
-    gguf_write_string(&w, "tokenizer.chat_template", text);
-    gguf_write_finish(&w, &file);
-    int fd = mkstemp(path);
-    FILE *f = fdopen(fd, "wb");
-    assert_int_equal(fwrite(file.data, 1, file.len, f), file.len);
-    fclose(f);
-    buf_fini(&file);
-    struct gguf *g = gguf_open(path, false, err);
-    remove(path);
-    assert_non_null(g);
-    struct chat_template *t = chat_template_new(g, v, err);
-    gguf_close(g);
-    return t;
-}
-
 static struct model open_with(struct vocab *v, const char *text)
 {
     struct err err = {0};
-    struct model m = {.v = v, .t = template_of(text, v, &err)};
+    struct model m = {.v = v, .t = fixture_template(text, v, &err)};
     if (!m.t)
         fail_msg("%s", err.text);
     m.jinja = jinja_parse(text, strlen(text), &err);
@@ -390,10 +368,10 @@ static void template__broken__names_the_place(void **state)
     (void)state;
     struct model m = open_fixture(fixture_bpe, 0, CHATML);
     struct err err = {0};
-    assert_null(template_of("ab\n{% if %}", m.v, &err));
+    assert_null(fixture_template("ab\n{% if %}", m.v, &err));
     assert_int_equal(err.code, ERR_RUNTIME);
     assert_non_null(strstr(err.text, "line 2"));
-    struct chat_template *t = template_of("{{ raise_exception('no ' ~ messages[0].role) }}", m.v, &err);
+    struct chat_template *t = fixture_template("{{ raise_exception('no ' ~ messages[0].role) }}", m.v, &err);
     struct prompt_msg msg = {.role = CHAT_SYSTEM, .text = "he", .n_bytes = 2};
     struct token_list out = {0};
     size_t start;

@@ -226,6 +226,17 @@ static void reasoning__split__not_where_no_block_begins(void **state)
     expect("<think>a</think>b", NULL, false, "", "<think>a</think>b");
 }
 
+/* More space than is held: whatever follows, it is the answer. */
+static void reasoning__split__much_space_is_an_answer(void **state)
+{
+    (void)state;
+    static const char text[] = "                                 <think>a</think>b";
+    assert_int_equal(strspn(text, " "), REASONING_MAX_SPACE + 1);
+    expect(text, &think, false, "", text);
+    expect(text + 1, &think, false, "a", "b");
+    expect(text, &think, true, "<think>a", "b");
+}
+
 static void reasoning__split__by_the_prompt(void **state)
 {
     (void)state;
@@ -239,6 +250,7 @@ static void reasoning__split__marks_around_the_answer(void **state)
 {
     (void)state;
     expect("<think>a</think>\n<response> b</response>", &granite, false, "a", "b</response>");
+    expect("<think>a</think><response>\n<response>b", &granite, false, "a", "<response>b");
     expect("<think>a</think> <resp", &granite, false, "a", "<resp");
     expect("<|channel|>analysis<|message|>a<|end|><|start|>assistant<|channel|>final<|message|>b", &harmony,
            false, "a", "b");
@@ -339,6 +351,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reasoning__split__by_the_model),
         cmocka_unit_test(reasoning__split__not_where_no_block_begins),
+        cmocka_unit_test(reasoning__split__much_space_is_an_answer),
         cmocka_unit_test(reasoning__split__by_the_prompt),
         cmocka_unit_test(reasoning__split__marks_around_the_answer),
         cmocka_unit_test(reasoning__split__any_cutting_is_the_same),

@@ -144,22 +144,45 @@ static void write_fixture(const struct fixture *f, struct buf *out)
     gguf_write_finish(&w, out);
 }
 
-struct gguf *fixture_open(const struct fixture *f)
+/* The bytes as an open file. */
+static struct gguf *open_bytes(struct buf *file)
 {
     char path[] = "/tmp/ferrum-vocab-XXXXXX";
-    struct buf file = {0};
     struct err err = {0};
-    write_fixture(f, &file);
     int fd = mkstemp(path);
     assert_true(fd >= 0);
-    assert_int_equal(write(fd, file.data, file.len), file.len);
+    assert_int_equal(write(fd, file->data, file->len), file->len);
     close(fd);
-    buf_fini(&file);
+    buf_fini(file);
     struct gguf *g = gguf_open(path, false, &err);
     unlink(path);
     if (!g)
         fail_msg("%s", err.text);
     return g;
+}
+
+struct gguf *fixture_open(const struct fixture *f)
+{
+    struct buf file = {0};
+    write_fixture(f, &file);
+    return open_bytes(&file);
+}
+
+struct gguf *fixture_template_file(const char *text)
+{
+    struct buf file = {0};
+    struct gguf_writer w = {0};
+    gguf_write_string(&w, "tokenizer.chat_template", text);
+    gguf_write_finish(&w, &file);
+    return open_bytes(&file);
+}
+
+struct chat_template *fixture_template(const char *text, const struct vocab *v, struct err *err)
+{
+    struct gguf *g = fixture_template_file(text);
+    struct chat_template *t = chat_template_new(g, v, err);
+    gguf_close(g);
+    return t;
 }
 
 struct vocab *fixture_vocab(const struct fixture *f, struct err *err)

@@ -4,6 +4,7 @@
 #define FERRUM_TEST_VOCAB_FIXTURE_H
 
 #include "engine/gguf.h"
+#include "engine/prompt_template.h"
 #include "engine/vocab.h"
 
 #define FIXTURE_MAX 512
@@ -77,6 +78,11 @@ void fixture_gemma(struct fixture *f);
 struct gguf *fixture_open(const struct fixture *f);
 /* Both steps; NULL with *err set if the vocabulary is refused. */
 struct vocab *fixture_vocab(const struct fixture *f, struct err *err);
+
+/* An open file with nothing but this template. */
+struct gguf *fixture_template_file(const char *text);
+/* The template as if a file had it, with this vocabulary; NULL with *err set if it is refused. */
+struct chat_template *fixture_template(const char *text, const struct vocab *v, struct err *err);
 
 /* FERRUM_SHARED/name, or NULL: the test should skip. The result lasts until the next call. */
 const char *shared_path(const char *name);

@@ -8,7 +8,9 @@
 #include "engine/base/mem.h"
 #include "tests/fuzz/fuzz.h"
 
+#ifndef N_MUTATIONS /* fewer for targets that work on files */
 #define N_MUTATIONS 3000
+#endif
 #define MAX_EDITS 6
 
 static uint64_t state = 1;

@@ -8,6 +8,7 @@
 #include "cpu_fixture.h"
 #include "engine/base/mem.h"
 #include "engine/half.h"
+#include "kernels_cpu/cpu_features.h"
 
 #define LAYERS 2 /* per page, so that offsets are not 0 */
 
@@ -235,6 +236,20 @@ static void attention__matches_reference__avx2(void **state)
     check_grid("avx2");
 }
 
+static bool has_avx512(void)
+{
+    struct cpu_features features = cpu_features_get();
+    return cpu_isa_available(CPU_AVX512, &features);
+}
+
+static void attention__matches_reference__avx512(void **state)
+{
+    (void)state;
+    if (!has_avx512())
+        skip();
+    check_grid("avx512");
+}
+
 static void attention__matches_reference__odd_head_dims(void **state)
 {
     (void)state;
@@ -346,17 +361,20 @@ static void check_token_counts(struct shape s, const char *isa)
 static void attention__one_token_or_many__same_bits(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < N_TYPES; i++) {
+    static const char *const isas[] = {"scalar", "avx2", "avx512"};
+    for (size_t i = 0; i < 3 * N_TYPES; i++) {
         struct shape s = {
-            .head_dim = 80, .n_head = 3, .n_kv_head = 3, .n_tokens = 70, .pos = 500, .type = types[i]};
-        check_token_counts(s, "scalar");
-        if (!fixture_has_avx2())
+            .head_dim = 96, .n_head = 3, .n_kv_head = 3, .n_tokens = 70, .pos = 300, .type = types[i / 3]};
+        if ((i % 3 == 1 && !fixture_has_avx2()) || (i % 3 == 2 && !has_avx512()))
             continue;
-        check_token_counts(s, "avx2");
+        check_token_counts(s, isas[i % 3]);
+        if (i % 3 == 0)
+            continue;
         s.n_kv_head = 1;
-        check_token_counts(s, "avx2");
+        s.head_dim = 80;
+        check_token_counts(s, isas[i % 3]);
         s.window = 33;
-        check_token_counts(s, "avx2");
+        check_token_counts(s, isas[i % 3]);
     }
 }
 
@@ -405,6 +423,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(attention__matches_reference__scalar),
         cmocka_unit_test(attention__matches_reference__avx2),
+        cmocka_unit_test(attention__matches_reference__avx512),
         cmocka_unit_test(attention__matches_reference__odd_head_dims),
         cmocka_unit_test(attention__window__sees_only_the_last_positions),
         cmocka_unit_test(attention__long_context__matches_reference),

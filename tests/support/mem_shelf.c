@@ -180,6 +180,13 @@ void mem_shelf_start(struct mem_shelf *s)
     s->has_thread = pthread_create(&s->thread, NULL, store_main, s) == 0;
 }
 
+void mem_shelf_set_room(struct mem_shelf *s, size_t room)
+{
+    pthread_mutex_lock(&s->lock);
+    s->room = room;
+    pthread_mutex_unlock(&s->lock);
+}
+
 size_t mem_shelf_n_blocks(struct mem_shelf *s)
 {
     pthread_mutex_lock(&s->lock);

@@ -53,6 +53,8 @@ void mem_shelf_fini(struct mem_shelf *s);
 void mem_shelf_start(struct mem_shelf *s);
 /* Stores what the ring holds. */
 void mem_shelf_store(struct mem_shelf *s);
+/* room, while others use the shelf. */
+void mem_shelf_set_room(struct mem_shelf *s, size_t room);
 size_t mem_shelf_n_blocks(struct mem_shelf *s);
 
 #endif

@@ -29,9 +29,13 @@ static void report_event(const struct driver *d, const struct ui_event *event)
     int n = (int)event->n_text;
     switch (event->type) {
     case UI_SEND:
+        if (event->msg >= 0)
+            buf_printf(&line, "edit %d ", event->msg);
         buf_printf(&line, "send %.*s\n", n, event->text);
         break;
     case UI_ACTION:
+        if (event->msg >= 0)
+            buf_printf(&line, "message %d ", event->msg);
         buf_printf(&line, "action %s %.*s\n", ui_action_info(event->action)->help, n, event->text);
         break;
     case UI_BRANCH:
@@ -120,6 +124,63 @@ static void add_message(struct driver *d, enum chat_role role, const char *text)
     ui_chat_changed(d->ui, -1);
 }
 
+static void go_to(struct driver *d, int head)
+{
+    d->chat->head = head;
+    ui_chat_changed(d->ui, -1);
+}
+
+static void renew_chat(struct driver *d)
+{
+    struct chat *old = d->chat;
+    d->chat = chat_new();
+    ui_set_chat(d->ui, d->chat);
+    chat_free(old);
+}
+
+static void tell_timeout(struct driver *d)
+{
+    struct buf answer = {0};
+    buf_printf(&answer, "timeout %d\n", ui_timeout_ms(d->ui));
+    report(d, &answer);
+    buf_fini(&answer);
+}
+
+static void tell_editor(struct driver *d, const char *word)
+{
+    size_t cursor;
+    struct buf answer = {0};
+    const char *text = ui_editor_text(d->ui, &cursor);
+    buf_printf(&answer, "%s %zu %s\n", word, cursor, text);
+    report(d, &answer);
+    buf_fini(&answer);
+}
+
+/* What concerns the chat; false: it is none of these. */
+static bool obey_chat(struct driver *d, const char *word, const char *text)
+{
+    if (strcmp(word, "title") == 0) {
+        keep(&d->chat->title, text);
+        ui_chat_changed(d->ui, -1);
+    } else if (strcmp(word, "user") == 0) {
+        add_message(d, CHAT_USER, text);
+    } else if (strcmp(word, "answer") == 0) {
+        add_message(d, CHAT_ASSISTANT, text);
+    } else if (strcmp(word, "stream") == 0 || strcmp(word, "think") == 0) {
+        stream(d, word[0] == 't', text);
+    } else if (strcmp(word, "end") == 0) {
+        d->chat->msgs[d->chat->head].status = (enum chat_status)atoi(text);
+        ui_chat_changed(d->ui, d->chat->head);
+    } else if (strcmp(word, "head") == 0) {
+        go_to(d, atoi(text));
+    } else if (strcmp(word, "renew") == 0) {
+        renew_chat(d);
+    } else {
+        return false;
+    }
+    return true;
+}
+
 static void obey(struct driver *d, char *line)
 {
     char *text = strchr(line, ' ');
@@ -128,24 +189,14 @@ static void obey(struct driver *d, char *line)
     else
         text = line + strlen(line);
     unescape(text);
-    if (strcmp(line, "status") == 0) {
+    if (obey_chat(d, line, text)) {
+        return;
+    } else if (strcmp(line, "status") == 0) {
         set_status(d, text);
-    } else if (strcmp(line, "title") == 0) {
-        keep(&d->chat->title, text);
-        ui_chat_changed(d->ui, -1);
     } else if (strcmp(line, "model") == 0) {
         keep(&d->model, text);
     } else if (strcmp(line, "mode") == 0) {
         keep(&d->mode, text);
-    } else if (strcmp(line, "user") == 0) {
-        add_message(d, CHAT_USER, text);
-    } else if (strcmp(line, "answer") == 0) {
-        add_message(d, CHAT_ASSISTANT, text);
-    } else if (strcmp(line, "stream") == 0 || strcmp(line, "think") == 0) {
-        stream(d, line[0] == 't', text);
-    } else if (strcmp(line, "end") == 0) {
-        d->chat->msgs[d->chat->head].status = (enum chat_status)atoi(text);
-        ui_chat_changed(d->ui, d->chat->head);
     } else if (strcmp(line, "note") == 0) {
         ui_note(d->ui, text);
     } else if (strcmp(line, "notice") == 0 || strcmp(line, "error") == 0) {
@@ -156,11 +207,13 @@ static void obey(struct driver *d, char *line)
         ui_show_help(d->ui);
     } else if (strcmp(line, "reset") == 0) {
         ui_reset_editor(d->ui, text, strlen(text), strlen(text));
+    } else if (strcmp(line, "refuse") == 0) {
+        const char *refused = strchr(text, ' ') + 1;
+        ui_edit_message(d->ui, atoi(text), refused, strlen(refused));
     } else if (strcmp(line, "timeout") == 0) {
-        struct buf answer = {0};
-        buf_printf(&answer, "timeout %d\n", ui_timeout_ms(d->ui));
-        report(d, &answer);
-        buf_fini(&answer);
+        tell_timeout(d);
+    } else if (strcmp(line, "editor") == 0) {
+        tell_editor(d, "editor");
     } else if (strcmp(line, "quit") == 0) {
         d->quit = true;
         d->last_words = mem_strdup(text);
@@ -198,6 +251,8 @@ static void run(struct driver *d, int control_fd)
         ui_read_input(d->ui);
         while (ui_next_event(d->ui, &event)) {
             report_event(d, &event);
+            if (event.type == UI_BRANCH)
+                go_to(d, chat_newest_leaf(d->chat, event.msg));
             d->quit = d->quit || event.type == UI_HANGUP;
         }
         if (fds[n].revents)
@@ -218,6 +273,7 @@ int screen_driver_run(const struct ui_options *options, int control_fd, int repo
     }
     ui_set_chat(d.ui, d.chat);
     run(&d, control_fd);
+    tell_editor(&d, "left");
     ui_close(d.ui, d.last_words);
     chat_free(d.chat);
     mem_free(d.last_words);

@@ -141,6 +141,20 @@ static void editor__feed__composes_marks(void **state)
     assert_int_equal(f->n_events[EDITOR_FLASH], 1);
 }
 
+/* xterm's form, rxvt's (whose ESC ESC completes when it comes alone), and that of a Meta key. */
+static void expect_alt_up(struct editor_fixture *f)
+{
+    static const char *const forms[] = {"\033[1;3A", "\033\033[A", "\033[1;9A"};
+    for (size_t i = 0; i < N(forms); i++) {
+        int n = f->n_events[EDITOR_UNBOUND];
+        editor_fixture_type(f, forms[i], strlen(forms[i]));
+        assert_int_equal(f->n_events[EDITOR_UNBOUND], n + 1);
+        assert_int_equal(f->last.token.key, INPUT_KEY_UP);
+        assert_int_equal(f->last.token.modifiers, INPUT_ALT);
+        editor_fixture_expect(f, "", 0);
+    }
+}
+
 static void editor__feed__reports_what_is_not_its_own(void **state)
 {
     struct editor_fixture *f = *state;
@@ -154,6 +168,7 @@ static void editor__feed__reports_what_is_not_its_own(void **state)
     TYPE(f, "\033[1;5F");
     assert_int_equal(f->last.token.key, INPUT_KEY_END);
     assert_int_equal(f->n_events[EDITOR_UNBOUND], 4);
+    expect_alt_up(f);
     TYPE(f, "\033");
     assert_int_equal(f->last.type, EDITOR_ESC);
     TYPE(f, "\x03");
@@ -330,6 +345,7 @@ static void editor__vi__works(void **state)
 {
     struct editor_fixture *f = *state;
     rl_variable_bind("editing-mode", "vi");
+    expect_alt_up(f);
     TYPE(f, "one two\033bcwbig\033x");
     editor_fixture_expect(f, "one bi", 5);
     TYPE(f, "0r\xe6\x97\xa5");

@@ -13,47 +13,8 @@
 
 #include "engine/base/buf.h"
 #include "engine/base/mem.h"
+#include "tests/ui/golden.h"
 #include "tests/ui/screen.h"
-
-static bool update;
-
-static char *read_golden(const char *path)
-{
-    struct buf all = {0};
-    char bytes[4096];
-    size_t n;
-    FILE *file = fopen(path, "r");
-    if (!file)
-        return mem_strdup("");
-    while ((n = fread(bytes, 1, sizeof bytes, file)) > 0)
-        buf_append(&all, bytes, n);
-    fclose(file);
-    return buf_take(&all);
-}
-
-/* The screen (and with looks its attributes) is what the file holds. */
-static void assert_golden(struct screen *s, const char *name, bool looks)
-{
-    char path[512];
-    struct buf got = {0};
-    screen_text(s, &got);
-    if (looks) {
-        buf_puts(&got, "=== looks\n");
-        screen_looks(s, &got);
-    }
-    snprintf(path, sizeof path, "%s/%s.txt", SCREENS_DIR, name);
-    if (update) {
-        FILE *file = fopen(path, "w");
-        assert_non_null(file);
-        fwrite(got.data, 1, got.len, file);
-        fclose(file);
-    }
-    char *want = read_golden(path);
-    if (strcmp(want, buf_text(&got)) != 0)
-        fail_msg("%s differs: wanted\n%s\ngot\n%s", name, want, buf_text(&got));
-    mem_free(want);
-    buf_fini(&got);
-}
 
 #define IDLE "status 1 0 0 7700 32768 11.8 0"
 #define BUSY "status 3 0 0 7700 32768 11.8 0"
@@ -76,7 +37,7 @@ static void screen__chat__at_80x24(void **state)
     (void)state;
     struct screen *s = start_chat(80, 24, false);
     screen_wait(s, "11.8 tok/s");
-    assert_golden(s, "chat-80x24", true);
+    golden_assert(s, "chat-80x24", true);
     screen_stop(s);
 }
 
@@ -85,7 +46,7 @@ static void screen__chat__at_120x40_without_color(void **state)
     (void)state;
     struct screen *s = start_chat(120, 40, true);
     screen_wait(s, "11.8 tok/s");
-    assert_golden(s, "chat-120x40-mono", true);
+    golden_assert(s, "chat-120x40-mono", true);
     screen_stop(s);
 }
 
@@ -94,11 +55,11 @@ static void screen__chat__at_60x10_and_40x8(void **state)
     (void)state;
     struct screen *s = start_chat(60, 10, false);
     screen_wait(s, "11.8 tok/s");
-    assert_golden(s, "chat-60x10", false);
+    golden_assert(s, "chat-60x10", false);
     screen_resize(s, 40, 8);
     screen_wait_gone(s, "ferrum");
     screen_wait(s, "acc += weight[i];");
-    assert_golden(s, "chat-40x8", false);
+    golden_assert(s, "chat-40x8", false);
     screen_stop(s);
 }
 
@@ -132,7 +93,7 @@ static void screen__chat__wide_characters(void **state)
     screen_type(s, "打つ 😀");
     screen_wait(s, "打つ 😀");
     screen_wait(s, "Esc stop");
-    assert_golden(s, "wide-60x16", false);
+    golden_assert(s, "wide-60x16", false);
     screen_wait_cursor(s, 10, 13);
     screen_stop(s);
 }
@@ -159,7 +120,7 @@ static void screen__chat__hostile_text_stays_text(void **state)
     screen_tell(s, "notice \033[6n");
     screen_tell(s, IDLE);
     screen_wait(s, "11.8 tok/s");
-    assert_golden(s, "hostile-80x24", false);
+    golden_assert(s, "hostile-80x24", false);
     screen_stop(s);
 }
 
@@ -169,7 +130,7 @@ static void screen__loading__page(void **state)
     struct screen *s = screen_start(80, 24, false);
     screen_tell(s, "status 0 11600000000 18600000000 0 0 0 0");
     screen_wait(s, "62%");
-    assert_golden(s, "loading-80x24", false);
+    golden_assert(s, "loading-80x24", false);
     screen_tell(s, "status 0 11600000000 18600000000 0 0 0 1");
     screen_wait(s, "Your message is sent when the model is ready.");
     screen_tell(s, "note another model wrote this chat");
@@ -233,7 +194,7 @@ static void screen__think__folds_when_the_answer_begins(void **state)
     screen_wait(s, "asked for ␛[31m▌");
     screen_wait_gone(s, "First, the router");
     screen_wait(s, "q4_k_m · think · 11.8 tok/s");
-    assert_golden(s, "think-80x24", true);
+    golden_assert(s, "think-80x24", true);
     screen_type(s, "\033h");
     screen_wait(s, "│ First, the router");
     screen_wait(s, "▾ Thinking · 37 words");
@@ -250,7 +211,7 @@ static void screen__think__folds_when_the_answer_begins(void **state)
     screen_tell(s, "end 0");
     screen_tell(s, IDLE);
     screen_wait_gone(s, "▌");
-    assert_golden(s, "thought-80x24", true);
+    golden_assert(s, "thought-80x24", true);
     screen_stop(s);
 }
 
@@ -262,7 +223,7 @@ static void screen__think__in_a_small_window_without_color(void **state)
     start_thinking(s);
     screen_wait(s, "▾ Thinking · 37 words");
     screen_wait(s, "asked for ␛[31m▌");
-    assert_golden(s, "think-40x8-mono", true);
+    golden_assert(s, "think-40x8-mono", true);
     screen_stop(s);
 }
 
@@ -272,7 +233,7 @@ static void screen__list__filter_pick_delete(void **state)
     struct screen *s = start_chat(80, 24, false);
     screen_tell(s, "list 5");
     screen_wait(s, "First chat␛[31m");
-    assert_golden(s, "list-80x24", false);
+    golden_assert(s, "list-80x24", false);
     screen_type(s, "pACK");
     screen_wait(s, "1 of 5");
     screen_type(s, "\033[19~");
@@ -316,11 +277,15 @@ static void screen__help__shows_every_command(void **state)
     struct screen *s = start_chat(80, 30, false);
     screen_type(s, "\033OP");
     screen_wait(s, "Esc closes");
-    assert_golden(s, "help-80x30", false);
+    golden_assert(s, "help-80x30", false);
     screen_type(s, "\033");
     screen_wait_gone(s, "Esc closes");
     screen_type(s, "/help\r");
     screen_wait(s, "Esc closes");
+    screen_resize(s, 100, 60);
+    screen_wait(s, "On a selected message:");
+    screen_wait(s, "own means");
+    golden_assert(s, "help-100x60", false);
     screen_stop(s);
 }
 
@@ -330,7 +295,7 @@ static void screen__help__nothing_is_cut_in_a_small_window(void **state)
     struct screen *s = start_chat(60, 10, false);
     screen_type(s, "\033OP");
     screen_wait(s, "Esc closes");
-    assert_golden(s, "help-60x10", false);
+    golden_assert(s, "help-60x10", false);
     screen_type(s, "\033[<65;10;10M"); /* three rows */
     screen_wait_gone(s, "send the message");
     for (int i = 0; i < 20; i++)
@@ -342,7 +307,7 @@ static void screen__help__nothing_is_cut_in_a_small_window(void **state)
     for (int i = 0; i < 20; i++)
         screen_type(s, "\033[5~");
     screen_wait(s, "send the message");
-    assert_golden(s, "help-80x24", false);
+    golden_assert(s, "help-80x24", false);
     screen_stop(s);
 }
 
@@ -389,11 +354,11 @@ static void screen__error__is_readable_whole(void **state)
     assert_in_range(sizeof LONG_ERROR, 300, 312);
     screen_tell(s, "error %s", LONG_ERROR);
     screen_wait(s, "gguf END");
-    assert_golden(s, "error-80x24", true);
+    golden_assert(s, "error-80x24", true);
     screen_tell(s, "list 5");
     screen_wait(s, "search");
     screen_wait(s, "gguf END");
-    assert_golden(s, "error-list-80x24", false);
+    golden_assert(s, "error-list-80x24", false);
     screen_type(s, "\033");
     screen_wait_gone(s, "gguf END");
     screen_tell(s, "error a short one");
@@ -407,7 +372,7 @@ static void screen__error__pages_in_a_small_window(void **state)
     struct screen *s = start_chat(40, 10, false);
     screen_tell(s, "error %s", LONG_ERROR);
     screen_wait(s, "PgDn the rest");
-    assert_golden(s, "error-40x10", false);
+    golden_assert(s, "error-40x10", false);
     screen_type(s, "\033[6~");
     screen_wait(s, "gguf END");
     screen_wait(s, "PgUp the beginning");
@@ -665,7 +630,7 @@ static void screen__end__the_terminal_goes_away(void **state)
 int main(int argc, char **argv)
 {
     setenv("INPUTRC", "/dev/null", 1);
-    update = argc > 1 && strcmp(argv[1], "--update") == 0;
+    golden_update = argc > 1 && strcmp(argv[1], "--update") == 0;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(screen__chat__at_80x24),
         cmocka_unit_test(screen__chat__at_120x40_without_color),

@@ -369,6 +369,180 @@ static void transcript__unfold__never_loses_the_place(void **state)
     }
 }
 
+/* ---- selection and branches ---- */
+
+static void transcript__select_next__walks_the_path(void **state)
+{
+    (void)state;
+    struct chat *chat = two_messages();
+    struct transcript *t = transcript_new();
+    int number, n;
+    chat_add(chat, 1, CHAT_USER, "More", 4);
+    transcript_set_chat(t, chat);
+    transcript_add_note(t, "a receipt");
+    assert_int_equal(transcript_selected(t), -1);
+    transcript_select_next(t, -1);
+    assert_int_equal(transcript_selected(t), 2); /* a note is no message */
+    transcript_select_next(t, 1);
+    assert_int_equal(transcript_selected(t), 2);
+    for (int i = 0; i < 5; i++)
+        transcript_select_next(t, -1);
+    assert_int_equal(transcript_selected(t), 0);
+    transcript_number(t, 1, &number, &n);
+    assert_int_equal(number, 2);
+    assert_int_equal(n, 3);
+    transcript_number(t, 7, &number, &n);
+    assert_int_equal(number, 0);
+    transcript_select(t, -1);
+    transcript_select_next(t, 1); /* the first in the window */
+    assert_int_equal(transcript_selected(t), 0);
+    transcript_set_chat(t, NULL);
+    assert_int_equal(transcript_selected(t), -1);
+    transcript_select_next(t, -1);
+    assert_int_equal(transcript_selected(t), -1);
+    transcript_free(t);
+    chat_free(chat);
+}
+
+/* The row of the window the selected message begins in, -1: not seen. */
+static int row_of_selected(struct transcript *t, size_t height)
+{
+    struct transcript_pos pos = transcript_top(t);
+    struct transcript_row row;
+    for (size_t i = 0; i < height && transcript_row_at(t, pos, &row); i++) {
+        if (row.is_selected && row.kind == ROW_LABEL)
+            return (int)i;
+        transcript_next(t, &pos);
+    }
+    return -1;
+}
+
+static void add_branches(struct chat *chat, int n)
+{
+    for (int i = 0; i < n; i++) {
+        struct buf text = {0};
+        int beside = (int)(random_next() % (uint64_t)chat->n_msgs);
+        random_text(&text, random_next() % 600);
+        chat_add(chat, chat->msgs[beside].parent, chat->msgs[beside].role, buf_text(&text), text.len);
+        for (int k = (int)(random_next() % 3); k > 0; k--)
+            chat_add(chat, chat->head, chat->msgs[chat->head].role == CHAT_USER ? CHAT_ASSISTANT : CHAT_USER,
+                     "below", 5);
+        buf_fini(&text);
+    }
+}
+
+static int first_sibling(const struct chat *chat, int msg)
+{
+    int i = 0;
+    while (chat->msgs[i].parent != chat->msgs[msg].parent || chat->msgs[i].role != chat->msgs[msg].role)
+        i++;
+    return i;
+}
+
+/* Selected messages are seen; the sibling that takes the place of one is selected and begins in the same row,
+ * but where the chat is too short for that. */
+static void transcript__select__keeps_its_row_through_branches(void **state)
+{
+    (void)state;
+    int n_kept = 0;
+    for (int round = 0; round < 60; round++) {
+        struct chat *chat = random_chat(4);
+        struct transcript *t = transcript_new();
+        add_branches(chat, 8);
+        transcript_resize(t, 30, 12);
+        transcript_set_chat(t, chat);
+        for (int i = 0; i < 30; i++) {
+            transcript_select_next(t, random_next() % 2 ? 1 : -1);
+            int selected = transcript_selected(t), row = row_of_selected(t, 12);
+            assert_true(selected >= 0 && row >= 0);
+            if (random_next() % 4 == 0)
+                transcript_unfold(t, !transcript_is_unfolded(t));
+            row = row_of_selected(t, 12);
+            assert_true(row >= 0);
+            int other = first_sibling(chat, selected);
+            chat->head = chat_newest_leaf(chat, other);
+            transcript_changed(t, -1);
+            assert_int_equal(transcript_selected(t), other);
+            if (other == selected)
+                continue;
+            bool clamped = !transcript_has_more(t);
+            assert_true(clamped ? row_of_selected(t, 12) >= 0 : row_of_selected(t, 12) == row);
+            n_kept += !clamped;
+        }
+        transcript_free(t);
+        chat_free(chat);
+    }
+    assert_true(n_kept > 50);
+}
+
+static void transcript__row_at__tells_siblings(void **state)
+{
+    (void)state;
+    struct chat *chat = two_messages();
+    struct transcript *t = transcript_new();
+    struct transcript_row row;
+    transcript_set_chat(t, chat);
+    assert_true(transcript_row_at(t, (struct transcript_pos){.item = 1, .row = 1}, &row));
+    assert_int_equal(row.kind, ROW_LABEL);
+    assert_int_equal(row.count, 1);
+    chat_add(chat, 0, CHAT_ASSISTANT, "Other.", 6);
+    transcript_changed(t, -1);
+    assert_true(transcript_row_at(t, (struct transcript_pos){.item = 1, .row = 1}, &row));
+    assert_int_equal(row.position, 2);
+    assert_int_equal(row.count, 2);
+    transcript_free(t);
+    chat_free(chat);
+}
+
+/* Anything in any order: for the sanitizers, and the window never holds rows of nothing. */
+static void transcript__view__survives_anything(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 40; round++) {
+        struct chat *chat = random_chat(3);
+        struct transcript *t = transcript_new();
+        transcript_set_chat(t, chat);
+        for (int i = 0; i < 60; i++) {
+            struct chat_msg *last = &chat->msgs[chat->head];
+            struct buf shown = {0};
+            switch (random_next() % 8) {
+            case 0:
+                add_branches(chat, 1);
+                transcript_changed(t, -1);
+                break;
+            case 1:
+                last->status = random_next() % 2 ? CHAT_STREAMING : CHAT_INTERRUPTED;
+                transcript_changed(t, chat->head);
+                break;
+            case 2:
+                random_text(random_next() % 2 ? &last->think : &last->text, 200 + random_next() % 200);
+                transcript_changed(t, chat->head);
+                break;
+            case 3:
+                transcript_add_note(t, random_next() % 2 ? "note" : "");
+                break;
+            case 4:
+                transcript_scroll(t, (long)(random_next() % 41) - 20);
+                break;
+            case 5:
+                transcript_resize(t, random_next() % 50, random_next() % 20);
+                break;
+            case 6:
+                transcript_unfold(t, random_next() % 2);
+                break;
+            default:
+                transcript_select_next(t, random_next() % 2 ? 1 : -1);
+            }
+            dump(t, 20, &shown);
+            assert_true(shown.len > 0);
+            assert_true(transcript_n_new(t) < 10000);
+            buf_fini(&shown);
+        }
+        transcript_free(t);
+        chat_free(chat);
+    }
+}
+
 static struct chat *numbered_lines(int n)
 {
     struct chat *chat = chat_new();
@@ -493,6 +667,10 @@ int main(void)
         cmocka_unit_test(transcript__changed__streaming_equals_whole),
         cmocka_unit_test(transcript__reason__stands_below_its_line_while_it_grows),
         cmocka_unit_test(transcript__unfold__never_loses_the_place),
+        cmocka_unit_test(transcript__select_next__walks_the_path),
+        cmocka_unit_test(transcript__select__keeps_its_row_through_branches),
+        cmocka_unit_test(transcript__row_at__tells_siblings),
+        cmocka_unit_test(transcript__view__survives_anything),
         cmocka_unit_test(transcript__scroll__follows_only_at_the_end),
         cmocka_unit_test(transcript__scroll__a_short_chat_does_not_move),
         cmocka_unit_test(transcript__resize__the_top_line_stays),

@@ -1,0 +1,378 @@
+/* test_kv_io.c: the kv-io thread: offers never wait, pins go down, questions see what was offered, trouble is
+ * one sentence. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <pthread.h>
+#include <signal.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "engine/base/mem.h"
+#include "store/kv_io.h"
+#include "tests/store/kv_expect.h"
+#include "tests/store/temp_dir.h"
+
+#define LONG_MS 30000
+#define RING 32
+
+static struct kv_space space;
+static int32_t ids[1500];
+static struct chain chain;
+static atomic_uint pins;
+
+static int setup(void **state)
+{
+    space = test_space(1);
+    test_ids(ids, 1500, 1);
+    atomic_store(&pins, 0);
+    return temp_dir_setup(state);
+}
+
+static struct kv_io *open_io(const char *path)
+{
+    struct err err = {0};
+    const struct kv_io_options options = {
+        .db = {.path = path, .limit_bytes = 1 << 30}, .space = space, .label = "tiny", .numerics = "test"};
+    struct kv_io *io = kv_io_open(&options, &err);
+    if (!io)
+        fail_msg("%s", err.text);
+    return io;
+}
+
+static size_t find(struct kv_io *io, size_t n, struct kv_found *out, const atomic_bool *cancel)
+{
+    const struct kv_shelf *shelf = kv_io_shelf(io);
+    unsigned char owner[KV_OWNER_BYTES];
+    test_owner(1, owner);
+    return shelf->find(shelf->ctx, &shelf->root, ids, n, owner, out, TEST_MAX_BLOCKS, cancel);
+}
+
+static bool offer(struct kv_io *io, const struct kv_block *block)
+{
+    const struct kv_shelf *shelf = kv_io_shelf(io);
+    return shelf->offer(shelf->ctx, block, &pins);
+}
+
+static void offer_chain(struct kv_io *io, size_t n)
+{
+    chain_make(&chain, &space, ids, n, 1);
+    for (size_t i = 0; i < chain.n; i++)
+        assert_true(offer(io, chain.list[i]));
+}
+
+static struct kv_io_stats stats_of(struct kv_io *io)
+{
+    struct kv_io_stats stats;
+    kv_io_stats(io, &stats);
+    return stats;
+}
+
+/* Another program in the middle of writing. */
+static sqlite3 *lock_file(const char *path)
+{
+    sqlite3 *other;
+    assert_int_equal(sqlite3_open(path, &other), SQLITE_OK);
+    sqlite3_busy_timeout(other, 10000);
+    assert_int_equal(sqlite3_exec(other, "BEGIN EXCLUSIVE", NULL, NULL, NULL), SQLITE_OK);
+    return other;
+}
+
+static void nap(int ms)
+{
+    nanosleep(&(struct timespec){.tv_nsec = ms * 1000000L}, NULL);
+}
+
+static void kv_io__offer_find_fetch__the_same_bytes(void **state)
+{
+    struct kv_io *io = open_io(temp_path(state, "kv.db"));
+    const struct kv_shelf *shelf = kv_io_shelf(io);
+    struct kv_found found[TEST_MAX_BLOCKS];
+    unsigned char bytes[64 * TEST_TOKEN_BYTES];
+    struct kv_hash root = kv_space_hash(&space);
+    assert_true(kv_hash_equal(&shelf->root, &root));
+    offer_chain(io, 300);
+    assert_int_equal(find(io, 300, found, NULL), 5); /* sees what was offered just before */
+    for (size_t i = 0; i < 5; i++) {
+        size_t n_bytes = (size_t)found[i].n_tokens * TEST_TOKEN_BYTES;
+        assert_int_equal(found[i].n_match, found[i].n_tokens);
+        assert_true(shelf->fetch(shelf->ctx, &found[i], ids + 64 * i, bytes, n_bytes, NULL));
+        assert_memory_equal(bytes, chain.blocks[i].bytes, n_bytes);
+    }
+    assert_true(kv_io_flush(io, LONG_MS));
+    assert_int_equal(atomic_load(&pins), 0);
+    assert_true(shelf->fetch_ns_per_byte(shelf->ctx) > 0);
+    struct kv_io_stats stats = stats_of(io);
+    assert_int_equal(stats.n_written, 5);
+    assert_int_equal(stats.written_bytes, 300 * TEST_TOKEN_BYTES);
+    assert_false(stats.off);
+    for (size_t i = 0; i < chain.n; i++)
+        assert_true(offer(io, chain.list[i])); /* what is kept costs nothing */
+    assert_true(kv_io_flush(io, LONG_MS));
+    assert_int_equal(stats_of(io).n_written, 5);
+    assert_true(kv_io_close(io, LONG_MS));
+    chain_free(&chain);
+}
+
+static void kv_io_close__offers_left__are_written(void **state)
+{
+    struct kv_io *io = open_io(temp_path(state, "kv.db"));
+    struct kv_found found[TEST_MAX_BLOCKS];
+    offer_chain(io, 1000);
+    assert_true(kv_io_close(io, LONG_MS));
+    assert_int_equal(atomic_load(&pins), 0);
+    io = open_io(temp_path(state, "kv.db"));
+    assert_int_equal(find(io, 1000, found, NULL), 16);
+    assert_true(kv_io_close(io, LONG_MS));
+    assert_true(kv_io_close(NULL, 0));
+    chain_free(&chain);
+}
+
+static void kv_io__file_locked__ring_fills_and_refuses_then_all_is_written(void **state)
+{
+    struct kv_io *io = open_io(temp_path(state, "kv.db"));
+    struct kv_found found[TEST_MAX_BLOCKS];
+    assert_int_equal(find(io, 64, found, NULL), 0); /* it is open now */
+    sqlite3 *other = lock_file(temp_path(state, "kv.db"));
+    chain_make(&chain, &space, ids, 64, 1);
+    for (int i = 0; i < RING; i++)
+        assert_true(offer(io, chain.list[0]));
+    assert_false(offer(io, chain.list[0]));
+    assert_int_equal(atomic_load(&pins), RING);
+    assert_int_equal(stats_of(io).n_refused, 1);
+    assert_false(kv_io_flush(io, 50));
+    sqlite3_close(other);
+    assert_true(kv_io_flush(io, LONG_MS));
+    assert_int_equal(atomic_load(&pins), 0);
+    assert_false(stats_of(io).off);
+    assert_true(offer(io, chain.list[0]));
+    assert_true(kv_io_close(io, LONG_MS));
+    chain_free(&chain);
+}
+
+static void kv_io_close__file_locked__drops_when_time_is_over(void **state)
+{
+    struct kv_io *io = open_io(temp_path(state, "kv.db"));
+    struct kv_found found[TEST_MAX_BLOCKS];
+    assert_int_equal(find(io, 64, found, NULL), 0);
+    sqlite3 *other = lock_file(temp_path(state, "kv.db"));
+    offer_chain(io, 64);
+    assert_false(kv_io_close(io, 30));
+    assert_int_equal(atomic_load(&pins), 0);
+    sqlite3_close(other);
+    chain_free(&chain);
+}
+
+static void kv_io_open__file_locked__opens_later(void **state)
+{
+    struct kv_db *db = test_open(temp_path(state, "kv.db"), &space, 0);
+    kv_db_close(db);
+    sqlite3 *other = lock_file(temp_path(state, "kv.db"));
+    struct kv_io *io = open_io(temp_path(state, "kv.db"));
+    struct kv_found found[TEST_MAX_BLOCKS];
+    offer_chain(io, 128);
+    assert_int_equal(find(io, 128, found, NULL), 0); /* not kept waiting */
+    sqlite3_close(other);
+    assert_true(kv_io_flush(io, LONG_MS));
+    assert_int_equal(find(io, 128, found, NULL), 2);
+    assert_true(kv_io_close(io, LONG_MS));
+    chain_free(&chain);
+}
+
+static void *set_soon(void *flag)
+{
+    nap(20);
+    atomic_store((atomic_bool *)flag, true);
+    return NULL;
+}
+
+static void kv_io_find__cancelled__returns_nothing(void **state)
+{
+    struct kv_io *io = open_io(temp_path(state, "kv.db"));
+    const struct kv_shelf *shelf = kv_io_shelf(io);
+    struct kv_found found[TEST_MAX_BLOCKS];
+    unsigned char bytes[64 * TEST_TOKEN_BYTES];
+    atomic_bool cancel = false;
+    pthread_t thread;
+    offer_chain(io, 128);
+    assert_int_equal(find(io, 128, found, NULL), 2);
+    sqlite3 *other = lock_file(temp_path(state, "kv.db"));
+    assert_int_equal(pthread_create(&thread, NULL, set_soon, &cancel), 0);
+    struct kv_found none[TEST_MAX_BLOCKS];
+    assert_int_equal(find(io, 128, none, &cancel), 0);
+    pthread_join(thread, NULL);
+    assert_false(shelf->fetch(shelf->ctx, &found[0], ids, bytes, sizeof bytes, &cancel));
+    sqlite3_close(other);
+    assert_int_equal(find(io, 128, found, NULL), 2); /* and the next question is answered */
+    assert_true(kv_io_close(io, LONG_MS));
+    chain_free(&chain);
+}
+
+static void kv_io_forget__offered_before__gone(void **state)
+{
+    struct kv_io *io = open_io(temp_path(state, "kv.db"));
+    struct kv_found found[TEST_MAX_BLOCKS];
+    unsigned char owner[KV_OWNER_BYTES];
+    test_owner(1, owner);
+    offer_chain(io, 128);
+    kv_io_forget(io, owner);
+    assert_true(kv_io_close(io, LONG_MS));
+    io = open_io(temp_path(state, "kv.db"));
+    assert_int_equal(find(io, 128, found, NULL), 0);
+    assert_true(kv_io_close(io, LONG_MS));
+    chain_free(&chain);
+}
+
+static void kv_io_open__no_place__off_with_a_sentence(void **state)
+{
+    fclose(fopen(temp_path(state, "file"), "w"));
+    struct kv_io *io = open_io(temp_path(state, "file/kv.db"));
+    struct kv_found found[TEST_MAX_BLOCKS];
+    assert_int_equal(find(io, 128, found, NULL), 0);
+    struct kv_io_stats stats = stats_of(io);
+    assert_true(stats.off);
+    assert_non_null(strstr(stats.why.text, "file"));
+    chain_make(&chain, &space, ids, 64, 1);
+    assert_false(offer(io, chain.list[0]));
+    assert_int_equal(atomic_load(&pins), 0);
+    assert_true(kv_io_flush(io, LONG_MS));
+    const struct kv_shelf *shelf = kv_io_shelf(io);
+    shelf->note_prefill(shelf->ctx, 5);
+    assert_true(shelf->prefill_ns_per_token(shelf->ctx) == 5);
+    assert_true(kv_io_close(io, LONG_MS));
+    chain_free(&chain);
+}
+
+static void kv_io__disk_full__off_with_a_sentence_and_reading_goes_on(void **state)
+{
+    struct kv_io *io = open_io(temp_path(state, "kv.db"));
+    struct kv_found found[TEST_MAX_BLOCKS];
+    struct rlimit before, tight;
+    struct stat st;
+    offer_chain(io, 128);
+    assert_true(kv_io_flush(io, LONG_MS));
+    chain_free(&chain);
+    assert_int_equal(find(io, 128, found, NULL), 2);
+    assert_int_equal(stat(temp_path(state, "kv.db"), &st), 0);
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    tight = before;
+    tight.rlim_cur = (rlim_t)st.st_size;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &tight), 0);
+    chain_make(&chain, &space, ids, 640, 1);
+    for (size_t i = 2; i < chain.n && offer(io, chain.list[i]); i++) {
+    }
+    kv_io_flush(io, LONG_MS);
+    struct kv_io_stats stats = stats_of(io);
+    setrlimit(RLIMIT_FSIZE, &before);
+    assert_true(stats.off);
+    assert_int_equal(stats.why.code, ERR_DATABASE);
+    assert_int_equal(atomic_load(&pins), 0);
+    assert_false(offer(io, chain.list[0]));
+    assert_int_equal(find(io, 128, found, NULL), 2);
+    assert_false(kv_io_close(io, LONG_MS)); /* something was not written */
+    chain_free(&chain);
+}
+
+static void kv_io_open__file_unusable__a_note(void **state)
+{
+    FILE *f = fopen(temp_path(state, "kv.db"), "w");
+    fputs("no database", f);
+    fclose(f);
+    struct kv_io *io = open_io(temp_path(state, "kv.db"));
+    struct kv_found found[TEST_MAX_BLOCKS];
+    offer_chain(io, 64);
+    assert_int_equal(find(io, 64, found, NULL), 1);
+    struct kv_io_stats stats = stats_of(io);
+    assert_false(stats.off);
+    assert_non_null(strstr(stats.why.text, "kv.db.bad"));
+    assert_true(kv_io_close(io, LONG_MS));
+    chain_free(&chain);
+}
+
+static void kv_io__costs__kept_across_runs(void **state)
+{
+    struct kv_io *io = open_io(temp_path(state, "kv.db"));
+    const struct kv_shelf *shelf = kv_io_shelf(io);
+    assert_true(shelf->prefill_ns_per_token(shelf->ctx) == 0);
+    shelf->note_prefill(shelf->ctx, 1e6);
+    assert_true(kv_io_close(io, LONG_MS));
+    io = open_io(temp_path(state, "kv.db"));
+    struct kv_found found[TEST_MAX_BLOCKS];
+    assert_int_equal(find(io, 64, found, NULL), 0);
+    shelf = kv_io_shelf(io);
+    assert_true(shelf->prefill_ns_per_token(shelf->ctx) == 1e6);
+    assert_true(kv_io_close(io, LONG_MS));
+}
+
+struct watcher {
+    struct kv_io *io;
+    atomic_bool stop;
+};
+
+static void *watch(void *arg)
+{
+    struct watcher *w = arg;
+    while (!atomic_load(&w->stop)) {
+        struct kv_io_stats stats = stats_of(w->io);
+        if (stats.off)
+            break;
+        nap(1);
+    }
+    return NULL;
+}
+
+static void kv_io__offers_and_questions_mixed_with_a_watcher__all_kept(void **state)
+{
+    struct watcher w = {.io = open_io(temp_path(state, "kv.db"))};
+    struct kv_found found[TEST_MAX_BLOCKS];
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, watch, &w), 0);
+    chain_make(&chain, &space, ids, 1280, 1);
+    for (size_t i = 0; i < chain.n; i++) {
+        while (!offer(w.io, chain.list[i]))
+            nap(1);
+        if (i % 3 == 0)
+            assert_int_equal(find(w.io, 64 * (i + 1), found, NULL), i + 1);
+    }
+    assert_true(kv_io_flush(w.io, LONG_MS));
+    assert_int_equal(atomic_load(&pins), 0);
+    /* The bytes belong to the engine again. */
+    memset(chain.bytes, 0, 1280 * TEST_TOKEN_BYTES);
+    atomic_store(&w.stop, true);
+    pthread_join(thread, NULL);
+    assert_true(kv_io_close(w.io, LONG_MS));
+    chain_free(&chain);
+    struct kv_db *db = test_open(temp_path(state, "kv.db"), &space, 0);
+    assert_int_equal(test_resume(db, &space, ids, 1280, 1, NULL), 1280);
+    kv_db_close(db);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, temp_dir_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(kv_io__offer_find_fetch__the_same_bytes),
+        TEST(kv_io_close__offers_left__are_written),
+        TEST(kv_io__file_locked__ring_fills_and_refuses_then_all_is_written),
+        TEST(kv_io_close__file_locked__drops_when_time_is_over),
+        TEST(kv_io_open__file_locked__opens_later),
+        TEST(kv_io_find__cancelled__returns_nothing),
+        TEST(kv_io_forget__offered_before__gone),
+        TEST(kv_io_open__no_place__off_with_a_sentence),
+        TEST(kv_io__disk_full__off_with_a_sentence_and_reading_goes_on),
+        TEST(kv_io_open__file_unusable__a_note),
+        TEST(kv_io__costs__kept_across_runs),
+        TEST(kv_io__offers_and_questions_mixed_with_a_watcher__all_kept),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
