@@ -443,7 +443,17 @@ bool backend_route(struct backend *b, const struct op_route *op, struct err *err
            done(&c, b->ops->route(b->ctx, op));
 }
 
-/* What both products of experts share; in_rows and out_rows are counts of rows of k and n. */
+/* Where the bytes can be seen: an id outside would read another tensor. */
+static bool check_ids(const struct check *c, const struct bbuf *ids, size_t n_pairs, size_t n_experts)
+{
+    const int32_t *id = c->b->ops->buf_host ? c->b->ops->buf_host(ids) : NULL;
+    for (size_t i = 0; id && i < n_pairs; i++)
+        if (id[i] < 0 || (size_t)id[i] >= n_experts)
+            return fail(c, "pair %zu has expert %d, expected 0 to %zu", i, id[i], n_experts - 1);
+    return true;
+}
+
+/* What both products of experts share. */
 static bool check_moe(const struct check *c, const struct bexperts *w, const struct bbuf *ids,
                       size_t n_tokens, size_t n_used, size_t *n_pairs, struct experts_shape *shape)
 {
@@ -451,7 +461,7 @@ static bool check_moe(const struct check *c, const struct bexperts *w, const str
         return fail(c, "the experts are missing");
     c->b->ops->experts_shape(w, shape);
     return check_used(c, n_used, shape->n_experts) && count_pairs(c, n_tokens, n_used, n_pairs) &&
-           holds_ids(c, ids, n_tokens, n_used);
+           holds_ids(c, ids, n_tokens, n_used) && check_ids(c, ids, *n_pairs, shape->n_experts);
 }
 
 bool backend_moe_gate_up(struct backend *b, const struct op_moe_gate_up *op, struct err *err)

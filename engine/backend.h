@@ -82,7 +82,9 @@ size_t kv_row_bytes(enum dtype type, size_t head_dim);
 
 /* Which experts a token goes to: ids[T, K] (i32) are those of the largest logits, heaviest first, ties to the
  * lower id; weights[T, K] (f32) their shares of the softmax over all E, divided by their sum if renormalise,
- * then times scale. No id ever leaves 0 .. E-1; a logit that is no number makes the token's weights NaN. */
+ * then times scale. No id ever leaves 0 .. E-1, whatever the logits are; NaN is the least of them. One that
+ * is NaN or +infinity makes all weights of its token NaN: the model then gives no finite number for the next
+ * token, which is where the engine says so. */
 struct op_route {
     const struct bbuf *logits; /* f32 [T, E] */
     struct bbuf *ids, *weights;
@@ -91,7 +93,8 @@ struct op_route {
     float scale;
 };
 
-/* out[t*K + s, F] = silu(x[t] * gate^T) * (x[t] * up^T) of expert ids[t, s]. */
+/* out[t*K + s, F] = silu(x[t] * gate^T) * (x[t] * up^T) of expert ids[t, s]. An id outside 0 .. E-1 is an
+ * error where the backend's memory can be looked at (buf_host); others keep their reads inside the stack. */
 struct op_moe_gate_up {
     const struct bexperts *w; /* [E, 2F, k], gate rows first */
     const struct bbuf *x;     /* f32 [T, k] */
@@ -199,7 +202,7 @@ struct backend_ops {
     size_t (*buf_bytes)(const struct bbuf *buf);
     /* The bytes themselves, where they lie in host memory and every op has finished when it returns: others
      * may read them while ops touch other places. (optional) */
-    void *(*buf_host)(struct bbuf *buf);
+    void *(*buf_host)(const struct bbuf *buf);
 
     struct bweight *(*weight_bind)(void *ctx, const struct weight_part *parts, size_t n_parts,
                                    struct err *err);

@@ -5,7 +5,7 @@
 
 #include "engine/model_internal.h"
 
-static uint64_t weight_bytes(const struct model *m, const struct bweight *w)
+uint64_t decoder_weight_bytes(const struct model *m, const struct bweight *w)
 {
     size_t n, k, n_bytes;
     m->backend->ops->weight_shape(w, &n, &k, &n_bytes);
@@ -31,7 +31,7 @@ static bool embed(const struct model *m, struct run_state *r, const struct step 
         .n_tokens = s->n_tokens,
     };
     bool ok = backend_embed(m->backend, &op, err);
-    timer_add(&t, PROF_EMBED, weight_bytes(m, m->embed) / m->config.n_vocab * s->n_tokens);
+    timer_add(&t, PROF_EMBED, decoder_weight_bytes(m, m->embed) / m->config.n_vocab * s->n_tokens);
     return ok;
 }
 
@@ -66,7 +66,7 @@ bool decoder_multiply(const struct model *m, const struct step *s, enum prof_op 
         .add = add,
     };
     bool ok = backend_gemm(m->backend, &op, err);
-    timer_add(&t, kind, weight_bytes(m, w));
+    timer_add(&t, kind, decoder_weight_bytes(m, w));
     return ok;
 }
 

@@ -103,6 +103,7 @@ static inline void timer_add(const struct timer *t, enum prof_op op, uint64_t n_
 /* model_decoder.c: the decoder all families share, and the output head they all share: logits of the rows
  * first .. first+n of r->x (n <= RUN_LOGIT_ROWS) to r->logits [n, V]. */
 bool decoder_forward(const struct model *m, struct run_state *r, const struct step *step, struct err *err);
+uint64_t decoder_weight_bytes(const struct model *m, const struct bweight *w);
 /* out = (+=) a * w^T, timed as kind */
 bool decoder_multiply(const struct model *m, const struct step *s, enum prof_op kind, const struct bweight *w,
                       const struct bbuf *a, struct bbuf *out, bool add, struct err *err);

@@ -27,7 +27,7 @@ static bool route(const struct model *m, struct run_state *r, const struct step 
         .scale = 1,
     };
     bool ok = backend_gemm(m->backend, &product, err) && backend_route(m->backend, &op, err);
-    timer_add(&t, PROF_ROUTER, 0);
+    timer_add(&t, PROF_ROUTER, decoder_weight_bytes(m, l->router));
     return ok;
 }
 
@@ -82,12 +82,10 @@ static bool weigh(const struct model *m, struct run_state *r, const struct step 
     return ok;
 }
 
-/* Its output takes the place of the first slots, which are summed already. */
-static bool shared_expert(const struct model *m, struct run_state *r, const struct step *s,
-                          const struct decoder_layer *l, struct err *err)
+/* r->x += the rows of r->expert_out, each as far as its gate is open. */
+static bool add_gated(const struct model *m, struct run_state *r, const struct step *s, struct err *err)
 {
-    if (!l->gate_up)
-        return true;
+    struct timer t = timer_start(s);
     struct op_add_gated op = {
         .x = r->expert_out,
         .gate = r->router_logits,
@@ -95,9 +93,20 @@ static bool shared_expert(const struct model *m, struct run_state *r, const stru
         .n_tokens = s->n_tokens,
         .n = m->config.n_embd,
     };
+    bool ok = backend_add_gated(m->backend, &op, err);
+    timer_add(&t, PROF_WEIGHTED_SUM, 0);
+    return ok;
+}
+
+/* Its output takes the place of the first slots, and its gates that of router logits: both are used up. */
+static bool shared_expert(const struct model *m, struct run_state *r, const struct step *s,
+                          const struct decoder_layer *l, struct err *err)
+{
+    if (!l->gate_up)
+        return true;
     return decoder_feed_forward(m, r, s, l, m->config.n_ff_shared, r->expert_out, false, err) &&
            decoder_multiply(m, s, PROF_FFN, l->shared_gate, r->h, r->router_logits, false, err) &&
-           backend_add_gated(m->backend, &op, err);
+           add_gated(m, r, s, err);
 }
 
 bool moe_block(const struct model *m, struct run_state *r, const struct step *s,

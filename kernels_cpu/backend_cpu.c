@@ -106,7 +106,7 @@ static size_t buf_bytes(const struct bbuf *buf)
     return buf->n_bytes;
 }
 
-static void *buf_host(struct bbuf *buf)
+static void *buf_host(const struct bbuf *buf)
 {
     return buf->data;
 }
@@ -196,8 +196,8 @@ static void experts_shape(const struct bexperts *w, struct experts_shape *out)
 
 static bool route(void *ctx, const struct op_route *op)
 {
-    (void)ctx;
-    cpu_route(cpu_buf_const_f32(op->logits), op->ids->data, cpu_buf_f32(op->weights), op);
+    struct cpu_backend *cpu = ctx;
+    cpu_route(cpu->pool, op);
     return true;
 }
 

@@ -12,7 +12,7 @@
 #include "kernels_cpu/gemm.h"
 #include "kernels_cpu/route.h"
 
-/* Quantised columns of one pass; more tokens take several passes over the experts they chose. */
+/* Quantised columns of one pass; more of them take several passes over the experts they want. */
 #define SCRATCH_BYTES ((size_t)32 << 20)
 #define MAX_PAIRS ((size_t)1 << 16) /* of one pass */
 /* Rows of one task. A multiple of 16: the silu of a row then has the same lanes in every cut. */
@@ -205,30 +205,22 @@ static void choose_sizes(struct moe_pass *p)
     p->tile_cols = gemm_tile_cols(&p->in);
 }
 
-/* Tokens whose columns and pairs fit a pass. */
-static size_t pass_tokens(size_t k, size_t n_used, size_t columns_per_token)
-{
-    size_t by_columns = act_cols_fitting(SCRATCH_BYTES, k) / columns_per_token, by_pairs = MAX_PAIRS / n_used;
-    size_t n = min_size(by_columns, by_pairs);
-    return n ? n : 1;
-}
-
-/* x [columns, k] for n_tokens tokens of n_used slots each. */
-static void run_product(struct moe_pass *p, const float *x, const int32_t *ids, size_t n_tokens,
-                        size_t n_used)
+/* x [n_columns, k]; ids of the pairs of every column, one after the other. */
+static void run_product(struct moe_pass *p, const float *x, const int32_t *ids, size_t n_columns)
 {
     struct moe_ctx *m = p->ctx;
-    size_t columns_per_token = n_used / p->pairs_per_column, k = p->w->shape.k;
     float *out = p->out;
+    size_t k = p->w->shape.k, n_slots = p->pairs_per_column;
+    size_t step = min_size(act_cols_fitting(SCRATCH_BYTES, k), MAX_PAIRS / n_slots);
     for (size_t i = 0; i < p->w->n_parts; i++)
         p->in.wants[dot_act_format(p->w->parts[i].type)] = true;
-    for (size_t t = 0, step = pass_tokens(k, n_used, columns_per_token); t < n_tokens; t += step) {
-        size_t n = min_size(step, n_tokens - t);
-        cpu_bucket_pairs(ids + t * n_used, n * n_used, p->w->shape.n_experts, m->start, m->pairs);
-        act_cols_lay_out(&p->in, m->set, x + t * columns_per_token * k, n * columns_per_token, k, m->scratch);
+    for (size_t at = 0; at < n_columns; at += step) {
+        size_t n = min_size(step, n_columns - at);
+        cpu_bucket_pairs(ids + at * n_slots, n * n_slots, p->w->shape.n_experts, m->start, m->pairs);
+        act_cols_lay_out(&p->in, m->set, x + at * k, n, k, m->scratch);
         atomic_store(&p->in.next, 0);
         atomic_store(&p->next_task, 0);
-        p->out = out + t * n_used * p->n_out;
+        p->out = out + at * n_slots * p->n_out;
         list_used(p);
         choose_sizes(p);
         act_cols_quantise(&p->in, m->pool);
@@ -244,14 +236,14 @@ void cpu_moe_gate_up(struct moe_ctx *m, const struct op_moe_gate_up *op)
                          .out = cpu_buf_f32(op->out),
                          .n_out = op->w->shape.n / 2,
                          .gate_up = true};
-    run_product(&p, cpu_buf_const_f32(op->x), op->ids->data, op->n_tokens, op->n_used);
+    run_product(&p, cpu_buf_const_f32(op->x), op->ids->data, op->n_tokens);
 }
 
 void cpu_moe_down(struct moe_ctx *m, const struct op_moe_down *op)
 {
     struct moe_pass p = {
         .ctx = m, .w = op->w, .pairs_per_column = 1, .out = cpu_buf_f32(op->out), .n_out = op->w->shape.n};
-    run_product(&p, cpu_buf_const_f32(op->x), op->ids->data, op->n_tokens, op->n_used);
+    run_product(&p, cpu_buf_const_f32(op->x), op->ids->data, op->n_tokens * op->n_used);
 }
 
 /* ---- sums ---- */

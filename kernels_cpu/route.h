@@ -1,12 +1,13 @@
-/* route.h: chooses experts, and sorts (token, expert) pairs by expert. Pure functions on host memory; single
- * thread. */
+/* route.h: chooses experts, and sorts (token, expert) pairs by expert. Sorting is a pure function on host
+ * memory; choosing is dealt to the threads of the pool, whose caller it needs to be. */
 #ifndef FERRUM_ROUTE_H
 #define FERRUM_ROUTE_H
 
 #include "engine/backend.h"
+#include "kernels_cpu/pool.h"
 
-/* op_route; pointers are host memory. */
-void cpu_route(const float *logits, int32_t *ids, float *weights, const struct op_route *op);
+/* A row of ids and weights depends on its row of logits alone. */
+void cpu_route(struct pool *pool, const struct op_route *op);
 
 /* ids[P] of experts to buckets: the pairs of expert e are pairs[start[e] .. start[e+1]), ascending. start has
  * n_experts + 1 entries, pairs P. */

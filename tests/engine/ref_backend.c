@@ -90,7 +90,7 @@ static size_t ref_buf_bytes(const struct bbuf *b)
     return b->n_bytes;
 }
 
-static void *ref_buf_host(struct bbuf *b)
+static void *ref_buf_host(const struct bbuf *b)
 {
     return b->data;
 }
