@@ -160,8 +160,10 @@ static enum finish_reason generate(struct turn *t, struct err *err)
         if (n_done == 0)
             t->stats.ttft_ms = turn_ms_since(t->job->submit_ns);
         if (id < 0) {
-            err_set(err, ERR_RUNTIME,
-                    "the model gave no finite number for the next token; its file may be damaged");
+            err_set(
+                err, ERR_RUNTIME,
+                "the model gave no finite number for the next token; its file is damaged: get it again from "
+                "its source");
             return FINISH_ERROR;
         }
         if (vocab_is_end(vocab, id))

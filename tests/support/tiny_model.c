@@ -138,14 +138,30 @@ static void add_tensor(struct maker *m, const char *name, enum dtype type, uint6
 }
 
 /* One matrix per expert. */
-static void add_stack(struct maker *m, const char *name, uint64_t n_in, uint64_t n_rows, float deviation)
+static float *make_stack(struct maker *m, uint64_t n_in, uint64_t n_rows, float deviation)
 {
-    uint64_t dims[3] = {n_in, n_rows, TINY_N_EXPERTS};
-    size_t n = (size_t)(dims[0] * dims[1] * dims[2]);
+    size_t n = (size_t)(n_in * n_rows * TINY_N_EXPERTS);
     float *x = mem_need(n * sizeof *x);
     for (size_t i = 0; i < n; i++)
         x[i] = deviation * next_normal(&m->state);
+    return x;
+}
+
+static void add_stack(struct maker *m, const char *name, uint64_t n_in, uint64_t n_rows, const float *x)
+{
+    uint64_t dims[3] = {n_in, n_rows, TINY_N_EXPERTS};
     add_values(m, name, m->options->type, dims, 3, x);
+}
+
+static void add_fused_stack(struct maker *m, const char *name, const float *gate, const float *up)
+{
+    enum { SLAB = TINY_N_EMBD * TINY_N_FF_EXPERT };
+    float *x = mem_need(2 * SLAB * TINY_N_EXPERTS * sizeof *x);
+    for (size_t e = 0; e < TINY_N_EXPERTS; e++) {
+        memcpy(x + 2 * e * SLAB, gate + e * SLAB, SLAB * sizeof *x);
+        memcpy(x + (2 * e + 1) * SLAB, up + e * SLAB, SLAB * sizeof *x);
+    }
+    add_stack(m, name, TINY_N_EMBD, 2 * (uint64_t)TINY_N_FF_EXPERT, x);
     mem_free(x);
 }
 
@@ -185,16 +201,27 @@ static const char *in_layer(char name[64], int layer, const char *part)
     return name;
 }
 
-static void add_expert_layer(struct maker *m, int i, float added)
+static void add_experts(struct maker *m, int i, float added)
 {
     char name[64];
-    add_tensor(m, in_layer(name, i, "ffn_gate_inp.weight"), DTYPE_F32, TINY_N_EMBD, TINY_N_EXPERTS, 0,
-               WEIGHT_DEVIATION);
-    add_stack(m, in_layer(name, i, "ffn_gate_exps.weight"), TINY_N_EMBD, TINY_N_FF_EXPERT, WEIGHT_DEVIATION);
-    add_stack(m, in_layer(name, i, "ffn_up_exps.weight"), TINY_N_EMBD, TINY_N_FF_EXPERT, WEIGHT_DEVIATION);
-    add_stack(m, in_layer(name, i, "ffn_down_exps.weight"), TINY_N_FF_EXPERT, TINY_N_EMBD, added);
-    if (!is_arch(m, "qwen2moe"))
-        return;
+    float *gate = make_stack(m, TINY_N_EMBD, TINY_N_FF_EXPERT, WEIGHT_DEVIATION);
+    float *up = make_stack(m, TINY_N_EMBD, TINY_N_FF_EXPERT, WEIGHT_DEVIATION);
+    float *down = make_stack(m, TINY_N_FF_EXPERT, TINY_N_EMBD, added);
+    if (m->options->fused_experts) {
+        add_fused_stack(m, in_layer(name, i, "ffn_gate_up_exps.weight"), gate, up);
+    } else {
+        add_stack(m, in_layer(name, i, "ffn_gate_exps.weight"), TINY_N_EMBD, TINY_N_FF_EXPERT, gate);
+        add_stack(m, in_layer(name, i, "ffn_up_exps.weight"), TINY_N_EMBD, TINY_N_FF_EXPERT, up);
+    }
+    add_stack(m, in_layer(name, i, "ffn_down_exps.weight"), TINY_N_FF_EXPERT, TINY_N_EMBD, down);
+    mem_free(gate);
+    mem_free(up);
+    mem_free(down);
+}
+
+static void add_shared_expert(struct maker *m, int i, float added)
+{
+    char name[64];
     add_vector(m, in_layer(name, i, "ffn_gate_inp_shexp.weight"), TINY_N_EMBD, 0);
     add_matrix(m, in_layer(name, i, "ffn_gate_shexp.weight"), TINY_N_EMBD, N_FF_SHARED);
     add_matrix(m, in_layer(name, i, "ffn_up_shexp.weight"), TINY_N_EMBD, N_FF_SHARED);
@@ -223,7 +250,11 @@ static void add_layer(struct maker *m, int i)
     }
     add_vector(m, in_layer(name, i, "ffn_norm.weight"), TINY_N_EMBD, 1);
     if (has_experts(m)) {
-        add_expert_layer(m, i, added);
+        add_tensor(m, in_layer(name, i, "ffn_gate_inp.weight"), DTYPE_F32, TINY_N_EMBD, TINY_N_EXPERTS, 0,
+                   WEIGHT_DEVIATION);
+        add_experts(m, i, added);
+        if (is_arch(m, "qwen2moe"))
+            add_shared_expert(m, i, added);
         return;
     }
     add_matrix(m, in_layer(name, i, "ffn_gate.weight"), TINY_N_EMBD, N_FF);
