@@ -201,6 +201,7 @@ static bool open_cache(const struct options *o, const char *path, struct kv_db *
     struct err note = {0};
     const struct kv_db_options options = {
         .path = path,
+        .just_look = true,
         .limit_bytes = opt_given(o, OPT_KV_LIMIT) ? (uint64_t)(o->value[OPT_KV_LIMIT].real * GIB) : 0};
     *db = kv_db_open(&options, &note, err);
     if (*db && note.code)

@@ -1,4 +1,5 @@
-/* cmd_sessions.c: `sessions list|show ID|export ID|delete ID [--json]`: saved chats without a model. */
+/* cmd_sessions.c: `sessions list|show ID|export ID|delete ID|search WORDS [--json]`: saved chats without a
+ * model. */
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
@@ -213,7 +214,7 @@ static uint64_t forget_blocks(const char *path, const unsigned char uid[CHAT_UID
     struct err note = {0}, err = {0};
     if (access(path, F_OK))
         return 0;
-    struct kv_db *db = kv_db_open(&(struct kv_db_options){.path = path}, &note, &err);
+    struct kv_db *db = kv_db_open(&(struct kv_db_options){.path = path, .just_look = true}, &note, &err);
     if (!db || !kv_db_forget_owner(db, uid, &n_blocks, &err))
         report_line("%s; KV blocks of the chat may be left there, `ferrum-chat kv clear` drops all",
                     err.text);
@@ -256,6 +257,51 @@ static bool delete_chat(struct store *s, int64_t id, const char *kv_path, bool a
     return true;
 }
 
+/* ---- search ---- */
+
+#define MAX_HITS 50
+
+static void print_hit(const struct chat_hit *hit)
+{
+    char *title = sanitize_line(hit->title), *snippet = sanitize_line(hit->snippet);
+    char when[17];
+    chat_row_time(hit->created_ms, when);
+    printf("%6" PRId64 "  %s  %s\n        %s: %s\n", hit->chat_id, when, title, role_names[hit->role],
+           snippet);
+    mem_free(title);
+    mem_free(snippet);
+}
+
+static json_t *hit_json(const struct chat_hit *hit)
+{
+    return json_pack("{s:I, s:s, s:I, s:s, s:I, s:s}", "id", (json_int_t)hit->chat_id, "title", hit->title,
+                     "message", (json_int_t)hit->msg_id, "role", role_names[hit->role], "created_ms",
+                     (json_int_t)hit->created_ms, "snippet", hit->snippet);
+}
+
+static bool search_chats(struct store *s, const struct options *o, bool as_json, struct err *err)
+{
+    struct buf words = {0};
+    struct chat_hits hits = {0};
+    for (int i = 1; i < o->n_words; i++) {
+        buf_append(&words, " ", i > 1);
+        buf_append(&words, o->words[i], strlen(o->words[i]));
+    }
+    bool ok = !s || store_search(s, buf_text(&words), MAX_HITS, &hits, err);
+    json_t *all = json_array();
+    for (size_t i = 0; i < hits.n; i++) {
+        json_array_append_new(all, hit_json(&hits.items[i]));
+        if (!as_json)
+            print_hit(&hits.items[i]);
+    }
+    if (ok && as_json)
+        print_json(json_incref(all));
+    json_decref(all);
+    chat_hits_fini(&hits);
+    buf_fini(&words);
+    return ok;
+}
+
 /* ---- the command ---- */
 
 static bool parse_id(const struct options *o, bool wanted, int64_t *id, struct err *err)
@@ -290,18 +336,19 @@ bool cmd_sessions(const struct options *o, const struct paths *paths, struct err
 {
     const char *action = o->n_words ? o->words[0] : "";
     bool list = !strcmp(action, "list"), show = !strcmp(action, "show"), export = !strcmp(action, "export"),
-         delete = !strcmp(action, "delete");
+         delete = !strcmp(action, "delete"), search = !strcmp(action, "search");
     int64_t id = 0;
     struct store *s;
-    if (!list && !show && !export && !delete)
-        return err_set(
-            err, ERR_USAGE,
-            "sessions: found \"%.40s\", expected list, show, export or delete; usage: ferrum-chat %s", action,
-            command_info(CMD_SESSIONS)->usage);
-    if (!parse_id(o, !list, &id, err) || !open_store(paths, delete, &s, err))
+    if (!list && !show && !export && !delete &&!(search && o->n_words > 1))
+        return err_set(err, ERR_USAGE,
+                       "sessions: found \"%.40s\", expected list, show, export, delete or search with words; "
+                       "usage: ferrum-chat %s",
+                       action, command_info(CMD_SESSIONS)->usage);
+    if ((!search && !parse_id(o, !list, &id, err)) || !open_store(paths, delete || search, &s, err))
         return false;
     bool json = opt_flag(o, OPT_JSON);
     bool ok = list     ? list_chats(s, json, err)
+              : search ? search_chats(s, o, json, err)
               : delete ? delete_chat(s, id, paths->kv_db, json, err)
                        : show_chat(s, id, json, export, err);
     store_close(s);

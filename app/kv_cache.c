@@ -152,18 +152,17 @@ void kv_cache_report(const struct kv_cache *c, struct buf *out)
     if (c->io)
         kv_io_stats(c->io, &stats);
     if (stats.off || !c->io) {
-        buf_printf(out, "No KV blocks are kept on disk%s%s\n", stats.why.code ? ": " : ".", stats.why.text);
+        buf_printf(out, "No KV blocks are kept on disk%s%s", stats.why.code ? ": " : ".", stats.why.text);
         return;
     }
     buf_puts(out, "KV blocks on disk: ");
     receipt_count(out, stats.kept_blocks);
-    buf_puts(out, ", ");
+    buf_puts(out, " (");
     receipt_bytes(out, stats.kept_bytes);
     if (stats.limit_bytes) {
         buf_puts(out, " of ");
         receipt_bytes(out, stats.limit_bytes);
     }
-    buf_puts(out, "; written since the program began: ");
+    buf_puts(out, "); written since the program began: ");
     receipt_bytes(out, stats.written_bytes);
-    buf_putc(out, '\n');
 }

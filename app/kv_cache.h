@@ -43,7 +43,7 @@ bool kv_cache_settle(struct kv_cache *c, int limit_ms);
 /* Bytes written since kv_cache_turn_begins. */
 void kv_cache_turn_begins(struct kv_cache *c);
 uint64_t kv_cache_written(const struct kv_cache *c);
-/* What /kv shows: lines. */
+/* What /kv shows: lines, without the last newline. */
 void kv_cache_report(const struct kv_cache *c, struct buf *out);
 
 #endif

@@ -150,6 +150,7 @@ int main(int argc, char **argv)
     struct err err = {0};
     fill_standard_descriptors();
     signal(SIGPIPE, SIG_IGN);
+    signals_explain_bus_error();
     signal(SIGXFSZ, SIG_IGN); /* a file size limit is an error of write(2), not the end */
     setlocale(LC_CTYPE, "");  /* only this category: numbers are written with a point everywhere */
     json_set_alloc_funcs(mem_need, mem_free);

@@ -25,7 +25,7 @@ static const struct command_info commands[CMD_N] = {
     [CMD_TOKENIZE] = {"tokenize", "tokenize MODEL [options] <TEXT", "turn standard input into token ids",
                       true},
     [CMD_INSPECT] = {"inspect", "inspect MODEL [options]", "show what is in a model file", true},
-    [CMD_SESSIONS] = {"sessions", "sessions list|show ID|export ID|delete ID [options]",
+    [CMD_SESSIONS] = {"sessions", "sessions list|show ID|export ID|delete ID|search WORDS [options]",
                       "look after saved chats", true},
     [CMD_RENDER] = {"render", "render MODEL|--template FILE --messages FILE.json [options]",
                     "print the exact prompt a chat template makes", true},

@@ -27,6 +27,7 @@ struct plain_loop {
     bool gave_back;   /* a refused message is stored before that */
     int signal_fd;
     bool in_thought; /* the tokens that came last were reasoning */
+    bool prompt_due; /* a turn has ended: the prompt comes behind its receipt */
     bool quit, input_ended;
     int code;
 };
@@ -112,11 +113,61 @@ static void switch_think(struct plain_loop *p, enum think_mode mode)
     mem_free(sentence);
 }
 
+/* ---- the tree ---- */
+
+/* "/edit TEXT": the last message again, in other words. */
+static bool edit(struct plain_loop *p, const char *text, struct err *err)
+{
+    const struct chat *chat = p->session.chat;
+    int msg = chat->head;
+    while (msg >= 0 && chat->msgs[msg].role != CHAT_USER)
+        msg = chat->msgs[msg].parent;
+    if (msg < 0)
+        return err_set(err, ERR_RUNTIME, "There is no message to change yet.");
+    if (!*text)
+        return err_set(err, ERR_USAGE, "/edit TEXT says TEXT instead of your last message.");
+    if (session_edit(&p->session, msg, text, strlen(text), err))
+        return true;
+    if (p->session.refused >= 0)
+        keep_unsent(p, NULL);
+    return false;
+}
+
+static bool show_branch(struct plain_loop *p, const char *which, struct err *err)
+{
+    int msg = session_other_branch(&p->session, *which == 'p' ? -1 : 1);
+    if (msg < 0)
+        return err_set(err, ERR_RUNTIME, "This chat has no other branch; /regen and /edit make one.");
+    if (!session_show_branch(&p->session, msg, err))
+        return false;
+    show_path(p);
+    return true;
+}
+
+static bool fork_chat(struct plain_loop *p, struct err *err)
+{
+    if (!session_fork(&p->session, -1, err))
+        return false;
+    p->draft[0] = '\0';
+    say_line(p, "A new chat that begins with the other one, which stays as it was.");
+    return true;
+}
+
+static void show_kv(struct plain_loop *p)
+{
+    struct buf text = {0};
+    session_kv_report(&p->session, &text);
+    say_line(p, buf_text(&text));
+    buf_fini(&text);
+}
+
 static void run_command(struct plain_loop *p, const char *line)
 {
     struct err err = {0};
     bool ok = true;
-    switch (ui_action_of_command(line, strcspn(line, " "))) {
+    size_t n_word = strcspn(line, " ");
+    const char *argument = line + n_word + strspn(line + n_word, " ");
+    switch (ui_action_of_command(line, n_word)) {
     case ACTION_QUIT:
         p->quit = true;
         break;
@@ -134,6 +185,18 @@ static void run_command(struct plain_loop *p, const char *line)
         break;
     case ACTION_REGEN:
         ok = session_regenerate(&p->session, -1, &err);
+        break;
+    case ACTION_EDIT:
+        ok = edit(p, argument, &err);
+        break;
+    case ACTION_BRANCH:
+        ok = show_branch(p, argument, &err);
+        break;
+    case ACTION_FORK:
+        ok = fork_chat(p, &err);
+        break;
+    case ACTION_KV:
+        show_kv(p);
         break;
     case ACTION_THINK:
         switch_think(p, THINK_ON);
@@ -226,7 +289,26 @@ static void on_done(struct plain_loop *p)
         forget_unsent(p);
     if (s->failure.code)
         say_line(p, s->failure.text);
-    prompt(p);
+    p->prompt_due = true;
+}
+
+static void say_kv_news(struct plain_loop *p)
+{
+    struct buf line = {0};
+    struct err why;
+    bool has_receipt = session_next_receipt(&p->session, &line);
+    bool in_trouble = session_next_kv_trouble(&p->session, &why);
+    if ((has_receipt || in_trouble) && !p->prompt_due && !session_is_busy(&p->session))
+        output_end_line(&p->out); /* of the prompt that waits */
+    if (has_receipt)
+        say_line(p, buf_text(&line));
+    if (in_trouble)
+        say_line(p, why.text);
+    bool waits = (has_receipt || in_trouble) && !session_is_busy(&p->session);
+    if (waits || (p->prompt_due && !p->session.receipt_due))
+        prompt(p);
+    p->prompt_due = p->prompt_due && p->session.receipt_due && !waits;
+    buf_fini(&line);
 }
 
 static void say_note(void *arg, const char *sentence)
@@ -271,6 +353,7 @@ static void on_signal(struct plain_loop *p)
         return;
     }
     p->code = signals_exit_code(number);
+    p->session.in_a_hurry = number != SIGINT;
     p->quit = true;
 }
 
@@ -319,6 +402,7 @@ static void pump(struct plain_loop *p)
     while (session_next_event(s, &event))
         on_event(p, &event);
     drain_db(p);
+    say_kv_news(p);
     if (fds[3].revents)
         output_flush_some(&p->out);
     if (fds[4].revents)
@@ -354,6 +438,7 @@ int plain_loop_run(const struct options *o, const struct paths *paths, int signa
     output_init(&p.out, STDOUT_FILENO);
     bool ok = session_open(&p.session, o, paths, signal_fd, &err) && session_start(&p.session, &err);
     if (ok) {
+        p.session.stays = true;
         p.draft = mem_strdup(p.session.stored && p.session.draft ? p.session.draft : "");
         show_path(&p);
         prompt(&p);

@@ -13,8 +13,9 @@
 
 struct preset;
 
-/* The preset of the file's family for answers with or without reasoning; NULL: the family is not known, or
- * the file is no chat model (it has no template) or has settings of its own. */
+/* The preset of the file's family for answers with or without reasoning; NULL: the family is not known, the
+ * name says that the file is something made from it, or the file is no chat model (it has no template) or has
+ * settings of its own. */
 const struct preset *preset_find(const struct gguf *g, bool reasons);
 const char *preset_name(const struct preset *p);
 /* Overwrites the fields that the preset names. */

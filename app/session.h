@@ -76,7 +76,6 @@ struct session {
     enum finish_reason reason;
     struct turn_stats stats; /* of the last finished turn */
     uint32_t ctx_used;       /* ids of the path that is shown */
-    bool rewritten;          /* the template wrote the turn's history anew */
     uint64_t saved_ns;
     bool unsaved;
 
@@ -89,6 +88,7 @@ struct session {
     unsigned char forget_uid[CHAT_UID_BYTES];
     struct turn_stats receipt; /* of the last turn or resume */
     bool receipt_due;          /* nobody has seen it */
+    char last_receipt[256];    /* as it was shown */
     uint64_t receipt_until_ns; /* when it is shown at the latest: it counts blocks that are being written */
 };
 
@@ -153,7 +153,7 @@ void session_receipt(const struct session *s, struct buf *line);
 bool session_next_kv_trouble(struct session *s, struct err *why);
 /* The chat is deleted: blocks that only it used go too. */
 void session_forget(struct session *s, const unsigned char uid[CHAT_UID_BYTES]);
-/* What /kv shows: several lines. */
+/* What /kv shows: lines, without the last newline. */
 void session_kv_report(const struct session *s, struct buf *out);
 
 /* ---- chats ---- */

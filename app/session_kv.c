@@ -1,5 +1,6 @@
 /* session_kv.c: the KV cache in a session: what is kept for whom, chats that are warmed before their next
  * turn, receipts (invariants in session.h). */
+#include <stdio.h>
 #include <string.h>
 
 #include "app/receipt.h"
@@ -25,6 +26,8 @@ void session_warm(struct session *s)
     if (!s->stays)
         return;
     s->warm_due = true;
+    if (s->warming)
+        engine_cancel(s->engine); /* another path is on screen now */
     if (s->warming || session_is_busy(s) || s->phase != SESSION_IDLE)
         return;
     s->warm_due = false;
@@ -35,8 +38,6 @@ void session_warm(struct session *s)
     s->warming = engine_submit(s->engine, &request, &s->warm_request, NULL);
     if (!s->warming)
         engine_request_fini(&request);
-    else
-        kv_cache_turn_begins(&s->kv);
 }
 
 void session_stop_warming(struct session *s)
@@ -53,13 +54,12 @@ static void forget_due(struct session *s)
     s->forget_due = false;
 }
 
-/* An answer that has its reasoning still, or a history that the template wrote anew, is not what the next
- * prompt begins with: that is computed while nobody waits. */
+/* What a template makes of an answer in the past may be other ids than those of the turn (reasoning is
+ * dropped): they are computed while nobody waits. Where they are the same, nothing is. */
 void session_turn_ended(struct session *s)
 {
     receipt_due(s, &s->stats);
-    bool has_reasoning = s->answer >= 0 && s->chat->msgs[s->answer].think.len > 0;
-    if (has_reasoning || s->rewritten || s->warm_due)
+    if (!opt_flag(s->options, OPT_RAW) && s->reason != FINISH_ERROR)
         session_warm(s);
 }
 
@@ -99,6 +99,7 @@ bool session_next_receipt(struct session *s, struct buf *line)
         return false;
     s->receipt_due = false;
     session_receipt(s, line);
+    snprintf(s->last_receipt, sizeof s->last_receipt, "%s", buf_text(line));
     return line->len > 0;
 }
 
@@ -129,9 +130,6 @@ bool session_next_kv_trouble(struct session *s, struct err *why)
 void session_kv_report(const struct session *s, struct buf *out)
 {
     kv_cache_report(&s->kv, out);
-    if (!s->receipt.prompt_tokens)
-        return;
-    buf_puts(out, "last: ");
-    session_receipt(s, out);
-    buf_putc(out, '\n');
+    if (*s->last_receipt)
+        buf_printf(out, "\nlast: %s", s->last_receipt);
 }

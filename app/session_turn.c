@@ -104,7 +104,7 @@ static void submit(struct session *s)
         request.stops[i] = mem_strdup(stops->texts[i]);
     struct err why = {0};
     kv_cache_turn_begins(&s->kv);
-    s->warm_due = s->rewritten = false;
+    s->warm_due = false;
     s->submitted = engine_submit(s->engine, &request, &s->request, &why);
     if (s->submitted) {
         s->phase = SESSION_PREFILL;
@@ -245,7 +245,6 @@ static void take_prompt_ids(struct session *s, struct engine_event *event)
         ids += event->n_ids_of[i];
         session_put_msg(s, path[i]);
     }
-    s->rewritten = !event->n_ids;
     mem_free(path);
     mem_free(event->ids);
     mem_free(event->n_ids_of);

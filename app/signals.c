@@ -35,6 +35,24 @@ int signals_next(int fd)
     return read(fd, &info, sizeof info) == (ssize_t)sizeof info ? (int)info.ssi_signo : 0;
 }
 
+/* The screen, where there is one, has been given back by ui's handler, which then raises the signal again. */
+static void on_bus_error(int number)
+{
+    static const char sentence[] = "ferrum-chat: the model file cannot be read any more: it was cut short, "
+                                   "or its disk fails; all but the last "
+                                   "second of the chat is saved; get the file again and start anew\n";
+    (void)number;
+    ssize_t n = write(STDERR_FILENO, sentence, sizeof sentence - 1);
+    (void)n;
+    _exit(ERR_MODEL);
+}
+
+void signals_explain_bus_error(void)
+{
+    struct sigaction action = {.sa_handler = on_bus_error};
+    sigaction(SIGBUS, &action, NULL);
+}
+
 int signals_exit_code(int signal_number)
 {
     return 128 + signal_number;

@@ -10,6 +10,9 @@
 int signals_open(struct err *err);
 /* The next signal, 0 when none is waiting. */
 int signals_next(int fd);
+/* A page of the model file's map that cannot be read any more (the file was cut short, its disk fails) ends
+ * the program with a sentence and ERR_MODEL, not with a core. Nothing else here is mapped from files. */
+void signals_explain_bus_error(void);
 /* 128 + the number, as shells count. */
 int signals_exit_code(int signal_number);
 

@@ -79,22 +79,14 @@ static void drain_queues(struct engine *e)
     }
 }
 
-void engine_stop(struct engine *e)
+void engine_close(struct engine *e)
 {
-    if (e->stopped)
+    if (!e)
         return;
     atomic_store(&e->closing, true);
     engine_cancel(e);
     queue_push(&e->jobs, &(struct engine_job){0}); /* a full queue has woken the thread already */
     pthread_join(e->thread, NULL);
-    e->stopped = true;
-}
-
-void engine_close(struct engine *e)
-{
-    if (!e)
-        return;
-    engine_stop(e);
     drain_queues(e);
     timeline_free(e->timeline);
     model_free(atomic_load(&e->model));
@@ -107,9 +99,8 @@ void engine_close(struct engine *e)
 
 static bool check_free(const struct engine *e, struct err *err)
 {
-    if (!e->ready || e->stopped)
-        return err_set(err, ERR_RUNTIME, "the model is not loaded%s",
-                       e->stopped ? " any more" : " yet; wait until it is");
+    if (!e->ready)
+        return err_set(err, ERR_RUNTIME, "the model is not loaded yet; wait until it is");
     if (e->turn)
         return err_set(err, ERR_RUNTIME, "the engine is still at work on request %llu; stop it first",
                        (unsigned long long)e->turn);

@@ -5,16 +5,15 @@
  * gives way: submitting any other cancels it, and its ENGINE_DONE comes before the other's events.
  *  2. Every accepted request ends with exactly one ENGINE_DONE, after which no event of it follows.
  *  3. The engine never waits for the consumer of events while it computes: tokens that find the queue full
- * are kept back. An id also waits while its text may begin a stop or end
- * the reasoning.
+ * are kept back. An id also waits while its text may begin a stop or end the reasoning.
  *  4. Cancel is seen within one layer, in prefill too; ENGINE_DONE then says FINISH_CANCELLED and what was
  * generated stays valid.
  *  5. A prompt that does not fit is refused (ENGINE_DONE with FINISH_ERROR, ERR_PROMPT) before the timeline
  * changes.
  *  6. KV rows are offered to the shelf while tokens are made and when a request ends, before its ENGINE_DONE;
  * what the shelf has no room for then, while the engine is idle.
- * Thread rule: engine_submit, engine_cancel, engine_next_event, engine_stop and engine_close are for one
- * thread (app's). */
+ * Thread rule: engine_submit, engine_cancel, engine_next_event and engine_close are for one thread
+ * (app's). */
 #ifndef FERRUM_ENGINE_H
 #define FERRUM_ENGINE_H
 
@@ -36,8 +35,8 @@ struct engine_options {
     struct backend *backend; /* the caller's, outlives the engine */
     uint32_t n_ctx;          /* 0: default */
     enum dtype kv_type;
-    const struct kv_shelf
-        *shelf; /* where KV blocks are kept between runs; NULL: nowhere. Outlives the engine */
+    /* Where KV blocks are kept between runs; NULL: nowhere. Outlives the engine. */
+    const struct kv_shelf *shelf;
 };
 
 /* A message the request owns: copies of text and stored ids (mem_alloc'ed). */
@@ -127,11 +126,8 @@ struct engine_event {
 };
 
 struct engine *engine_open(const struct engine_options *options, struct err *err);
-/* Cancels what runs and joins the thread; nothing may follow but engine_next_event and engine_close. Its last
- * rows have been offered to the shelf, which may read them until engine_close: between the two is the place
- * to close the shelf within a time limit. */
-void engine_stop(struct engine *e);
-/* engine_stop, then waits until the shelf reads no row any more, and frees the model. NULL is fine. */
+/* Cancels what runs, joins the thread, which offers the shelf the last rows, waits until the shelf reads none
+ * any more (that takes as long as the shelf does), frees the model. NULL is fine. */
 void engine_close(struct engine *e);
 
 /* Takes over what request points to on success (true) and gives its number; on refusal (busy, not loaded) the

@@ -33,7 +33,7 @@ struct engine {
     pthread_mutex_t prof_lock;
     struct prof prof; /* the copy others read */
     /* app's thread alone */
-    bool ready, stopped;
+    bool ready;
     uint64_t turn; /* the number of the request in work that is not warm, 0: none */
     size_t n_open; /* accepted, and not yet told to be done */
     uint64_t n_requests;
@@ -41,7 +41,8 @@ struct engine {
     struct timeline *timeline;
     bool template_failed; /* the model's template could not render a chat: not asked again */
     bool distrusts_shelf; /* rows from it have failed: not asked again */
-    int retry_ms;         /* pause before the shelf is offered what it had no room for; -1: nothing is left */
+    size_t n_unsaved;     /* blocks the shelf had no room for, and is to be offered again */
+    int retry_ms;         /* the pause before that */
     struct prof_entry sampling;
 };
 

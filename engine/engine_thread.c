@@ -160,10 +160,9 @@ static enum finish_reason generate(struct turn *t, struct err *err)
         if (n_done == 0)
             t->stats.ttft_ms = turn_ms_since(t->job->submit_ns);
         if (id < 0) {
-            err_set(
-                err, ERR_RUNTIME,
-                "the model gave no finite number for the next token; its file is damaged: get it again from "
-                "its source");
+            timeline_keep(t->engine->timeline, NULL, 0); /* no turn is to go on from such rows */
+            err_set(err, ERR_RUNTIME,
+                    "the model gave no finite number for the next token; its file may be damaged");
             return FINISH_ERROR;
         }
         if (vocab_is_end(vocab, id))
@@ -236,17 +235,20 @@ static void run_turn(struct engine *e, struct engine_job *job)
     struct backend *backend = e->options.backend;
     if (backend->ops->park)
         backend->ops->park(backend->ctx);
-    e->retry_ms = timeline_save(e->timeline) ? -1 : FIRST_RETRY_MS;
+    e->n_unsaved = timeline_save(e->timeline);
+    e->retry_ms = FIRST_RETRY_MS;
     if (!engine_send_surely(e, &done))
         mem_free(done.ids);
 }
 
 /* --- idle time --- */
 
-/* What the shelf had no room for. It is asked less and less often: it may be off for good. */
+/* What the shelf had no room for. While it takes none it is asked less and less often: it may be off. */
 static void save_again(struct engine *e)
 {
-    e->retry_ms = timeline_save(e->timeline) || e->retry_ms >= LAST_RETRY_MS ? -1 : 2 * e->retry_ms;
+    size_t n_left = timeline_save(e->timeline);
+    e->retry_ms = n_left < e->n_unsaved ? FIRST_RETRY_MS : 2 * e->retry_ms;
+    e->n_unsaved = e->retry_ms <= LAST_RETRY_MS ? n_left : 0;
 }
 
 void *engine_thread_main(void *engine)
@@ -255,14 +257,13 @@ void *engine_thread_main(void *engine)
     struct engine_job job;
     if (!load(e))
         return NULL;
-    e->retry_ms = -1;
     while (!atomic_load(&e->closing)) {
-        queue_wait(&e->jobs, e->retry_ms);
+        queue_wait(&e->jobs, e->n_unsaved ? e->retry_ms : -1);
         queue_clear_wake(&e->jobs);
         bool is_idle = true;
         for (; !atomic_load(&e->closing) && queue_pop(&e->jobs, &job); is_idle = false)
             run_turn(e, &job);
-        if (is_idle && e->retry_ms >= 0)
+        if (is_idle && e->n_unsaved)
             save_again(e);
     }
     timeline_save(e->timeline);

@@ -100,28 +100,28 @@ static bool offer_page(struct kv_shelving *s, const int32_t *ids, size_t page)
     return pin && s->shelf->offer(s->shelf->ctx, &b, pin);
 }
 
-bool kv_shelving_offer(struct kv_shelving *s, const int32_t *ids, size_t n)
+size_t kv_shelving_offer(struct kv_shelving *s, const int32_t *ids, size_t n)
 {
     if (!s->shelf)
-        return true;
+        return 0;
     name_pages(s, ids, n);
     while (s->n_offered < s->n_named && offer_page(s, ids, s->n_offered))
         s->n_offered++;
-    return s->n_offered == s->n_named;
+    return s->n_named - s->n_offered;
 }
 
-bool kv_shelving_offer_all(struct kv_shelving *s, const int32_t *ids, size_t n)
+size_t kv_shelving_offer_all(struct kv_shelving *s, const int32_t *ids, size_t n)
 {
-    if (!kv_shelving_offer(s, ids, n))
-        return false;
-    size_t n_tail = n % KV_BLOCK_TOKENS, page = n / KV_BLOCK_TOKENS;
+    size_t n_left = kv_shelving_offer(s, ids, n), n_tail = n % KV_BLOCK_TOKENS, page = n / KV_BLOCK_TOKENS;
     if (!s->shelf || n_tail == 0 || s->tail_end == n)
-        return true;
+        return n_left;
+    if (n_left)
+        return n_left + 1; /* a block comes after the one it continues */
     struct kv_block b = block_of(s, ids, page, n_tail);
     if (!offer_copy(s, &b, page))
-        return false;
+        return 1;
     s->tail_end = n;
-    return true;
+    return 0;
 }
 
 /* --- loading --- */
@@ -148,15 +148,20 @@ static bool is_sane(const struct loading *l, const struct kv_found *f)
            f->n_match <= l->n - l->at;
 }
 
-/* Reading the block pays: it costs less than computing the rows it would bring. */
-static bool is_worth(const struct loading *l, const struct kv_found *f, double fetch_ns, double prefill_ns)
+/* Reading the block pays: it costs less than computing the rows it would bring. The first one is read all the
+ * same where it brings many: else a disk that was slow once would never be measured again. */
+static bool is_worth(const struct loading *l, const struct kv_found *f, bool is_first)
 {
+    const struct kv_shelf *shelf = l->s->shelf;
     if (l->at + f->n_match <= l->n_have)
         return false;
-    if (fetch_ns <= 0 || prefill_ns <= 0)
+    size_t n_new = l->at + f->n_match - l->n_have;
+    double fetch_ns = shelf->fetch_ns_per_byte(shelf->ctx);
+    double prefill_ns = shelf->prefill_ns_per_token(shelf->ctx);
+    if (fetch_ns <= 0 || prefill_ns <= 0 || (is_first && n_new >= KV_BLOCK_TOKENS / 2))
         return true;
     double n_bytes = (double)(l->s->pages->page_bytes / KV_BLOCK_TOKENS) * f->n_tokens;
-    return n_bytes * fetch_ns < (double)(l->at + f->n_match - l->n_have) * prefill_ns;
+    return n_bytes * fetch_ns < (double)n_new * prefill_ns;
 }
 
 static bool fetch(const struct loading *l, const struct kv_found *f, void *bytes)
@@ -209,13 +214,10 @@ static bool load_block(struct loading *l, const struct kv_found *f, struct load_
 /* One block after the other, until one fails, costs too much, or is not whole. */
 static void load_blocks(struct loading *l, size_t n_found, struct load_stats *stats)
 {
-    const struct kv_shelf *shelf = l->s->shelf;
-    double fetch_ns = shelf->fetch_ns_per_byte(shelf->ctx);
-    double prefill_ns = shelf->prefill_ns_per_token(shelf->ctx);
     size_t total = l->n - l->n_have;
     for (size_t i = 0; i < n_found && l->at % KV_BLOCK_TOKENS == 0; i++) {
         const struct kv_found *f = &l->s->found[i];
-        if (is_cancelled(l) || !is_sane(l, f) || !is_worth(l, f, fetch_ns, prefill_ns))
+        if (is_cancelled(l) || !is_sane(l, f) || !is_worth(l, f, i == 0))
             return;
         if (!load_block(l, f, stats)) {
             stats->damaged_blocks += !is_cancelled(l);

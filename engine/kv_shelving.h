@@ -7,7 +7,7 @@
  * Loading. The shelf is asked for what follows the whole pages in memory. Every block is read into a page
  * outside the table (or a buffer) and linked only when the shelf has verified it, so that a failure leaves
  * the prefix as it was: the first bad block ends the loading. A block is read when that costs less than
- * computing its rows, as measured so far, or when no costs are known.
+ * computing its rows, as measured so far, or when no costs are known; the first one in any case.
  *
  * Invariants
  *  1. hashes[0 .. n_named) are the names of the whole pages 0 .. n_named-1 of the timeline's ids.
@@ -50,10 +50,10 @@ void kv_shelving_set_owner(struct kv_shelving *s, const unsigned char owner[KV_O
 /* The timeline keeps n ids. */
 void kv_shelving_cut(struct kv_shelving *s, size_t n);
 
-/* Offers the whole pages of ids[0..n) that the shelf has not got. True: nothing is left to be offered. */
-bool kv_shelving_offer(struct kv_shelving *s, const int32_t *ids, size_t n);
-/* Those, and the rows behind them. */
-bool kv_shelving_offer_all(struct kv_shelving *s, const int32_t *ids, size_t n);
+/* Offers the whole pages of ids[0..n) that the shelf has not got. Returns how many are left. */
+size_t kv_shelving_offer(struct kv_shelving *s, const int32_t *ids, size_t n);
+/* Those, and then the rows behind them, as one page more. */
+size_t kv_shelving_offer_all(struct kv_shelving *s, const int32_t *ids, size_t n);
 
 /* Rows for ids[0..n), of which n_have are in the pages: returns how many are there now. control may be NULL.
  */

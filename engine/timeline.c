@@ -1,6 +1,7 @@
 #include "engine/timeline.h"
 
 #include <assert.h>
+#include <math.h>
 #include <string.h>
 
 #include "engine/base/mem.h"
@@ -60,8 +61,8 @@ static bool check_memory(const struct model *m, const struct timeline_options *o
     const double gib = 1024.0 * 1024.0 * 1024.0;
     double kv = (double)timeline_kv_bytes(m, options->kv_type), per_token = kv;
     per_token += (double)(model_config(m)->n_rot * sizeof(float) + sizeof(int32_t));
-    double need = per_token * n_ctx + (options->shelf ? kv * KV_SHELVING_TOKENS : 0);
-    double memory = (double)memory_left();
+    double need = per_token * n_ctx, memory = (double)memory_left();
+    memory = fmax(0, memory - (options->shelf ? kv * KV_SHELVING_TOKENS : 0));
     if (need <= memory)
         return true;
     return err_set(err, ERR_MEMORY,
@@ -260,7 +261,7 @@ size_t timeline_load(struct timeline *t, const int32_t *ids, size_t n, const str
     return t->n;
 }
 
-bool timeline_save(struct timeline *t)
+size_t timeline_save(struct timeline *t)
 {
     return kv_shelving_offer_all(&t->shelving, t->ids, t->n);
 }

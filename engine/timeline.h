@@ -81,8 +81,8 @@ size_t timeline_load(struct timeline *t, const int32_t *ids, size_t n, const str
                      struct load_stats *stats);
 
 /* Offers what the shelf has not got: whole pages (timeline_eval does that too), and the rows of the last page
- * at the end of a turn. False: there was no room for all, call it again later. */
-bool timeline_save(struct timeline *t);
+ * at the end of a turn. Returns how many blocks there was no room for: call it again later. */
+size_t timeline_save(struct timeline *t);
 
 /* f32 [n_vocab] after the last token, host memory owned by the timeline, valid until the next eval; the
  * sampler may change it in place. NULL when absent. */

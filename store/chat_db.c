@@ -14,6 +14,7 @@
 #include "engine/base/queue.h"
 #include "engine/base/thread.h"
 #include "store/chat_db_job.h"
+#include "store/timed_wait.h"
 
 #define EVENT_SLOTS 256
 #define RETRY_MS 1000
@@ -45,13 +46,6 @@ void chat_db_event_fini(struct chat_db_event *event)
     chat_info_fini(&event->info);
     mem_free(event->draft);
     *event = (struct chat_db_event){0};
-}
-
-/* Absolute CLOCK_MONOTONIC time for pthread_cond_timedwait. */
-static struct timespec in_ms(int ms)
-{
-    uint64_t ns = clock_now_ns() + (uint64_t)ms * 1000000u;
-    return (struct timespec){.tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u)};
 }
 
 /* ---- the thread ---- */
@@ -97,7 +91,7 @@ static bool wait_to_retry(struct chat_db *db)
 {
     uint64_t n_added = db->n_added;
     bool was_closing = db->closing;
-    struct timespec until = in_ms(RETRY_MS);
+    struct timespec until = timed_wait_until(RETRY_MS);
     while (db->n_added == n_added && db->closing == was_closing)
         if (pthread_cond_timedwait(&db->changed, &db->mutex, &until) == ETIMEDOUT)
             break;
@@ -197,11 +191,7 @@ static void free_all(struct chat_db *db)
 struct chat_db *chat_db_open(const char *path, struct err *err)
 {
     struct chat_db *db = mem_need(sizeof *db);
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&db->changed, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    timed_wait_init(&db->changed);
     pthread_mutex_init(&db->mutex, NULL);
     db->path = mem_strdup(path);
     if (!queue_init(&db->events, EVENT_SLOTS, sizeof(struct chat_db_event), err) || !start_thread(db, err)) {
@@ -213,7 +203,7 @@ struct chat_db *chat_db_open(const char *path, struct err *err)
 
 enum chat_db_state chat_db_wait_open(struct chat_db *db, int timeout_ms, struct err *err)
 {
-    struct timespec until = in_ms(timeout_ms < 0 ? 0 : timeout_ms);
+    struct timespec until = timed_wait_until(timeout_ms < 0 ? 0 : timeout_ms);
     pthread_mutex_lock(&db->mutex);
     while (db->state == CHAT_DB_OPENING)
         if (timeout_ms < 0)
@@ -366,7 +356,7 @@ void chat_db_load(struct chat_db *db, const struct chat_key *key)
 
 bool chat_db_flush(struct chat_db *db, int limit_ms, struct err *err)
 {
-    struct timespec until = in_ms(limit_ms);
+    struct timespec until = timed_wait_until(limit_ms);
     pthread_mutex_lock(&db->mutex);
     uint64_t target = db->n_added;
     while (db->n_done < target)

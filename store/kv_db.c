@@ -12,8 +12,8 @@
 #define MIXED_NUMERICS "%s behind other kernels"
 
 static const struct sql_words words = {
-    "check the permissions of the file and its directory, or set XDG_CACHE_HOME (or --data-dir) to choose "
-    "another place",
+    "set XDG_CACHE_HOME (or --data-dir) to choose another place",
+    "check the permissions of the file and its directory, or set XDG_CACHE_HOME (or --data-dir)",
     "it is a cache: the next start puts it aside and makes a new one",
 };
 
@@ -54,7 +54,7 @@ static bool open_file(struct kv_db *db, const struct kv_db_options *options, str
                     "PRAGMA journal_mode=TRUNCATE; PRAGMA synchronous=NORMAL; PRAGMA secure_delete=FAST;"
                     "PRAGMA cache_size=-65536;",
                     err) &&
-           set_limits(db, options, err) && kv_db_enforce(db, &n_evicted, err);
+           set_limits(db, options, err) && (options->just_look || kv_db_enforce(db, &n_evicted, err));
 }
 
 /* The file cannot be used: another takes its place, if nobody else has it open. why: what was wrong. */
@@ -161,6 +161,44 @@ static bool put_numerics(struct kv_db *db, const char *name, int64_t *id, struct
     return sql_number_of(&db->sql, stmt, id, err);
 }
 
+/* The id of the row that query finds for ?1 text and ?2 the root; 0: there is none. */
+static bool look_up(struct kv_db *db, const char *query, const char *text, int64_t *id, struct err *err)
+{
+    bool row = false;
+    sqlite3_stmt *stmt = sql_prepare(&db->sql, query, err);
+    if (!stmt)
+        return false;
+    sqlite3_bind_text(stmt, 1, text, -1, SQLITE_STATIC);
+    sqlite3_bind_blob(stmt, 2, db->root.bytes, KV_HASH_BYTES, SQLITE_STATIC); /* no ?2: ignored */
+    bool ok = sql_step(&db->sql, stmt, &row, err);
+    *id = row ? sqlite3_column_int64(stmt, 0) : 0;
+    sqlite3_finalize(stmt);
+    return ok;
+}
+
+/* What an earlier start made; a start that finds all of it writes nothing. */
+static bool find_rows(struct kv_db *db, const char *label, const char *numerics, const char *mixed, bool *all,
+                      struct err *err)
+{
+    static const char space[] = "SELECT id FROM kv_space WHERE label=?1 AND root=?2";
+    static const char kernels[] = "SELECT id FROM kv_numerics WHERE name=?1";
+    bool ok = look_up(db, space, label, &db->space, err) &&
+              look_up(db, kernels, numerics, &db->numerics, err) &&
+              look_up(db, kernels, mixed, &db->mixed, err);
+    *all = ok && db->space && db->numerics && db->mixed;
+    return ok;
+}
+
+static bool make_rows(struct kv_db *db, const struct kv_space *space, const char *label, const char *numerics,
+                      const char *mixed, struct err *err)
+{
+    if (!sql_begin(&db->sql, true, err))
+        return false;
+    bool ok = put_space(db, space, label, err) && put_numerics(db, numerics, &db->numerics, err) &&
+              put_numerics(db, mixed, &db->mixed, err);
+    return sql_end(&db->sql, ok, err);
+}
+
 static bool read_cost(struct kv_db *db, const char *query, double *out, struct err *err)
 {
     bool row = false;
@@ -177,17 +215,16 @@ bool kv_db_set_space(struct kv_db *db, const struct kv_space *space, const char 
 {
     char mixed[256];
     double fetch_ns = 0;
+    bool all;
     snprintf(mixed, sizeof mixed, MIXED_NUMERICS, numerics);
     db->space = 0;
     db->root = kv_space_hash(space);
     db->token_bytes = space->token_bytes;
     db->exact = exact;
-    if (!sql_begin(&db->sql, true, err))
-        return false;
-    bool ok = put_space(db, space, label, err) && put_numerics(db, numerics, &db->numerics, err) &&
-              put_numerics(db, mixed, &db->mixed, err) &&
+    db->sql.code = SQLITE_OK;
+    bool ok = find_rows(db, label, numerics, mixed, &all, err) &&
+              (all || make_rows(db, space, label, numerics, mixed, err)) &&
               read_cost(db, "SELECT fetch_ns FROM kv_space WHERE id=?1", &fetch_ns, err);
-    ok = sql_end(&db->sql, ok, err);
     if (!ok)
         db->space = 0;
     else if (db->fetch_ns_per_byte == 0)

@@ -20,6 +20,7 @@ struct kv_db_options {
     const char *path;     /* .../kv.db; its directory is made 0700, files 0600 */
     uint64_t limit_bytes; /* of all blocks; 0: the default, min(16 GiB, 10 % of the free space) */
     uint64_t least_bytes; /* the limit is never below this (two contexts in use); the free-space check wins */
+    bool just_look;       /* opening evicts nothing: for whoever does not know what a chat's limit is */
 };
 
 /* *note (may be NULL) gets a sentence when something was put aside: the old file was not usable. ERR_DATABASE

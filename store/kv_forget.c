@@ -1,51 +1,90 @@
 /* kv_forget.c: blocks that are to be gone for good.
  *
  * Rows of a forgotten chat are overwritten with zeros when they are deleted, and all free pages are then cut
- * off the file, with what evictions before left in them. */
+ * off the file, with what evictions before left in them. That takes long for a long chat, so it goes by
+ * slices, and the chat is on a list in the file until it is done: a program that ended in between, or was
+ * killed, goes on with it at its next start. */
+#include "engine/base/buf.h"
 #include "engine/base/mem.h"
 #include "store/kv_internal.h"
 
-/* The blocks only owner uses, those behind others first. */
-static bool collect(struct kv_db *db, const unsigned char *owner, struct sql_ids *out, struct err *err)
+#define SLICE_BLOCKS 8 /* per transaction: zeroing costs about 10 ms a block */
+#define NO_OTHER_OWNER "NOT EXISTS(SELECT 1 FROM kv_use o WHERE o.block=b.id AND o.owner<>?1)"
+
+static sqlite3_stmt *prepare_for(struct kv_db *db, const char *text, const unsigned char *owner,
+                                 struct err *err)
 {
-    sqlite3_stmt *stmt = sql_prepare(&db->sql,
-                                     "SELECT b.id FROM kv_use u JOIN kv_block b ON b.id=u.block"
-                                     " WHERE u.owner=?1 AND NOT EXISTS"
-                                     "(SELECT 1 FROM kv_use o WHERE o.block=u.block AND o.owner<>?1)"
-                                     " ORDER BY b.depth DESC, b.id DESC",
-                                     err);
+    sqlite3_stmt *stmt = sql_prepare(&db->sql, text, err);
     if (stmt)
         sqlite3_bind_blob(stmt, 1, owner, KV_OWNER_BYTES, SQLITE_STATIC);
-    return sql_collect(&db->sql, stmt, out, err);
+    return stmt;
 }
 
-/* What others stand behind stays; nobody's then, it goes when it is old. */
-static bool remove_leaf(struct kv_db *db, int64_t id, uint64_t *n_blocks, struct err *err)
+static bool run_for(struct kv_db *db, const char *text, const unsigned char *owner, struct err *err)
 {
-    int64_t n_children;
-    if (!sql_number_of(&db->sql,
-                       sql_prepare_with(&db->sql, "SELECT n_children FROM kv_block WHERE id=?1", &id, 1, err),
-                       &n_children, err))
+    sqlite3_stmt *stmt = prepare_for(db, text, owner, err);
+    return stmt && sql_run(&db->sql, stmt, err);
+}
+
+/* What others stand behind stays; nobody's then, it goes when it is old. So does what another chat came to
+ * use since it was looked up. */
+static bool remove_if_leaf(struct kv_db *db, const unsigned char *owner, int64_t id, uint64_t *n_blocks,
+                           struct err *err)
+{
+    int64_t can_go;
+    sqlite3_stmt *stmt = prepare_for(
+        db, "SELECT count(*) FROM kv_block b WHERE b.id=?2 AND b.n_children=0 AND " NO_OTHER_OWNER, owner,
+        err);
+    if (stmt)
+        sqlite3_bind_int64(stmt, 2, id);
+    if (!sql_number_of(&db->sql, stmt, &can_go, err))
         return false;
-    if (n_children != 0)
-        return true;
-    ++*n_blocks;
-    return kv_row_remove(db, id, err);
+    *n_blocks += can_go != 0;
+    return !can_go || kv_row_remove(db, id, err);
+}
+
+static bool remove_slice(struct kv_db *db, const unsigned char *owner, const int64_t *ids, size_t n,
+                         uint64_t *n_blocks, struct err *err)
+{
+    uint64_t n_removed = 0;
+    if (db->sql.stop && atomic_load(db->sql.stop))
+        return err_set(err, ERR_CANCELLED, "%s: forgetting a chat was put off", db->sql.path);
+    if (!sql_begin(&db->sql, true, err))
+        return false;
+    bool ok = true;
+    for (size_t i = 0; ok && i < n; i++)
+        ok = remove_if_leaf(db, owner, ids[i], &n_removed, err);
+    ok = sql_end(&db->sql, ok, err);
+    *n_blocks += ok ? n_removed : 0;
+    return ok;
+}
+
+/* The blocks only owner uses, those behind others first. */
+static bool remove_blocks(struct kv_db *db, const unsigned char *owner, uint64_t *n_blocks, struct err *err)
+{
+    struct sql_ids ids;
+    bool ok =
+        sql_collect(&db->sql,
+                    prepare_for(db,
+                                "SELECT b.id FROM kv_use u JOIN kv_block b ON b.id=u.block"
+                                " WHERE u.owner=?1 AND " NO_OTHER_OWNER " ORDER BY b.depth DESC, b.id DESC",
+                                owner, err),
+                    &ids, err);
+    for (size_t i = 0; ok && i < ids.n; i += SLICE_BLOCKS)
+        ok = remove_slice(db, owner, ids.at + i, ids.n - i < SLICE_BLOCKS ? ids.n - i : SLICE_BLOCKS,
+                          n_blocks, err);
+    mem_free(ids.at);
+    return ok;
 }
 
 static bool forget(struct kv_db *db, const unsigned char *owner, uint64_t *n_blocks, struct err *err)
 {
-    struct sql_ids ids = {0};
-    sqlite3_stmt *stmt;
-    if (!sql_begin(&db->sql, true, err))
+    db->sql.code = SQLITE_OK;
+    if (!run_for(db, "INSERT OR IGNORE INTO kv_forgotten(owner) VALUES(?1)", owner, err) ||
+        !remove_blocks(db, owner, n_blocks, err) || !sql_begin(&db->sql, true, err))
         return false;
-    bool ok = collect(db, owner, &ids, err) &&
-              (stmt = sql_prepare(&db->sql, "DELETE FROM kv_use WHERE owner=?1", err)) != NULL &&
-              sqlite3_bind_blob(stmt, 1, owner, KV_OWNER_BYTES, SQLITE_STATIC) == SQLITE_OK &&
-              sql_run(&db->sql, stmt, err);
-    for (size_t i = 0; ok && i < ids.n; i++)
-        ok = remove_leaf(db, ids.at[i], n_blocks, err);
-    mem_free(ids.at);
+    bool ok = run_for(db, "DELETE FROM kv_use WHERE owner=?1", owner, err) &&
+              run_for(db, "DELETE FROM kv_forgotten WHERE owner=?1", owner, err);
     return sql_end(&db->sql, ok, err);
 }
 
@@ -57,7 +96,18 @@ bool kv_db_forget_owner(struct kv_db *db, const unsigned char owner[KV_OWNER_BYT
     if (!sql_exec(&db->sql, "PRAGMA secure_delete=ON", err))
         return false;
     bool ok = forget(db, owner, n_blocks, err) && kv_tidy_all(db, err);
-    sql_exec(&db->sql, "PRAGMA secure_delete=FAST", ok ? err : &ignored);
+    return sql_exec(&db->sql, "PRAGMA secure_delete=FAST", ok ? err : &ignored) && ok;
+}
+
+bool kv_forgotten(struct kv_db *db, struct buf *owners, struct err *err)
+{
+    bool row = false;
+    sqlite3_stmt *stmt = sql_prepare(&db->sql, "SELECT owner FROM kv_forgotten", err);
+    bool ok = stmt != NULL;
+    while (ok && (ok = sql_step(&db->sql, stmt, &row, err)) && row)
+        if (sqlite3_column_bytes(stmt, 0) == KV_OWNER_BYTES)
+            buf_append(owners, sqlite3_column_blob(stmt, 0), KV_OWNER_BYTES);
+    sqlite3_finalize(stmt);
     return ok;
 }
 
@@ -67,14 +117,21 @@ bool kv_db_clear(struct kv_db *db, uint64_t *n_bytes, struct err *err)
     *n_bytes = 0;
     if (!sql_begin(&db->sql, true, err))
         return false;
-    bool ok = sql_number(&db->sql, "SELECT value FROM kv_stat WHERE name='bytes'", &held, err) &&
-              sql_exec(&db->sql,
-                       "DELETE FROM kv_use; DELETE FROM kv_data; DELETE FROM kv_block;"
-                       "UPDATE kv_stat SET value=0 WHERE name='bytes'",
-                       err);
+    bool ok =
+        sql_number(&db->sql, "SELECT value FROM kv_stat WHERE name='bytes'", &held, err) &&
+        sql_exec(&db->sql,
+                 "DELETE FROM kv_forgotten; DELETE FROM kv_use; DELETE FROM kv_data; DELETE FROM kv_block;"
+                 "UPDATE kv_stat SET value=0 WHERE name='bytes'",
+                 err);
     if (!sql_end(&db->sql, ok, err))
         return false;
     *n_bytes = (uint64_t)held;
-    /* Next to nothing is left to copy: this is quicker than giving pages back one by one. */
-    return sql_exec(&db->sql, "VACUUM", err);
+    /* Next to nothing is left to copy: this is quicker than giving pages back one by one. While another
+     * program reads it cannot be done; the pages go to new blocks then, or back in idle time. */
+    struct err trouble = {0};
+    if (sql_exec(&db->sql, "VACUUM", &trouble) || sql_is_busy(&db->sql))
+        return true;
+    if (err)
+        *err = trouble;
+    return false;
 }

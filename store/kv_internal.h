@@ -4,6 +4,7 @@
 #ifndef FERRUM_KV_INTERNAL_H
 #define FERRUM_KV_INTERNAL_H
 
+#include "engine/base/buf.h"
 #include "store/kv_db.h"
 #include "store/sql.h"
 
@@ -89,6 +90,11 @@ bool kv_row_remove_chain(struct kv_db *db, int64_t id, uint64_t *n_removed, stru
 bool kv_note_owner(struct kv_db *db, const unsigned char *owner, int64_t id, struct err *err);
 /* The time for `used`, later than any before. */
 int64_t kv_now(struct kv_db *db);
+
+/* ---- kv_forget.c ---- */
+
+/* Appends the ids of the chats that were to be forgotten and are not yet, KV_OWNER_BYTES each. */
+bool kv_forgotten(struct kv_db *db, struct buf *owners, struct err *err);
 
 /* ---- kv_room.c ---- */
 

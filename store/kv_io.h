@@ -42,7 +42,7 @@ bool kv_io_flush(struct kv_io *io, int limit_ms);
 struct kv_io_stats {
     uint64_t written_bytes, n_written; /* new blocks of this run */
     uint64_t n_refused;                /* offers that found the ring full */
-    uint64_t kept_blocks, kept_bytes;  /* of the whole file when the thread had nothing to do last */
+    uint64_t kept_blocks, kept_bytes;  /* of the whole file, counted when the thread was at rest last */
     uint64_t limit_bytes;              /* 0: not known yet */
     bool off;                          /* saving is switched off; why says so */
     struct err why;                    /* or a note: the old file was put aside */

@@ -105,8 +105,9 @@ static bool enforce(struct kv_db *db, uint64_t *n_evicted, struct err *err)
     if (!sql_begin(&db->sql, true, err))
         return false;
     bool ok = sql_exec(&db->sql,
-                       "UPDATE kv_stat SET value=(SELECT ifnull(sum(max(n_bytes,0)),0) FROM kv_block)"
-                       " WHERE name='bytes'",
+                       "UPDATE kv_stat SET value=held.n FROM"
+                       " (SELECT ifnull(sum(max(n_bytes,0)),0) AS n FROM kv_block) AS held"
+                       " WHERE name='bytes' AND value<>held.n",
                        err) &&
               kv_make_room(db, 0, NULL, 0, n_evicted, err);
     return sql_end(&db->sql, ok, err);

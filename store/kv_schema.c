@@ -29,6 +29,7 @@ static const char *const tables[] = {
     " block INTEGER NOT NULL REFERENCES kv_block(id) ON DELETE CASCADE,"
     " PRIMARY KEY(owner, block)) STRICT, WITHOUT ROWID",
     "CREATE INDEX kv_use_block ON kv_use(block)",
+    "CREATE TABLE kv_forgotten(owner BLOB PRIMARY KEY NOT NULL CHECK(length(owner)=16)) STRICT",
     "CREATE TABLE kv_stat(name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT",
 };
 #define N_TABLES (sizeof tables / sizeof *tables)
@@ -101,9 +102,11 @@ static bool check_tables(struct sql *sql, struct err *err)
 
 bool kv_schema_prepare(struct sql *sql, struct err *err)
 {
-    int64_t n_pages;
-    if (!sql_number(sql, "PRAGMA page_count", &n_pages, err) || (n_pages == 0 && !create(sql, err)) ||
-        !check_numbers(sql, err) || !check_tables(sql, err))
+    /* Not the number of pages: setting auto_vacuum writes one, and another program may be between that and
+     * the tables, or have ended there. */
+    int64_t n_tables;
+    if (!sql_number(sql, "SELECT count(*) FROM sqlite_schema", &n_tables, err) ||
+        (n_tables == 0 && !create(sql, err)) || !check_numbers(sql, err) || !check_tables(sql, err))
         return false;
     /* A header may forbid writing though the file system does not. */
     return sqlite3_db_readonly(sql->db, "main") == 0 || refuse(sql, err, "its header forbids writing");

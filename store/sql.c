@@ -11,9 +11,9 @@
 
 #define BUSY_NAP_MS 10
 
-static const char *advice(const struct sql *sql)
+const char *sql_advice(int code, const struct sql_words *words)
 {
-    switch (sql->code & 0xFF) {
+    switch (code & 0xFF) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
         return "another program holds it; close that program or wait";
@@ -23,10 +23,10 @@ static const char *advice(const struct sql *sql)
     case SQLITE_PERM:
     case SQLITE_CANTOPEN:
     case SQLITE_AUTH:
-        return sql->words->elsewhere;
+        return words->forbidden;
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
-        return sql->words->damaged;
+        return words->damaged;
     case SQLITE_IOERR:
         return "the disk does not answer; look at its health and at the system's log";
     default:
@@ -40,7 +40,7 @@ bool sql_fail(struct sql *sql, const char *what, struct err *err)
     if ((sql->code & 0xFF) == SQLITE_CORRUPT || (sql->code & 0xFF) == SQLITE_NOTADB)
         sql->was_damaged = true;
     return err_set(err, ERR_DATABASE, "%s: %s: %s; %s", sql->path, what, sqlite3_errmsg(sql->db),
-                   advice(sql));
+                   sql_advice(sql->code, sql->words));
 }
 
 bool sql_is_busy(const struct sql *sql)
@@ -69,25 +69,31 @@ bool sql_make_directories(const char *path, const struct sql_words *words, struc
     return ok;
 }
 
-static bool check_file(const char *path, const struct stat *st, const struct sql_words *words,
-                       struct err *err)
+bool sql_check_file(const char *path, const struct sql_words *words, bool *absent, struct err *err)
 {
-    if (!S_ISREG(st->st_mode))
+    struct stat st;
+    *absent = stat(path, &st) != 0;
+    if (*absent)
+        return true;
+    if (!S_ISREG(st.st_mode))
         return err_set(err, ERR_DATABASE, "%s: not a regular file; move it away, or %s", path,
                        words->elsewhere);
-    if (st->st_uid != geteuid())
+    if (st.st_uid != geteuid())
         return err_set(err, ERR_DATABASE, "%s: belongs to another user (uid %u); %s", path,
-                       (unsigned)st->st_uid, words->elsewhere);
+                       (unsigned)st.st_uid, words->elsewhere);
     return true;
 }
 
+/* SQLite would create the file with the umask's rights: it is made here first, for its owner alone. Only a
+ * new file is opened by hand, before any connection exists (closing a descriptor would drop SQLite's own
+ * locks). */
 bool sql_make_file(const char *path, const struct sql_words *words, struct err *err)
 {
-    struct stat st;
-    if (stat(path, &st) == 0)
-        return check_file(path, &st, words, err);
-    if (!sql_make_directories(path, words, err))
+    bool absent;
+    if (!sql_check_file(path, words, &absent, err) || (absent && !sql_make_directories(path, words, err)))
         return false;
+    if (!absent)
+        return true;
     int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0 && errno != EEXIST)
         return err_set(err, ERR_DATABASE, "%s: cannot be created: %s; %s", path, strerror(errno),
@@ -120,8 +126,7 @@ bool sql_open(struct sql *sql, const char *path, struct err *err)
     sqlite3_db_config(sql->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     /* SQLite silently falls back to reading when the file may not be written: say so now. */
     if (sqlite3_db_readonly(sql->db, "main") == 1)
-        return err_set(err, ERR_DATABASE, "%s: may be read but not written; check its permissions, or %s",
-                       path, sql->words->elsewhere);
+        return err_set(err, ERR_DATABASE, "%s: may be read but not written; %s", path, sql->words->forbidden);
     return sql_exec(sql,
                     "PRAGMA foreign_keys=ON; PRAGMA cell_size_check=ON; PRAGMA mmap_size=0;"
                     "PRAGMA temp_store=MEMORY;",

@@ -18,6 +18,7 @@
 /* What the errors of a kind of file advise. */
 struct sql_words {
     const char *elsewhere; /* "use --data-dir to choose another place" */
+    const char *forbidden; /* when rights are missing */
     const char *damaged;   /* when the file is damaged, or none of SQLite's */
 };
 
@@ -31,7 +32,12 @@ struct sql {
     bool was_damaged;        /* the file's content was the reason of one */
 };
 
-/* Refuses what is not a plain file of ours; makes the file and its directories when absent. Opens nothing
+/* What to do about a result code of SQLite. */
+const char *sql_advice(int code, const struct sql_words *words);
+
+/* Refuses what is there and is not a plain file of ours. *absent: nothing is there. */
+bool sql_check_file(const char *path, const struct sql_words *words, bool *absent, struct err *err);
+/* The same; makes the file and its directories when absent. Opens nothing
  * that is there: closing a descriptor would drop the locks of a connection of this process. */
 bool sql_make_file(const char *path, const struct sql_words *words, struct err *err);
 bool sql_make_directories(const char *path, const struct sql_words *words, struct err *err);

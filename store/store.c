@@ -3,14 +3,10 @@
 #include "store/store.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <string.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "engine/base/mem.h"
+#include "store/sql.h"
 #include "store/store_internal.h"
 
 #define BUSY_TIMEOUT_MS 5000 /* how long a call waits for a lock of another program */
@@ -23,29 +19,11 @@ void store_assert_owner(const struct store *s)
     (void)s;
 }
 
-static const char *advice(int code)
-{
-    switch (code & 0xFF) {
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-        return "another program holds it; close that program or wait";
-    case SQLITE_FULL:
-        return "free some space on that disk";
-    case SQLITE_READONLY:
-    case SQLITE_PERM:
-    case SQLITE_CANTOPEN:
-    case SQLITE_AUTH:
-        return "check the permissions of the file and its directory, or use --data-dir";
-    case SQLITE_CORRUPT:
-    case SQLITE_NOTADB:
-        return "the file is damaged or no chat database; move it away (keep it: sqlite3's .recover may save "
-               "its text)";
-    case SQLITE_IOERR:
-        return "the disk does not answer; look at its health and at the system's log";
-    default:
-        return "please report this";
-    }
-}
+static const struct sql_words words = {
+    "use --data-dir to choose another place",
+    "check the permissions of the file and its directory, or use --data-dir",
+    "the file is damaged or no chat database; move it away (keep it: sqlite3's .recover may save its text)",
+};
 
 /* Whether the same call may succeed later without anybody changing what it asks for. */
 static bool is_passing(int code)
@@ -62,7 +40,8 @@ bool store_fail(struct store *s, struct err *err, const char *what)
 {
     int code = sqlite3_extended_errcode(s->db);
     s->may_retry = is_passing(code);
-    return err_set(err, ERR_DATABASE, "%s: %s: %s; %s", s->path, what, sqlite3_errmsg(s->db), advice(code));
+    return err_set(err, ERR_DATABASE, "%s: %s: %s; %s", s->path, what, sqlite3_errmsg(s->db),
+                   sql_advice(code, &words));
 }
 
 sqlite3_stmt *store_prepare(struct store *s, const char *sql, struct err *err)
@@ -137,54 +116,6 @@ bool store_end(struct store *s, bool ok, struct err *err)
     return ok;
 }
 
-/* Makes the directories of path, 0700, as far as they are missing. */
-static bool make_directories(const char *path, struct err *err)
-{
-    char *copy = mem_strdup(path);
-    bool ok = true;
-    for (char *slash = strchr(copy + 1, '/'); slash && ok; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        if (mkdir(copy, 0700) != 0 && errno != EEXIST)
-            ok = err_set(err, ERR_DATABASE,
-                         "%s: the directory cannot be made: %s; use --data-dir to choose another", copy,
-                         strerror(errno));
-        *slash = '/';
-    }
-    mem_free(copy);
-    return ok;
-}
-
-/* A file that is there must be a plain one of ours. *absent: there is none. */
-static bool check_file(const char *path, bool *absent, struct err *err)
-{
-    struct stat st;
-    *absent = stat(path, &st) != 0;
-    if (*absent)
-        return true;
-    if (!S_ISREG(st.st_mode))
-        return err_set(err, ERR_DATABASE, "%s: not a regular file; move it away or use --data-dir", path);
-    if (st.st_uid != geteuid())
-        return err_set(err, ERR_DATABASE, "%s: belongs to another user (uid %u); use --data-dir", path,
-                       (unsigned)st.st_uid);
-    return true;
-}
-
-/* SQLite would create the file with the umask's rights: it is made here first, for its owner alone. Only a
- * new file is opened by hand, before any connection exists (closing a descriptor would drop SQLite's own
- * locks). */
-static bool make_file(const char *path, struct err *err)
-{
-    if (!make_directories(path, err))
-        return false;
-    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd < 0 && errno != EEXIST)
-        return err_set(err, ERR_DATABASE, "%s: cannot be created: %s; use --data-dir to choose another place",
-                       path, strerror(errno));
-    if (fd >= 0)
-        close(fd);
-    return true;
-}
-
 static bool set_up(struct store *s, bool writable, struct err *err)
 {
     sqlite3_extended_result_codes(s->db, 1);
@@ -216,7 +147,8 @@ struct store *store_open_until(const char *path, enum store_mode mode, const ato
 {
     bool writable = mode == STORE_READ_WRITE;
     bool absent;
-    if (!check_file(path, &absent, err) || (absent && writable && !make_file(path, err)))
+    if (!sql_check_file(path, &words, &absent, err) ||
+        (absent && writable && !sql_make_file(path, &words, err)))
         return NULL;
     struct store *s = mem_need(sizeof *s);
     s->path = mem_strdup(path);

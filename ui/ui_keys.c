@@ -77,6 +77,8 @@ static void run_command(struct ui *ui, const char *text, size_t n)
     while (n > start && strchr(" \t\n", text[n - 1]))
         n--;
     run_action(ui, action, text + start, n - start);
+    if (action == ACTION_REGEN || action == ACTION_KV)
+        transcript_follow(ui->transcript); /* what they bring comes at the end */
 }
 
 /* A message, or the edit of one, after which the draft that waited is back. */
@@ -92,6 +94,7 @@ static void send_message(struct ui *ui, const char *text, size_t n)
     ui_push_event(ui, UI_SEND, ACTION_NONE, 0, text + slash, n - slash);
     ui->events[ui->n_events - 1].event.msg = msg;
     edit_end(ui);
+    transcript_follow(ui->transcript);
 }
 
 static void send(struct ui *ui, const char *text, size_t n)
@@ -101,7 +104,6 @@ static void send(struct ui *ui, const char *text, size_t n)
         run_command(ui, copy, n);
     else
         send_message(ui, copy, n);
-    transcript_follow(ui->transcript);
     mem_free(copy);
 }
 

@@ -211,16 +211,17 @@ void tree_hint(const struct ui *ui, int room, struct buf *out)
     int number, n, position, count, msg = transcript_selected(ui->transcript);
     transcript_number(ui->transcript, msg, &number, &n);
     chat_siblings(ui->chat, msg, &position, &count);
-    const char *own = ui->chat->msgs[msg].role == CHAT_USER ? "Enter edits" : "r answers again";
-    for (int words = 4; words >= 0; words--) {
+    const char *const pieces[] = {
+        ui->chat->msgs[msg].role == CHAT_USER ? " · Enter edits" : " · r answers again",
+        count > 1 ? " · ←→ branches" : "",
+        " · f forks",
+        " · Esc",
+    };
+    for (int n_pieces = 4; n_pieces >= -1; n_pieces--) { /* -1: not even the word */
         buf_truncate(out, 0);
-        buf_printf(out, "%s%d of %d", words > 0 ? "message " : "", number, n);
-        if (words > 1)
-            buf_printf(out, " · %s", own);
-        if (words > 2)
-            buf_puts(out, count > 1 ? " · f forks · ←→ branches" : " · f forks");
-        if (words > 3)
-            buf_puts(out, " · Esc");
+        buf_printf(out, "%s%d of %d", n_pieces >= 0 ? "message " : "", number, n);
+        for (int i = 0; i < n_pieces; i++)
+            buf_puts(out, pieces[i]);
         if (text_width(out->data, out->len) <= (size_t)(room > 0 ? room : 0))
             return;
     }

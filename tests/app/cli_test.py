@@ -46,7 +46,8 @@ class Usage(ProgramTest):
             (('render', '--messages', 'x'), ['no model file']),
             (('devices',), ['not part of this version yet']),
             (('sessions', 'show'), ['one ID']),
-            (('sessions', 'rename', '1'), ['list, show, export or delete']),
+            (('sessions', 'rename', '1'), ['list, show, export, delete or search']),
+            (('sessions', 'search'), ['search with words']),
             (('logits', LONG), ['--tokens']),
             (('logits', LONG, '--tokens', '1,x', '--out', '/dev/null'), ['separated by commas']),
             (('logits', LONG, '--tokens', '999999', '--out', '/dev/null'), ['outside the vocabulary']),
@@ -477,6 +478,18 @@ class Sessions(ProgramTest):
         params = self.export(1)['messages'][3]['params']
         self.assertEqual((params['temp'], params['top_k']), (0.0, 7))
 
+    def test_search_finds_words_of_any_chat(self):
+        self.assertEqual(self.check(0, 'sessions', 'search', 'anything'), b'')
+        self.check(0, LONG, *TURN, '-p', 'Where does the Amazon begin?')
+        self.check(0, LONG, *TURN, '-p', 'say "hello" twice')
+        hits = json.loads(self.check(0, 'sessions', 'search', 'amazon', 'beg', '--json'))
+        self.assertEqual([(h['id'], h['role']) for h in hits], [(1, 'user')])
+        self.assertIn(b'Amazon', self.check(0, 'sessions', 'search', 'AMAZON'))
+        self.assertEqual(json.loads(self.check(0, 'sessions', 'search', '"hello', '--json'))[0]['id'], 2)
+        self.assertEqual(json.loads(self.check(0, 'sessions', 'search', 'nowhere', '--json')), [])
+        self.check(0, 'sessions', 'delete', '1')
+        self.assertEqual(self.check(0, 'sessions', 'search', 'amazon'), b'')
+
     def test_raw_appends_to_the_stored_ids(self):
         a = self.lines(LONG, '--raw', *TURN, '--session', 'r', '-p', 'hi')[-2]
         b = self.lines(LONG, '--raw', *TURN, '--session', 'r', '-p', 'xy')[-2]
@@ -715,6 +728,17 @@ class NothingIsLost(ProgramTest):
         self.assertEqual(self.sql('SELECT head FROM conv'), [(None,)])
         self.check(0, SMALL, *TURN, '--session', 'a', '-p', 'hi')
         self.assertEqual(self.sessions()[0]['title'], 'hi')
+
+    def test_a_model_file_cut_short_is_a_sentence(self):
+        path = make_model('cut.gguf', '--ctx', '65536', '--seed', '1')
+        p = subprocess.Popen([PROGRAM, path, '--temp', '0', '--private', '-p', 'go on'], stdin=subprocess.DEVNULL,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.env)
+        self.addCleanup(p.kill)
+        self.assertTrue(os.read(p.stdout.fileno(), 1))
+        os.truncate(path, 4096)
+        _, errors = p.communicate(timeout=60)
+        self.assertEqual(p.returncode, 3)
+        self.assertIn(b'cut short', errors)
 
     def test_a_chat_deleted_meanwhile_is_stored_again(self):
         p = subprocess.Popen([PROGRAM, LONG, '--temp', '0', '-p', 'keep this'], stdin=subprocess.DEVNULL,

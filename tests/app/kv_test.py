@@ -33,6 +33,11 @@ DRAWN = ('--temp', '1', '--top-k', '0', '--top-p', '1', '--min-p', '0', '--seed'
 LONG_TEXT = ' '.join('%d green bottles hang on the wall.' % i for i in range(30))  # about 1,000 tokens
 
 
+def signals_as_usual(number):
+    """For a child that is to be ended, even when these tests run in the background."""
+    signal.signal(number, signal.SIG_DFL)
+
+
 class KvTest(ProgramTest):
     def kv_path(self, name='kv.db'):
         return os.path.join(self.home, '.cache/ferrum-chat', name)
@@ -98,15 +103,21 @@ class KvTest(ProgramTest):
         return got
 
 
-class Resume(KvTest):
-    def chat(self, texts, *args):
-        """Several turns in one process, at the prompt of the plain loop."""
+class PlainTest(KvTest):
+    def chat(self, texts, *args, model=MODEL, session='s'):
+        """Lines to one process, at the prompt of the plain loop; each line but a command gets its answer. A number
+        among them is seconds to wait."""
         pid, fd = pty.fork()
         if pid == 0:
-            os.execve(PROGRAM, [PROGRAM, MODEL, '--plain', '-n', '12', '--session', 's', *args], self.env)
-        for i, text in enumerate(texts):
+            os.execve(PROGRAM, [PROGRAM, model, '--plain', '-n', '12', '--session', session, *args], self.env)
+        n = self.n_answers()
+        for text in texts:
+            if not isinstance(text, str):
+                time.sleep(text)
+                continue
+            n += text[0] != '/' or text.split()[0] in ('/edit', '/regen')
             os.write(fd, text.encode() + b'\n')
-            self.wait_for_answers(fd, i + 1)
+            self.wait_for_answers(fd, n)
         os.write(fd, b'\x04')
         while True:
             try:
@@ -117,6 +128,14 @@ class Resume(KvTest):
         self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 0)
         os.close(fd)
 
+    def n_answers(self):
+        if not os.path.exists(self.database()):
+            return 0
+        try:
+            return self.sql('SELECT count(*) FROM msg WHERE role=2 AND status=0')[0][0]
+        except sqlite3.OperationalError:  # the tables are being made
+            return 0
+
     def wait_for_answers(self, fd, n):
         def drained():
             os.set_blocking(fd, False)
@@ -125,10 +144,11 @@ class Resume(KvTest):
                     pass
             except (BlockingIOError, OSError):
                 pass
-            if not os.path.exists(self.database()):
-                return False
-            return self.sql('SELECT count(*) FROM msg WHERE role=2 AND status=0')[0][0] >= n
+            return self.n_answers() >= n
         self.wait_until(drained)
+
+
+class Resume(PlainTest):
 
     def test_a_new_process_computes_only_what_is_new(self):
         texts = ['hi ' * 200, 'and now?', 'once more']
@@ -196,6 +216,33 @@ class Resume(KvTest):
         self.assertLessEqual(stat['bytes'], 0.001 * 2**30)
         self.assertGreater(stat['bytes'], 0.0003 * 2**30)
 
+    def test_looking_at_the_cache_evicts_nothing(self):
+        self.turn(LONG_TEXT, *GREEDY)
+        self.turn('and ' + LONG_TEXT * 4, *GREEDY, session='more')
+        stat = self.kv('stat')
+        self.assertGreater(stat['bytes'], 2**30 // 1000)
+        looked = json.loads(self.check(0, 'kv', 'stat', '--json', '--kv-limit', '0.001'))
+        self.assertEqual((looked['blocks'], looked['limit_bytes']), (stat['blocks'], 2**30 // 1000))
+
+    def test_a_terminated_program_leaves_its_blocks(self):
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            with self.subTest(number):
+                session = 'of-%d' % number
+                p = subprocess.Popen([PROGRAM, MODEL, '--session', session, *GREEDY, '--json', '-p', 'hi ' * 100],
+                                     env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                     stderr=subprocess.DEVNULL, preexec_fn=lambda: signals_as_usual(number))
+                for _ in range(80):
+                    p.stdout.readline()
+                p.send_signal(number)
+                p.communicate()
+                self.assertEqual(p.returncode, 128 + number)
+                messages = [m for c in self.sessions() if c['name'] == session
+                            for m in self.export(c['id'])['messages']]
+                n_kept = sum(len(m['tokens']) for m in messages)
+                self.assertGreater(n_kept, 150)
+                after = self.turn('and now?', *GREEDY, session=session)
+                self.assertGreaterEqual(after['reused_disk'], n_kept - 2)
+
     def test_private_touches_no_file(self):
         before = sorted(os.walk(self.home))
         r = self.run_program(MODEL, '--private', *GREEDY, '-n', '5', '-p', 'hi ' * 100)
@@ -208,14 +255,84 @@ class Resume(KvTest):
     @unittest.skipUnless(shutil.which('strace'), 'strace is not installed')
     def test_private_opens_no_file_for_writing(self):
         trace = os.path.join(WORK, 'trace')
+        env = dict(self.env, ASAN_OPTIONS='detect_leaks=0')  # which cannot be looked for under strace
         subprocess.run(['strace', '-f', '-o', trace, '-e', 'trace=open,openat,creat,mkdir,rename,unlink', PROGRAM,
-                        MODEL, '--private', '-n', '5', '-p', 'hi'], env=self.env, stdin=subprocess.DEVNULL,
+                        MODEL, '--private', '-n', '5', '-p', 'hi'], env=env, stdin=subprocess.DEVNULL,
                        capture_output=True, check=True)
         with open(trace) as f:
             writes = [line for line in f if any(w in line for w in ('O_WRONLY', 'O_RDWR', 'O_CREAT', 'mkdir(',
                                                                     'creat(', 'rename(', 'unlink('))
                       and '/dev/' not in line]
         self.assertEqual(writes, [])
+
+
+class Tree(PlainTest):
+    def messages(self, chat_id=1):
+        return self.export(chat_id)['messages']
+
+    def head(self):
+        return self.export(1)['head']
+
+    def test_an_edit_computes_the_edited_message_alone(self):
+        self.turn('hi ' * 200, *GREEDY)
+        self.turn('a second question', *GREEDY)
+        n_tokens = len(self.messages()[2]['tokens'])
+        self.forget_rates()
+        self.chat(['/edit the second question in other words'], *GREEDY)
+        messages = self.messages()
+        self.assertEqual([m['role'] for m in messages], ['user', 'assistant'] * 3)
+        self.assertEqual(messages[4]['parent'], messages[1]['id'])
+        self.assertEqual(messages[4]['text'], 'the second question in other words')
+        self.assertLessEqual(messages[5]['stats']['prefilled_tokens'], n_tokens + 40)
+        self.assertLess(messages[5]['stats']['prefilled_tokens'], messages[5]['stats']['prompt_tokens'] / 4)
+
+    def test_branches_are_kept_shared_and_resumed(self):
+        first = self.turn('hi ' * 200, *GREEDY)
+        second = self.turn('a second question', *GREEDY)
+        old_head = self.head()
+        self.chat(['/edit something else', '/regen'], *DRAWN)
+        self.assertNotEqual(self.head(), old_head)
+        self.assertRegex(self.check(0, 'sessions', 'show', '1').decode(),
+                         r'\n    \[assistant, 1 of 2\] \(other branch\)\n    ')
+        n_blocks = self.kv('stat')['blocks']
+        self.chat(['/branch', '/branch'], *GREEDY)  # the other answer, and back
+        self.sql('UPDATE conv SET head=?', (old_head,))
+        third = self.turn('on the first branch', *GREEDY)
+        self.assert_resumes(second, third)
+        self.assertLessEqual(self.kv('stat')['blocks'], n_blocks + 2)
+        self.assertGreater(first['prompt_tokens'], 200)
+
+    def test_a_fork_is_a_chat_of_its_own_and_shares_all_blocks(self):
+        first = self.turn('hi ' * 200, *GREEDY)
+        n_blocks = self.kv('stat')['blocks']
+        self.chat(['/fork'], *GREEDY)
+        self.assertEqual(len(self.sessions()), 2)
+        self.assertEqual(self.kv('stat')['blocks'], n_blocks)
+        fork = [c for c in self.sessions() if c['name'] is None][0]
+        self.assertIn('(fork)', fork['title'])
+        self.assertNotIn(b'branch', self.check(0, 'sessions', 'show', str(fork['id'])))
+        self.assertEqual([m['tokens'] for m in self.messages(fork['id'])], [m['tokens'] for m in self.messages()])
+        self.forget_rates()
+        lines = self.lines(MODEL, '--resume', str(fork['id']), *GREEDY, '-n', '12', '-p', 'and now?')
+        self.assert_resumes(first, [line for line in lines if line['type'] == 'assistant'][0])
+        self.assertEqual(len(self.messages()), 2)
+        self.check(0, 'sessions', 'delete', '1')
+        self.assertGreater(self.kv('stat')['blocks'], 0)
+
+    def test_history_without_reasoning_is_computed_while_nobody_waits(self):
+        model = make_model('kv-thinks.gguf', '--think', '--ctx', '4096', '--script',
+                           '<think>\n' + 'first this, then that; ' * 10 + '\n</think>\n\n' + 'A long answer. ' * 30,
+                           arch='qwen3')
+        self.chat(['hello', 1, 'a second question', 1], *GREEDY, '-n', '300', model=model)
+        answers = [m for m in self.messages() if m['role'] == 'assistant']
+        self.assertIn('then that', answers[0]['reasoning'])
+        self.assertGreater(len(answers[0]['tokens']), 100)
+        # All that is new is the question: the first answer was computed again, without its reasoning, before.
+        self.assertLessEqual(answers[1]['stats']['prefilled_tokens'], 40)
+        got = self.turn('a third question', *GREEDY, '-n', '300', model=model)
+        self.assertLessEqual(got['prefilled_tokens'], 40)
+        cold = self.turn('a fourth question', *GREEDY, '-n', '300', model=model)  # nothing was warmed before it
+        self.assertGreater(cold['prefilled_tokens'], 60)
 
 
 class Damage(KvTest):

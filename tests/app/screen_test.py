@@ -1,4 +1,5 @@
 """The full screen through a real terminal (tmux): type, paste, stream, stop, resize, quit, continue."""
+import json
 import os
 import re
 import shutil
@@ -104,6 +105,55 @@ class Screen(ProgramTest):
         self.scroll_back_to('pasted two')
         self.keys('C-d')
         self.wait_exit(0)
+
+    def command(self, text, pattern):
+        self.type(text)
+        self.keys('Enter')
+        self.wait_for(pattern)
+
+    def test_the_tree_and_the_cache(self):
+        self.start(LONG, '--temp', '1', '--seed', '5', '-n', '9')
+        self.wait_for('ready')
+        self.command('the first question', r'prefilled \d+ · wrote')
+        self.command('the second question', r'reused \d+ of \d+ tokens · prefilled')
+        self.command('/kv', r'KV blocks on disk: \d+ \(')
+        self.command('/regen', r'2/2')
+        self.wait_until(lambda: self.sessions()[0]['messages'] == 5)
+        self.command('/branch prev', r'1/2')
+        self.command('/fork', r'new chat that begins with')
+        self.command('only here', r'only here')
+        self.wait_until(lambda: [c['messages'] for c in self.sessions()] == [6, 5])
+        self.keys('C-d')
+        self.wait_exit(0)
+        self.start('--continue')
+        self.wait_for(r'resumed \d+ of \d+ tokens from disk in')
+        self.keys('C-d')
+        self.wait_exit(0)
+        first, fork = self.export(1), self.export(2)
+        self.assertEqual([m['text'] for m in fork['messages'][:4]], [m['text'] for m in first['messages'][:4]])
+        self.assertEqual(first['head'], first['messages'][3]['id'])
+        self.assertIn('(fork)', fork['title'])
+
+    def test_a_chat_deleted_from_the_list_takes_its_blocks_along(self):
+        def blocks():
+            return json.loads(self.check(0, 'kv', 'stat', '--json'))['blocks']
+        self.check(0, LONG, '--temp', '0', '-n', '9', '-p', 'one chat ' * 20)
+        n_one = blocks()
+        self.start(LONG, '--temp', '0', '-n', '9')
+        self.wait_for('ready')
+        self.command('another chat ' * 20, r'prefilled \d+ · wrote')
+        self.wait_until(lambda: blocks() > n_one)
+        self.command('/sessions', 'another chat')
+        self.keys('F8')
+        self.wait_for('y deletes')
+        self.keys('y')
+        self.wait_until(lambda: len(self.sessions()) == 1)
+        self.wait_until(lambda: blocks() == n_one)
+        self.keys('Escape')
+        self.wait_until(lambda: '1 of 1' not in self.screen())
+        self.keys('C-d')
+        self.wait_exit(0)
+        self.assertEqual(blocks(), n_one)
 
     def test_a_draft_comes_back(self):
         self.start(LONG, '--temp', '0', '-n', '5')

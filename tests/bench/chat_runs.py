@@ -56,7 +56,8 @@ class Turn:
         self.ids = [line['id'] for _, line in lines if line['type'] == 'token']
         self.first_ms = token_at[0] * 1e3 if token_at else float('nan')
         self.gaps_ms = [(b - a) * 1e3 for a, b in zip(token_at, token_at[1:])]
-        self.tokens_s = 1e3 * len(self.gaps_ms) / sum(self.gaps_ms) if self.gaps_ms else 0.0
+        span_ms = sum(self.gaps_ms)
+        self.tokens_s = 1e3 * len(self.gaps_ms) / span_ms if span_ms else 0.0
         # The last token is seen before the turn is on disk; the last line comes after everything is.
         self.after_ms = (lines[-1][0] - token_at[-1]) * 1e3 if token_at else float('nan')
         self.wrote_bytes = usage.ru_oublock * 512

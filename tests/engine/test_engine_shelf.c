@@ -71,8 +71,8 @@ struct talk {
     size_t n_msgs;
     enum finish_reason reason; /* of the last request */
     struct turn_stats stats;
-    struct err error;
-    size_t n_progress; /* of ENGINE_PREFILL: the last */
+    struct err error, warning; /* warning: of ENGINE_PROMPT */
+    size_t n_progress;         /* of ENGINE_PREFILL: the last */
 };
 
 static void wait_event(struct engine *e, struct engine_event *event)
@@ -203,6 +203,7 @@ static void finish(struct talk *c, uint64_t number)
         }
         if (event.type == ENGINE_PROMPT) {
             take_prompt_ids(c, &event, n_msgs);
+            c->warning = event.error;
             add_msg(c, CHAT_ASSISTANT, "");
         }
         if (event.type == ENGINE_TOKEN)
@@ -341,18 +342,18 @@ static void engine_shelf__idle__saves_what_was_refused(void **state)
     close_chat(&c);
 }
 
-static void engine_shelf__stop__leaves_what_is_lent_readable(void **state)
+/* The rows that are lent lie in the engine's memory. */
+static void engine_shelf__close__waits_for_the_shelf(void **state)
 {
     (void)state;
     struct talk c = {.engine = open_engine(chatml_path, 0, true)};
     shelf.holds = true;
     ask(&c, QUESTION, 60);
-    engine_stop(c.engine);
-    engine_stop(c.engine);
     assert_int_equal(shelf.n_blocks, 0);
     assert_true(shelf.n_ring >= 2);
-    mem_shelf_store(&shelf);
+    mem_shelf_start(&shelf);
     close_chat(&c);
+    assert_true(mem_shelf_n_blocks(&shelf) >= 2);
 }
 
 /* --- warm requests --- */
@@ -446,6 +447,59 @@ static void engine_shelf__warm__too_long_for_the_context(void **state)
     warm(&c);
     assert_int_equal(c.reason, FINISH_CONTEXT);
     assert_int_equal(c.stats.prompt_tokens, 0);
+    close_chat(&c);
+}
+
+static struct engine *open_bytes(struct buf *file)
+{
+    char path[] = "/tmp/ferrum-shelf-XXXXXX";
+    int fd = mkstemp(path);
+    assert_int_equal(write(fd, file->data, file->len), file->len);
+    close(fd);
+    struct engine *e = open_engine(path, 0, false);
+    unlink(path);
+    buf_fini(file);
+    return e;
+}
+
+/* What a template has to say for itself is said in a turn. */
+static void engine_shelf__warm__template_that_fails(void **state)
+{
+    (void)state;
+    static const char from[] = "message['role']", to[] = "message.no.role";
+    struct tiny_options options = {.arch = "qwen3", .type = DTYPE_Q8_0, .chatml = true, .seed = 2};
+    struct buf file = {0};
+    assert_true(tiny_model_make(&options, &file));
+    char *place = memmem(file.data, file.len, from, strlen(from));
+    assert_non_null(place);
+    memcpy(place, to, strlen(to));
+    struct talk c = {.engine = open_bytes(&file)};
+    add_msg(&c, CHAT_SYSTEM, "Be brief.");
+    warm(&c);
+    assert_int_equal(c.reason, FINISH_ERROR);
+    assert_int_equal(c.error.code, ERR_RUNTIME);
+    ask(&c, QUESTION, 1);
+    assert_int_equal(c.reason, FINISH_LENGTH);
+    assert_int_equal(c.warning.code, ERR_RUNTIME);
+    warm(&c); /* in the layout that is used from now on */
+    assert_int_equal(c.reason, FINISH_STOP);
+    close_chat(&c);
+}
+
+static void engine_shelf__turn__rows_without_numbers_are_not_reused(void **state)
+{
+    (void)state;
+    struct tiny_options options = {.arch = "qwen3", .type = DTYPE_F32, .chatml = true, .seed = 2};
+    struct buf file = {0};
+    assert_true(tiny_model_make(&options, &file));
+    memset(file.data + file.len - 8192, 0xff, 8192); /* weights */
+    struct talk c = {.engine = open_bytes(&file)};
+    for (int i = 0; i < 2; i++) {
+        ask(&c, QUESTION, 5);
+        assert_int_equal(c.reason, FINISH_ERROR);
+        assert_int_equal(c.error.code, ERR_RUNTIME);
+        assert_int_equal(c.stats.reused_tokens, 0);
+    }
     close_chat(&c);
 }
 
@@ -548,13 +602,15 @@ int main(void)
         TEST(engine_shelf__turn__costs_are_noted_and_used),
         TEST(engine_shelf__turn__damage_is_counted),
         TEST(engine_shelf__turn__rows_that_fail_are_computed_once),
+        TEST(engine_shelf__turn__rows_without_numbers_are_not_reused),
         TEST(engine_shelf__idle__saves_what_was_refused),
-        TEST(engine_shelf__stop__leaves_what_is_lent_readable),
+        TEST(engine_shelf__close__waits_for_the_shelf),
         TEST(engine_shelf__warm__only_the_new_message_is_left),
         TEST(engine_shelf__warm__from_disk_in_a_new_engine),
         TEST(engine_shelf__warm__stored_ids_where_history_stays),
         TEST(engine_shelf__warm__a_question_alone_and_nothing),
         TEST(engine_shelf__warm__too_long_for_the_context),
+        TEST(engine_shelf__warm__template_that_fails),
         TEST(engine_shelf__warm__gives_way),
         TEST(engine_shelf__warm__refused_during_a_turn),
         TEST(engine_shelf__warm__cancelled_by_itself),

@@ -100,7 +100,7 @@ static size_t place_of(const uint8_t *edit)
     if (edit[1] < 128)
         offset = edit[2] % 112;
     else if (edit[1] < 192)
-        offset = PAGE_BYTES - 1 - offset % 2048;
+        offset = PAGE_BYTES - 1 - (256u * edit[2] + edit[1]) % 16384;
     return page * PAGE_BYTES + offset;
 }
 

@@ -274,6 +274,19 @@ static void kv_db_open__unusable_file__put_aside_and_begun_anew(void **state)
     }
 }
 
+static void kv_db_open__made_by_half__made_whole(void **state)
+{
+    const struct kv_db_options options = {.path = temp_path(state, "kv.db"), .limit_bytes = 1 << 30};
+    struct err note, err = {0};
+    test_sql(options.path, "PRAGMA page_size=65536; PRAGMA auto_vacuum=INCREMENTAL");
+    assert_int_not_equal(access(options.path, F_OK), -1);
+    struct kv_db *db = kv_db_open(&options, &note, &err);
+    if (!db)
+        fail_msg("%s", err.text);
+    assert_int_equal(note.code, ERR_NONE);
+    kv_db_close(db);
+}
+
 static void kv_db_open__unusable_but_in_use__left_alone(void **state)
 {
     const char *path = make_file(state);
@@ -424,6 +437,7 @@ int main(void)
         TEST(kv_db_verify__damaged_blocks__dropped_with_those_behind),
         TEST(kv_db_verify__told_to_stop__stops),
         TEST(kv_db_open__unusable_file__put_aside_and_begun_anew),
+        TEST(kv_db_open__made_by_half__made_whole),
         TEST(kv_db_open__unusable_but_in_use__left_alone),
         TEST(kv_db_close__damage_met_in_use__next_start_is_clean),
         TEST(kv_db_open__impossible_place__a_sentence),

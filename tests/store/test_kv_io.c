@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sqlite3.h>
@@ -13,10 +14,12 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "engine/base/mem.h"
+#include "store/kv_internal.h"
 #include "store/kv_io.h"
 #include "tests/store/kv_expect.h"
 #include "tests/store/temp_dir.h"
@@ -231,6 +234,85 @@ static void kv_io_forget__offered_before__gone(void **state)
     chain_free(&chain);
 }
 
+static void kv_io_open__forgetting_was_cut_short__goes_on(void **state)
+{
+    struct kv_db *db = test_open(temp_path(state, "kv.db"), &space, 0);
+    struct err err = {0};
+    unsigned char owner[KV_OWNER_BYTES];
+    uint64_t n_blocks;
+    atomic_bool stop = true;
+    test_owner(1, owner);
+    chain_make(&chain, &space, ids, 1280, 1);
+    test_put(db, &chain);
+    db->sql.stop = &stop;
+    assert_false(kv_db_forget_owner(db, owner, &n_blocks, &err));
+    assert_int_equal(err.code, ERR_CANCELLED);
+    assert_int_equal(test_stat(db).n_blocks, 20);
+    kv_db_close(db);
+
+    assert_true(kv_io_close(open_io(temp_path(state, "kv.db")), LONG_MS));
+    db = test_open(temp_path(state, "kv.db"), &space, 0);
+    assert_int_equal(test_stat(db).n_blocks, 0);
+    kv_db_close(db);
+    chain_free(&chain);
+}
+
+static void kv_io_forget__in_a_hurry__still_done(void **state)
+{
+    struct kv_io *io = open_io(temp_path(state, "kv.db"));
+    unsigned char owner[KV_OWNER_BYTES];
+    test_owner(1, owner);
+    offer_chain(io, 1280);
+    assert_true(kv_io_flush(io, LONG_MS));
+    kv_io_hurry(io, 0);
+    assert_false(offer(io, chain.list[0])); /* nothing is taken any more */
+    kv_io_forget(io, owner);
+    assert_true(kv_io_close(io, LONG_MS));
+    struct kv_db *db = test_open(temp_path(state, "kv.db"), &space, 0);
+    assert_int_equal(test_stat(db).n_blocks, 0);
+    kv_db_close(db);
+    chain_free(&chain);
+}
+
+static void kv_io_hurry__file_locked__pages_come_back(void **state)
+{
+    struct kv_io *io = open_io(temp_path(state, "kv.db"));
+    struct kv_found found[TEST_MAX_BLOCKS];
+    assert_int_equal(find(io, 64, found, NULL), 0);
+    sqlite3 *other = lock_file(temp_path(state, "kv.db"));
+    offer_chain(io, 640);
+    kv_io_hurry(io, 30);
+    for (int i = 0; i < LONG_MS / 5 && atomic_load(&pins); i++)
+        nap(5);
+    assert_int_equal(atomic_load(&pins), 0);
+    assert_false(kv_io_close(io, 30));
+    sqlite3_close(other);
+    chain_free(&chain);
+}
+
+static off_t size_of(const char *path)
+{
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    return st.st_size;
+}
+
+static void kv_io__quiet__free_pages_are_given_back(void **state)
+{
+    struct kv_db *db = test_open(temp_path(state, "kv.db"), &space, 0);
+    chain_make(&chain, &space, ids, 1280, 1);
+    test_put(db, &chain);
+    kv_db_close(db);
+    test_sql(temp_path(state, "kv.db"), "DELETE FROM kv_use; DELETE FROM kv_data; DELETE FROM kv_block");
+    off_t before = size_of(temp_path(state, "kv.db"));
+    struct kv_io *io = open_io(temp_path(state, "kv.db"));
+    for (int i = 0; i < LONG_MS / 20 && size_of(temp_path(state, "kv.db")) == before; i++)
+        nap(20);
+    assert_true(size_of(temp_path(state, "kv.db")) < before);
+    assert_true(kv_io_close(io, LONG_MS));
+    chain_free(&chain);
+}
+
 static void kv_io_open__no_place__off_with_a_sentence(void **state)
 {
     fclose(fopen(temp_path(state, "file"), "w"));
@@ -279,6 +361,42 @@ static void kv_io__disk_full__off_with_a_sentence_and_reading_goes_on(void **sta
     assert_false(offer(io, chain.list[0]));
     assert_int_equal(find(io, 128, found, NULL), 2);
     assert_false(kv_io_close(io, LONG_MS)); /* something was not written */
+    chain_free(&chain);
+}
+
+static void kv_io__file_damaged_in_use__off_and_the_next_start_is_clean(void **state)
+{
+    struct kv_db *db = test_open(temp_path(state, "kv.db"), &space, 0);
+    struct kv_found found[TEST_MAX_BLOCKS];
+    char rubbish[65536];
+    chain_make(&chain, &space, ids, 640, 1);
+    test_put(db, &chain);
+    kv_db_close(db);
+    struct kv_io *io = open_io(temp_path(state, "kv.db"));
+    int status;
+    pid_t pid = fork(); /* the file's locks are this process's: it must not open it by hand */
+    if (pid == 0) {
+        memset(rubbish, 0xA5, sizeof rubbish);
+        nap(300); /* it has been opened by then, or is found damaged when it is */
+        int fd = open(temp_path(state, "kv.db"), O_RDWR);
+        off_t size = lseek(fd, 0, SEEK_END);
+        for (off_t at = 65536; at < size; at += 65536)
+            if (pwrite(fd, rubbish, sizeof rubbish, at) != (ssize_t)sizeof rubbish)
+                _exit(1);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    test_sql(temp_path(state, "kv.db"), "PRAGMA user_version=1"); /* makes others read the file anew */
+    assert_int_equal(find(io, 640, found, NULL), 0);
+    struct kv_io_stats stats = stats_of(io);
+    assert_int_equal(stats.why.code, ERR_DATABASE);
+    kv_io_close(io, LONG_MS);
+    assert_int_equal(access(temp_path(state, "kv.db.bad"), F_OK), 0);
+    io = open_io(temp_path(state, "kv.db"));
+    assert_int_equal(find(io, 640, found, NULL), 0);
+    assert_false(stats_of(io).off);
+    assert_true(kv_io_close(io, LONG_MS));
     chain_free(&chain);
 }
 
@@ -368,8 +486,13 @@ int main(void)
         TEST(kv_io_open__file_locked__opens_later),
         TEST(kv_io_find__cancelled__returns_nothing),
         TEST(kv_io_forget__offered_before__gone),
+        TEST(kv_io_open__forgetting_was_cut_short__goes_on),
+        TEST(kv_io_forget__in_a_hurry__still_done),
+        TEST(kv_io_hurry__file_locked__pages_come_back),
+        TEST(kv_io__quiet__free_pages_are_given_back),
         TEST(kv_io_open__no_place__off_with_a_sentence),
         TEST(kv_io__disk_full__off_with_a_sentence_and_reading_goes_on),
+        TEST(kv_io__file_damaged_in_use__off_and_the_next_start_is_clean),
         TEST(kv_io_open__file_unusable__a_note),
         TEST(kv_io__costs__kept_across_runs),
         TEST(kv_io__offers_and_questions_mixed_with_a_watcher__all_kept),

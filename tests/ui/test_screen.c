@@ -212,6 +212,14 @@ static void screen__think__folds_when_the_answer_begins(void **state)
     screen_tell(s, IDLE);
     screen_wait_gone(s, "▌");
     golden_assert(s, "thought-80x24", true);
+    for (int i = 0; i < 20; i++)
+        screen_tell(s, "note line %d", i);
+    screen_wait(s, "line 19");
+    screen_type(s, "\033[5~");
+    screen_wait(s, "↓ more");
+    screen_type(s, "/reasoning\r"); /* above the window: what is seen does not move */
+    screen_wait(s, "› Write a message");
+    screen_wait(s, "↓ more");
     screen_stop(s);
 }
 

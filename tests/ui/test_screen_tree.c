@@ -23,9 +23,8 @@
 #define ESC "\033"
 
 /* Messages 0 You, 1 and 2 answers to it, 3 You (below 2), 4 answer. */
-static struct screen *start_tree(int columns, int rows, bool no_color)
+static void tell_tree(struct screen *s)
 {
-    struct screen *s = screen_start(columns, rows, no_color);
     screen_tell(s, "title Routing");
     screen_tell(s, "user How does it choose?");
     screen_tell(s, "answer By weight.");
@@ -36,6 +35,12 @@ static struct screen *start_tree(int columns, int rows, bool no_color)
     screen_tell(s, IDLE);
     screen_wait(s, "11.8 tok/s");
     screen_wait(s, "sum to one.");
+}
+
+static struct screen *start_tree(int columns, int rows, bool no_color)
+{
+    struct screen *s = screen_start(columns, rows, no_color);
+    tell_tree(s);
     return s;
 }
 
@@ -48,7 +53,7 @@ static void screen__select__marks_and_leaves(void **state)
     screen_wait(s, "message 4 of 4 · r answers again · f forks · Esc");
     screen_wait(s, "▌ qwen3-0.6b\n▌   They are scaled");
     screen_type(s, "\033[A" ALT_UP);
-    screen_wait(s, "message 2 of 4 · r answers again · f forks · ←→ branches · Esc");
+    screen_wait(s, "message 2 of 4 · r answers again · ←→ branches · f forks · Esc");
     golden_assert(s, "select-80x24", true);
     screen_type(s, "\033\033[A" ALT_UP ALT_UP);
     screen_wait(s, "message 1 of 4 · Enter edits");
@@ -75,6 +80,21 @@ static void screen__select__in_a_small_window_without_color(void **state)
     screen_wait(s, "And then?");
     screen_type(s, ALT_DOWN);
     screen_wait(s, "sum to one.");
+    screen_stop(s);
+}
+
+static void screen__select__in_eight_colors(void **state)
+{
+    (void)state;
+    struct screen *s = screen_start_on("xterm", 60, 30, false);
+    tell_tree(s);
+    screen_tell(s, BUSY);
+    screen_tell(s, "user Why?");
+    screen_tell(s, "think Softmax keeps\\nthe order.");
+    screen_wait(s, "the order.▌");
+    screen_type(s, ALT_UP ALT_UP ALT_UP ALT_UP ALT_UP);
+    screen_wait(s, "message 2 of 6");
+    golden_assert(s, "select-60x30-8-colors", true);
     screen_stop(s);
 }
 
@@ -330,6 +350,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(screen__select__marks_and_leaves),
         cmocka_unit_test(screen__select__in_a_small_window_without_color),
+        cmocka_unit_test(screen__select__in_eight_colors),
         cmocka_unit_test(screen__select__text_goes_to_the_editor),
         cmocka_unit_test(screen__branch__keeps_the_selection_in_its_row),
         cmocka_unit_test(screen__regen_fork__tell_the_message),

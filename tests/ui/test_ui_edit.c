@@ -102,6 +102,9 @@ static void take_events(struct desk *d)
             mem_free(d->sent);
             d->sent = mem_strdup(event.text);
             d->sent_msg = event.msg;
+        } else if (event.type == UI_BRANCH) {
+            d->chat->head = chat_newest_leaf(d->chat, event.msg);
+            ui_chat_changed(&d->ui, -1);
         }
     mem_free(d->ui.event_text);
     d->ui.event_text = NULL;
@@ -186,12 +189,78 @@ static void edit__any_order__loses_no_word(void **state)
     assert_true(n_edits > 500);
 }
 
+/* Sent messages, edits and answers given again grow the tree under random keys. */
+static void grow(struct desk *d)
+{
+    struct chat *chat = d->chat;
+    if (d->sent && chat->n_msgs < 60) {
+        int beside = d->sent_msg;
+        chat_add(chat, beside >= 0 ? chat->msgs[beside].parent : chat->head, CHAT_USER, d->sent,
+                 strlen(d->sent));
+        chat_add(chat, chat->head, CHAT_ASSISTANT, "an answer", 9);
+        ui_chat_changed(&d->ui, -1);
+    }
+    mem_free(d->sent);
+    d->sent = NULL;
+}
+
+static void tree__random_keys__stay_on_the_path(void **state)
+{
+    static const struct {
+        enum input_key key;
+        unsigned modifiers;
+        const char *bytes;
+    } keys[] = {
+        {INPUT_KEY_UP, INPUT_ALT, "\033[1;3A"},
+        {INPUT_KEY_UP, INPUT_ALT, "\033\033[A"},
+        {INPUT_KEY_DOWN, INPUT_ALT, "\033[1;3B"},
+        {INPUT_KEY_UP, 0, "\033[A"},
+        {INPUT_KEY_DOWN, 0, "\033[B"},
+        {INPUT_KEY_LEFT, 0, "\033[D"},
+        {INPUT_KEY_RIGHT, 0, "\033[C"},
+        {INPUT_KEY_ENTER, 0, "\r"},
+        {INPUT_KEY_ESC, 0, "\033"},
+        {INPUT_KEY_CONTROL, 0, "\003"},
+        {INPUT_KEY_CONTROL, 0, "\025"},
+        {INPUT_KEY_HOME, 0, "\033[H"},
+        {INPUT_KEY_PAGE_UP, 0, "\033[5~"},
+        {INPUT_KEY_CHARACTER, INPUT_ALT, "\033h"},
+        {INPUT_KEY_CHARACTER, 0, "e"},
+        {INPUT_KEY_CHARACTER, 0, "r"},
+        {INPUT_KEY_CHARACTER, 0, "f"},
+        {INPUT_KEY_CHARACTER, 0, "x"},
+    };
+    static const char *const commands[] = {"/edit", "/branch", "/branch prev", "/fork", "/regen"};
+    struct desk d;
+    int n_selected = 0;
+    (void)state;
+    desk_open(&d);
+    for (int i = 0; i < 6000; i++) {
+        unsigned k = random_below(sizeof keys / sizeof *keys + 1);
+        if (k < sizeof keys / sizeof *keys)
+            press(&d, keys[k].key, keys[k].modifiers, keys[k].bytes);
+        else
+            type(&d, commands[random_below(5)]);
+        take_events(&d);
+        grow(&d);
+        int selected = transcript_selected(d.ui.transcript), number, n;
+        transcript_number(d.ui.transcript, selected, &number, &n);
+        assert_int_equal(n, chat_path(d.chat, d.chat->head, NULL, 0));
+        assert_true(selected < 0 ? number == 0 : number > 0);
+        assert_true(d.ui.edit.msg < d.chat->n_msgs);
+        n_selected += selected >= 0;
+    }
+    assert_true(n_selected > 500 && d.chat->n_msgs > 20);
+    desk_close(&d);
+}
+
 int main(void)
 {
     setenv("INPUTRC", "/dev/null", 1);
     terminal_set_locale();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(edit__any_order__loses_no_word),
+        cmocka_unit_test(tree__random_keys__stay_on_the_path),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

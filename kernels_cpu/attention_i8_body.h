@@ -1,0 +1,153 @@
+/* attention_i8_body.h: pages of int8, written once for every vector width.
+ *
+ * Included by one file per instruction set, which defines before it what attention_body.h lists (LANES 16-bit
+ * numbers or LANES / 2 32-bit sums in a `vec`; vec_mul_add adds the products of neighbours to one sum) and
+ *   vec_i8(p)                     LANES int8 widened
+ *   vec_all(x)                    the pair of 16-bit numbers x in every sum's place
+ *   load_pairs(v, dim, out)       LANES columns of two rows of V, the two of a column side by side
+ *   add_columns(out, sums, scale) adds sums * scale to LANES columns; the sums lie as load_pairs has them
+ *   sum_4(x)                      the sums of four vectors.
+ *
+ * The sums are made of integers: a query row is rounded to 16 bits (of its own largest magnitude), and so are
+ * the weights of V, exp(score - max) times V's scale; both errors are far below the 8 bits of K and V.
+ * Integers add up exactly, so the bits of a row do not depend on what is computed beside it. No sum can
+ * overflow: 512 * 128 * 32767 < 2^31. */
+#ifndef FERRUM_ATTENTION_I8_BODY_H
+#define FERRUM_ATTENTION_I8_BODY_H
+
+#include <float.h>
+#include <string.h>
+
+#include "kernels_cpu/attention_page_avx2.h"
+
+#define LARGEST 32767.0f
+
+typedef int16_t query;
+
+/* K, V and their scales; query rows and weights of V as 16-bit numbers, each row times its scale. Those lie
+ * in the tile's scratch. */
+struct page {
+    const int8_t *k, *v;
+    const float *k_scale, *v_scale;
+    query *q;        /* [rows, head_dim] */
+    int16_t *weight; /* [rows, KV_BLOCK_TOKENS] */
+    float q_scale[ATTN_TILE_ROWS], weight_scale[ATTN_TILE_ROWS];
+};
+
+/* Rounds x[n] (n % 16 == 0) to 16 bits and returns the scale: NaN for a row that is not finite, 0 for one
+ * that is all but 0. */
+VEC_INLINE float round_to_16(int16_t *out, const float *x, size_t n)
+{
+    float largest = vec_largest(x, n);
+    float inverse = largest >= FLT_MIN * LARGEST && largest <= FLT_MAX ? LARGEST / largest : 0;
+    __m256 factor = _mm256_set1_ps(inverse);
+    for (size_t i = 0; i < n; i += 16) {
+        __m256i a = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + i), factor));
+        __m256i b = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + i + 8), factor));
+        __m256i both = _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xD8);
+        _mm256_storeu_si256((__m256i *)(out + i), both);
+    }
+    return inverse > 0 ? largest / LARGEST : largest <= FLT_MAX ? 0 : NAN;
+}
+
+VEC_INLINE vec load_keys(const struct page *page, size_t i)
+{
+    return vec_i8(page->k + i);
+}
+
+VEC_INLINE __m128 scores_of(const struct page *page, size_t r, size_t j, const vec sums[K_STEP])
+{
+    __m128 scale = _mm_mul_ps(_mm_set1_ps(page->q_scale[r]), _mm_loadu_ps(page->k_scale + j));
+    return _mm_mul_ps(_mm_cvtepi32_ps(sum_4(sums)), scale);
+}
+
+VEC_INLINE void fetch_ahead(const struct attn_tile *t, const struct page *page, size_t j)
+{
+    size_t dim = t->head_dim, end = j + K_STEP;
+    prefetch(page->v, j * dim, end * dim);
+    prefetch(t->next_k, j * dim, end * dim);
+    prefetch(page->v_scale, j * sizeof(float), end * sizeof(float));
+    if (t->next_k)
+        prefetch((const char *)t->next_k + KV_BLOCK_TOKENS * dim, j * sizeof(float), end * sizeof(float));
+}
+
+/* What row r gives to each row of V: 0 to those it does not see, whatever their scales are. */
+VEC_INLINE void weigh_row(struct attn_tile *t, size_t r, struct page *page)
+{
+    float *p = t->scores[r];
+    softmax_row(t, r);
+    for (size_t j = 0; j < KV_BLOCK_TOKENS; j += 8) {
+        __m256 scale =
+            _mm256_and_ps(_mm256_loadu_ps(page->v_scale + j), seen_mask(j, t->begin[r], t->end[r]));
+        _mm256_storeu_ps(p + j, _mm256_mul_ps(_mm256_loadu_ps(p + j), scale));
+    }
+    page->weight_scale[r] = round_to_16(page->weight + r * KV_BLOCK_TOKENS, p, KV_BLOCK_TOKENS);
+}
+
+/* The weights of positions j and j + 1 of a row. */
+VEC_INLINE int32_t weight_pair(const struct page *page, size_t r, size_t j)
+{
+    int32_t both;
+    memcpy(&both, page->weight + r * KV_BLOCK_TOKENS + j, sizeof both);
+    return both;
+}
+
+/* Adds weights times V over positions [begin, end), both even, to n_vec (2 or 4) vectors of n rows from
+ * column d on. */
+VEC_INLINE void value_block(struct rows rows, size_t n, const struct page *page, size_t d, size_t n_vec,
+                            size_t begin, size_t end)
+{
+    size_t dim = rows.t->head_dim;
+    vec acc[ROW_STEP][4];
+#pragma GCC unroll 16
+    for (size_t i = 0; i < n * n_vec; i++)
+        acc[i / n_vec][i % n_vec] = vec_zero();
+    for (size_t j = begin; j < end; j += 2) {
+        vec pair[4];
+#pragma GCC unroll 2
+        for (size_t x = 0; x < n_vec; x += 2)
+            load_pairs(page->v + j * dim + d + x * LANES / 2, dim, pair + x);
+#pragma GCC unroll 16
+        for (size_t i = 0; i < n * n_vec; i++)
+            acc[i / n_vec][i % n_vec] = vec_mul_add(vec_all(weight_pair(page, rows.first + i / n_vec, j)),
+                                                    pair[i % n_vec], acc[i / n_vec][i % n_vec]);
+    }
+#pragma GCC unroll 8
+    for (size_t i = 0; i < n * n_vec; i += 2)
+        add_columns(rows.t->acc + (rows.first + i / n_vec) * dim + d + i % n_vec * LANES / 2,
+                    &acc[i / n_vec][i % n_vec], page->weight_scale[rows.first + i / n_vec]);
+}
+
+/* Positions only some of the rows see have the weight 0 in the others. */
+VEC_INLINE void add_values(struct rows rows, size_t n, const struct page *page)
+{
+    const struct attn_tile *t = rows.t;
+    size_t dim = t->head_dim, d = 0, begin = t->begin[rows.first] / 2 * 2;
+    size_t end = (t->end[rows.first + n - 1] + 1) / 2 * 2;
+    for (; d + 2 * LANES <= dim; d += 2 * LANES)
+        value_block(rows, n, page, d, 4, begin, end);
+    if (d < dim)
+        value_block(rows, n, page, d, 2, begin, end);
+}
+
+#include "kernels_cpu/attention_body.h"
+
+VEC_INLINE void page_i8(struct attn_tile *t, const void *k, const void *v)
+{
+    size_t first, n = rows_that_see(t, &first), dim = t->head_dim;
+    struct page page = {
+        .k = k,
+        .v = v,
+        .k_scale = (const float *)(const void *)((const char *)k + KV_BLOCK_TOKENS * dim),
+        .v_scale = (const float *)(const void *)((const char *)v + KV_BLOCK_TOKENS * dim),
+        .q = (query *)(void *)t->k_wide,
+        .weight = (int16_t *)(void *)t->v_wide,
+    };
+    if (n == 0)
+        return;
+    for (size_t r = first; r < first + n; r++)
+        page.q_scale[r] = round_to_16(page.q + r * dim, t->q + r * dim, dim);
+    page_rows(t, first, n, &page);
+}
+
+#endif
