@@ -7,7 +7,8 @@
 
 /* What differs between the types in the arithmetic. */
 enum kind {
-    WITH_MINS,
+    MIN_PER_16,
+    MIN_PER_32,
     SIGNED, /* q is signed, there are no mins */
 };
 
@@ -69,6 +70,7 @@ ALWAYS_INLINE void dot_supers(const uint8_t *w, size_t block_bytes, unpack_fn *u
         prefetch_ahead(w, block_bytes);
         __m256i even_odd = split_even_odd(s.scales.scale);
         __m256 d = f16_broadcast(s.d), dmin = f16_broadcast(s.dmin);
+        __m256 min = mins_per_32(s.scales.min, dmin);
         for (size_t c = 0; c < n; c++) {
             size_t at = c * n_blocks + i;
             const float *dy = a->d + 8 * at;
@@ -76,6 +78,10 @@ ALWAYS_INLINE void dot_supers(const uint8_t *w, size_t block_bytes, unpack_fn *u
             acc[c] = _mm256_fmadd_ps(sum, d, acc[c]);
             if (kind == SIGNED)
                 continue;
+            if (kind == MIN_PER_32) {
+                acc[c] = _mm256_fnmadd_ps(min, _mm256_loadu_ps(a->s + 8 * at), acc[c]);
+                continue;
+            }
             /* Lane j: the two sub-blocks of the 32 that dy[j] belongs to. */
             __m256i mins =
                 _mm256_madd_epi16(s.scales.min, _mm256_loadu_si256((const void *)(a->sums + 16 * at)));
@@ -191,9 +197,9 @@ ALWAYS_INLINE void unpack_iq4_xs(const uint8_t *w, struct super *out)
             dot_supers(w, sizeof(struct block_##type), unpack_##type, kind, a, a->n, out);                   \
     }
 
-DOT_SUPERS(q2_k, WITH_MINS)
-DOT_SUPERS(q3_k, WITH_MINS)
-DOT_SUPERS(q4_k, WITH_MINS)
-DOT_SUPERS(q5_k, WITH_MINS)
-DOT_SUPERS(q6_k, WITH_MINS)
+DOT_SUPERS(q2_k, MIN_PER_16)
+DOT_SUPERS(q3_k, MIN_PER_16)
+DOT_SUPERS(q4_k, MIN_PER_32)
+DOT_SUPERS(q5_k, MIN_PER_32)
+DOT_SUPERS(q6_k, MIN_PER_16)
 DOT_SUPERS(iq4_xs, SIGNED)

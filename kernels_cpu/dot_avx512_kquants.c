@@ -7,7 +7,8 @@
 
 /* What differs between the types in the arithmetic. */
 enum kind {
-    NARROW, /* sums of four products fit int16 */
+    NARROW,     /* sums of four products fit int16 */
+    MIN_PER_32, /* the same, and a min is for 32 weights, not 16 */
     WIDE,
 };
 
@@ -110,13 +111,17 @@ ALWAYS_INLINE void dot_supers(const uint8_t *w, size_t block_bytes, unpack_fn *u
         struct lane_scales scales =
             kind == WIDE ? wide_scales(s.scales.scale) : packed_scales(s.scales.scale);
         __m512 d = _mm512_cvtph_ps(_mm256_set1_epi16((short)s.d));
-        __m256 dmin = f16_broadcast(s.dmin);
+        __m256 dmin = f16_broadcast(s.dmin), min = mins_per_32(s.scales.min, dmin);
         for (size_t c = 0; c < n; c++) {
             size_t at = c * n_blocks + i;
             __m256 dy = _mm256_loadu_ps(a->d + 8 * at);
             __m512 sum =
                 scaled_products(&s, &scales, a->q + QUANT_SUPER * at, _mm512_castps256_ps512(dy), kind);
             acc[c] = _mm512_fmadd_ps(sum, d, acc[c]);
+            if (kind == MIN_PER_32) {
+                acc_min[c] = _mm256_fnmadd_ps(min, _mm256_loadu_ps(a->s + 8 * at), acc_min[c]);
+                continue;
+            }
             /* Lane j: the two sub-blocks of the 32 that dy[j] belongs to. */
             __m256i mins =
                 _mm256_madd_epi16(s.scales.min, _mm256_loadu_si256((const void *)(a->sums + 16 * at)));
@@ -238,7 +243,7 @@ ALWAYS_INLINE void unpack_iq4_xs(const uint8_t *w, struct super *out)
 
 DOT_SUPERS(q2_k, NARROW)
 DOT_SUPERS(q3_k, NARROW)
-DOT_SUPERS(q4_k, NARROW)
-DOT_SUPERS(q5_k, NARROW)
+DOT_SUPERS(q4_k, MIN_PER_32)
+DOT_SUPERS(q5_k, MIN_PER_32)
 DOT_SUPERS(q6_k, NARROW)
 DOT_SUPERS(iq4_xs, WIDE)
