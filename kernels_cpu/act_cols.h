@@ -21,7 +21,7 @@ struct act_cols {
     atomic_size_t next;
 };
 
-/* Scratch for m columns of k values as ACT_Q8. */
+/* Scratch for m columns of k values in every format. */
 size_t act_cols_bytes(size_t m, size_t k);
 /* Columns of that width that n_bytes of scratch hold; at least 1 for k <= WEIGHT_MAX_K and 16 MiB. */
 size_t act_cols_fitting(size_t n_bytes, size_t k);

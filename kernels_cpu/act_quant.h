@@ -15,11 +15,19 @@
 
 #define ACT_TINY 1e-36f
 
-enum act_format { ACT_F32, ACT_Q8, ACT_FORMAT_N };
+/* ACT_Q8_LANES: q in another order per 256 values (act_lanes_fn), the rest as ACT_Q8. */
+enum act_format { ACT_F32, ACT_Q8, ACT_Q8_LANES, ACT_FORMAT_N };
 
 /* x [k] to q [k], d and s [k / 32], sums [k / 16]; k a multiple of 32. */
 typedef void act_quant_fn(const float *x, size_t k, int8_t *q, float *d, float *s, int16_t *sums);
 
 act_quant_fn act_quant_scalar, act_quant_avx2;
+
+/* q [k] of ACT_Q8 to the order in which a sub-block of 16 is one dword of each of four vectors of 64: dword
+ * 4L + g of vector v holds values 64g + 16L + 4v .. + 3. A chain of vpdpbusd then leaves one sum per
+ * sub-block. */
+typedef void act_lanes_fn(const int8_t *q, size_t k, int8_t *lanes);
+
+act_lanes_fn act_lanes_avx512;
 
 #endif

@@ -19,7 +19,7 @@
 struct dot_cols {
     size_t n, k;         /* 1 <= n <= DOT_MAX_COLS */
     const float *x;      /* ACT_F32: [n, k] */
-    const int8_t *q;     /* ACT_Q8, with the rest: [n, k] */
+    const int8_t *q;     /* ACT_Q8 or ACT_Q8_LANES, with the rest: [n, k] */
     const float *d, *s;  /* [n, k / 32] */
     const int16_t *sums; /* [n, k / 16] */
 };
@@ -29,13 +29,14 @@ typedef void dot_fn(const uint8_t *w, const struct dot_cols *a, float *out);
 
 struct dot_set {
     act_quant_fn *quantise;
+    act_lanes_fn *lanes; /* what types of 256 weights read; NULL: ACT_Q8 */
     dot_fn *dot[DTYPE_N];
 };
 
 /* The kernels of an instruction set, which the machine must have. */
 const struct dot_set *dot_set_get(enum cpu_isa isa);
 
-/* What a type's kernels want to read. */
-enum act_format dot_act_format(enum dtype type);
+/* What a type's kernel wants to read. */
+enum act_format dot_act_format(const struct dot_set *set, enum dtype type);
 
 #endif

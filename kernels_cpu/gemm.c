@@ -65,7 +65,7 @@ void gemm_ctx_free(struct gemm_ctx *g)
 static void multiply_tile(const struct gemm_pass *p, const struct weight_rows *rows, size_t base,
                           size_t begin, size_t end, size_t first_col, size_t n_cols)
 {
-    enum act_format format = dot_act_format(rows->type);
+    enum act_format format = dot_act_format(p->in.set, rows->type);
     dot_fn *dot = p->in.set->dot[rows->type];
     struct dot_cols cols = act_cols_view(&p->in, format, first_col, n_cols);
     for (size_t r = begin; r < end; r++) {
@@ -132,7 +132,7 @@ void cpu_gemm(struct gemm_ctx *g, const struct bweight *w, const float *a, size_
     for (size_t c = 0; w->n && c < m; c += pass_cols) {
         struct gemm_pass p = {.w = w, .out = out + c * w->n, .add = add};
         for (size_t i = 0; i < w->n_parts; i++)
-            p.in.wants[dot_act_format(w->parts[i].type)] = true;
+            p.in.wants[dot_act_format(g->set, w->parts[i].type)] = true;
         act_cols_lay_out(&p.in, g->set, a + c * w->k, m - c < pass_cols ? m - c : pass_cols, w->k,
                          g->scratch);
         choose_sizes(&p, (size_t)pool_n_threads(g->pool));

@@ -85,7 +85,7 @@ static void random_floats(enum dtype type, uint8_t *row, size_t k, uint32_t *sta
 void gemm_random_row(enum dtype type, uint8_t *row, size_t k, uint32_t *state)
 {
     const struct dtype_info *info = dtype_info(type);
-    if (dot_act_format(type) == ACT_F32) {
+    if (dtype_info(type)->block_weights == 1) {
         random_floats(type, row, k, state);
         return;
     }
@@ -179,7 +179,7 @@ static void solve_part(struct gemm_case *t, size_t part, size_t base, double *se
 {
     const struct tensor *w = &t->weights[part];
     size_t k = t->k, n = w->dims[1], row_bytes = w->n_bytes / n;
-    quantised_input(t, dot_act_format(w->type), seen);
+    quantised_input(t, dot_act_format(dot_set_get(CPU_SCALAR), w->type), seen);
     for (size_t r = 0; r < n; r++) {
         float bias = 0;
         if (t->parts[part].bias)

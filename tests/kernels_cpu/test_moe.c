@@ -118,7 +118,7 @@ static void case_free(struct moe_case *c)
 /* A column as the kernels of a type see it. */
 static void see(enum dtype type, const float *x, size_t k, double *seen)
 {
-    if (dot_act_format(type) == ACT_F32) {
+    if (dtype_info(type)->block_weights == 1) {
         for (size_t i = 0; i < k; i++)
             seen[i] = (double)x[i];
         return;
