@@ -146,6 +146,20 @@ uint64_t kv_cache_written(const struct kv_cache *c)
     return written(c) - c->written_before;
 }
 
+static void append_kept(struct buf *out, const struct kv_io_stats *stats)
+{
+    if (!stats->limit_bytes) {
+        buf_puts(out, "not counted yet");
+        return;
+    }
+    receipt_count(out, stats->kept_blocks);
+    buf_puts(out, " (");
+    receipt_bytes(out, stats->kept_bytes);
+    buf_puts(out, " of ");
+    receipt_bytes(out, stats->limit_bytes);
+    buf_putc(out, ')');
+}
+
 void kv_cache_report(const struct kv_cache *c, struct buf *out)
 {
     struct kv_io_stats stats = {.why = c->trouble};
@@ -156,13 +170,7 @@ void kv_cache_report(const struct kv_cache *c, struct buf *out)
         return;
     }
     buf_puts(out, "KV blocks on disk: ");
-    receipt_count(out, stats.kept_blocks);
-    buf_puts(out, " (");
-    receipt_bytes(out, stats.kept_bytes);
-    if (stats.limit_bytes) {
-        buf_puts(out, " of ");
-        receipt_bytes(out, stats.limit_bytes);
-    }
-    buf_puts(out, "); written since the program began: ");
+    append_kept(out, &stats);
+    buf_puts(out, "; written since the program began: ");
     receipt_bytes(out, stats.written_bytes);
 }

@@ -75,7 +75,7 @@ static bool report(void *arg, uint64_t done, uint64_t total)
     return true;
 }
 
-void loader_say_warnings(const struct model *m)
+static void say_warnings(const struct model *m)
 {
     const char *warnings[] = {vocab_warning(model_vocab(m)), model_warning(m)};
     for (size_t i = 0; i < sizeof warnings / sizeof *warnings; i++)
@@ -89,7 +89,7 @@ struct model *loader_model(const char *path, struct backend *backend, struct err
     struct model *m = model_load(path, backend, &progress, err);
     loader_progress("loading", 1, 1);
     if (m)
-        loader_say_warnings(m);
+        say_warnings(m);
     return m;
 }
 

@@ -11,10 +11,9 @@ void loader_cpu_kernels(const char *name);
 bool loader_backend(const struct options *o, struct backend *out, struct err *err);
 /* --kv-type, or the fallback. */
 bool loader_kv_type(const struct options *o, enum dtype fallback, enum dtype *out, struct err *err);
-/* Loads on this thread, with progress on stderr if that is a terminal. */
+/* Loads on this thread, with progress on stderr if that is a terminal, then what is unusual about the model,
+ * one line each. */
 struct model *loader_model(const char *path, struct backend *backend, struct err *err);
-/* What is unusual about a model, one line each on stderr. */
-void loader_say_warnings(const struct model *m);
 /* The model word of a subcommand; a sentence when it is missing or too much follows. */
 bool loader_model_word(const struct options *o, const char **path, struct err *err);
 

@@ -171,7 +171,8 @@ static bool arch_fits(const char *archs, const struct gguf *g)
  * a merge, a sibling for code or pictures, about which the row's source says nothing. */
 static const char harmless[] =
     "meta google qwen openai microsoft mistralai moonshotai unsloth hf gguf instruct it "
-    "chat bf16 f16 f32 fp16 fp8 int4 int8 bnb qat awq gptq mxfp4 unquantized ud k m s l xl xs";
+    "chat bf16 f16 f32 fp16 fp8 int4 int8 bnb qat awq gptq mxfp4 unquantized ud k m s l xl xs "
+    "random seed"; /* the shape of a family, filled for measurements */
 
 /* A size, a date, a version or a quantisation: 0.6b, 8x7b, a3b, e4b, 2507, 3.1, 4bit, q4. */
 static bool is_number(const char *part)

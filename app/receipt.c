@@ -28,10 +28,13 @@ void receipt_bytes(struct buf *out, uint64_t bytes)
     buf_printf(out, "%.1f %s", shown, units[unit]);
 }
 
-void receipt_time(struct buf *out, double ms)
+/* "20 ms", "0.6 s", "4 min", "1.5 h" */
+static void append_time(struct buf *out, double ms)
 {
     double seconds = ms / 1000;
-    if (seconds < 9.95)
+    if (ms < 99.5)
+        buf_printf(out, "%.0f ms", ms);
+    else if (seconds < 9.95)
         buf_printf(out, "%.1f s", seconds);
     else if (seconds < 99.5)
         buf_printf(out, "%.0f s", seconds);
@@ -58,11 +61,11 @@ static void append_reuse(struct buf *out, const struct turn_stats *t)
     if (!t->reused_disk)
         return;
     buf_puts(out, " from disk in ");
-    receipt_time(out, t->fetch_ms);
+    append_time(out, t->fetch_ms);
     if (t->saved_ms < WORTH_SAYING_MS)
         return;
     buf_puts(out, " (saves about ");
-    receipt_time(out, t->saved_ms);
+    append_time(out, t->saved_ms);
     buf_putc(out, ')');
 }
 

@@ -12,6 +12,5 @@ void receipt_append(struct buf *out, const struct turn_stats *t, uint64_t writte
 
 void receipt_count(struct buf *out, uint64_t n);     /* "16,320" */
 void receipt_bytes(struct buf *out, uint64_t bytes); /* "7.0 MiB" */
-void receipt_time(struct buf *out, double ms);       /* "0.6 s", "4 min", "1.5 h" */
 
 #endif

@@ -165,11 +165,6 @@ struct sampling_row sampling_row(const struct sampling *s, int i)
 
 static const char *const think_words[] = {[THINK_AUTO] = "auto", [THINK_ON] = "on", [THINK_OFF] = "off"};
 
-const char *think_mode_word(enum think_mode mode)
-{
-    return think_words[mode];
-}
-
 static bool read_think(const char *word, enum think_mode *mode)
 {
     for (size_t i = 0; word && i < sizeof think_words / sizeof *think_words; i++)

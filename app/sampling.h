@@ -47,7 +47,6 @@ bool sampling_resolve(struct sampling *out, const struct sampling *of_model, con
 
 /* Whether the chat is to reason. *chosen: someone said so (the command line, the chat, the config file). */
 enum think_mode sampling_think(const struct options *o, const struct chat *chat, bool *chosen);
-const char *think_mode_word(enum think_mode mode); /* "on", "off", "auto", as --think takes them */
 
 /* A random seed that every JSON reader keeps exactly (1 .. 2^53-1). */
 uint64_t sampling_random_seed(void);

@@ -58,12 +58,4 @@ static inline float bf16_to_f32(uint16_t h)
     return f32_from_bits((uint32_t)h << 16);
 }
 
-static inline uint16_t bf16_from_f32(float x)
-{
-    uint32_t bits = f32_bits(x);
-    if ((bits & 0x7FFFFFFFu) > 0x7F800000u)
-        return (uint16_t)(bits >> 16 | 0x40u);
-    return (uint16_t)((bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16);
-}
-
 #endif

@@ -117,11 +117,9 @@ struct jinja_parser {
 };
 /* jinja_parse_expr.c */
 struct jinja_node *jinja_parse_expression(struct jinja_parser *p);
-struct jinja_node *jinja_parse_or(struct jinja_parser *p); /* no inline if */
 /* Items separated by commas become a tuple; end: a word that ends it, or NULL. */
 struct jinja_node *jinja_parse_tuple(struct jinja_parser *p, bool with_cond, const char *end);
 struct jinja_node *jinja_parse_target(struct jinja_parser *p, const char *end);
-struct jinja_node *jinja_parse_call_args(struct jinja_parser *p);
 struct jinja_node *jinja_parse_filters(struct jinja_parser *p, struct jinja_node *node, bool with_bar);
 struct jinja_node *jinja_parse_unary(struct jinja_parser *p);
 /* helpers of both */
@@ -132,6 +130,9 @@ bool jinja_at_name(const struct jinja_parser *p, const char *name);
 bool jinja_skip_op(struct jinja_parser *p, const char *op);
 bool jinja_skip_name(struct jinja_parser *p, const char *name);
 void jinja_expect_op(struct jinja_parser *p, const char *op);
+/* Whether another item of a list follows, whose first is there or NULL: takes the comma, and the bracket that
+ * ends the list, before which a comma may stand. */
+bool jinja_more_items(struct jinja_parser *p, const struct jinja_node *first, const char *close);
 const struct jinja_str *jinja_take_name(struct jinja_parser *p, const char *what);
 _Noreturn void jinja_unexpected(struct jinja_parser *p, const char *expected);
 

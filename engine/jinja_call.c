@@ -16,13 +16,7 @@ static void unpack_list(struct jinja_run *run, struct jinja_list *items, struct 
 static void add_keyword(struct jinja_run *run, struct jinja_args *args, size_t *cap,
                         const struct jinja_str *name, struct jinja_value value)
 {
-    if (args->n_keywords == *cap) {
-        *cap = *cap * 2 + 4;
-        struct jinja_keyword *more = jinja_alloc_array(run, *cap, sizeof *more);
-        if (args->n_keywords)
-            memcpy(more, args->keywords, args->n_keywords * sizeof *more);
-        args->keywords = more;
-    }
+    args->keywords = jinja_grow(run, args->keywords, args->n_keywords, cap, sizeof *args->keywords);
     args->keywords[args->n_keywords++] = (struct jinja_keyword){name, value};
 }
 
@@ -265,8 +259,8 @@ static size_t bind_params(struct jinja_run *run, const struct jinja_macro *macro
     return i;
 }
 
-struct jinja_value jinja_call_macro(struct jinja_run *run, const struct jinja_macro *macro,
-                                    const struct jinja_args *args)
+static struct jinja_value call_macro(struct jinja_run *run, const struct jinja_macro *macro,
+                                     const struct jinja_args *args)
 {
     jinja_enter(run);
     struct jinja_frame *old = jinja_push_frame(run, macro->closure);
@@ -286,7 +280,7 @@ struct jinja_value jinja_call_value(struct jinja_run *run, struct jinja_value ca
     case JINJA_UNDEFINED:
         jinja_fail_undefined(run, callee);
     case JINJA_MACRO:
-        return jinja_call_macro(run, callee.as.macro, args);
+        return call_macro(run, callee.as.macro, args);
     case JINJA_BUILTIN:
         return jinja_call_builtin(run, callee.as.fn, jinja_missing(), args);
     case JINJA_METHOD:

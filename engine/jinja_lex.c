@@ -37,14 +37,7 @@ static void move_to(struct lexer *x, size_t to)
 
 static struct jinja_token *emit(struct lexer *x, enum jinja_token_type type, size_t from, size_t to)
 {
-    if (x->n_tokens == x->cap) {
-        size_t cap = x->cap ? x->cap * 2 : 64;
-        struct jinja_token *more = jinja_alloc_array(x->run, cap, sizeof *more);
-        if (x->n_tokens)
-            memcpy(more, x->tokens, x->n_tokens * sizeof *more);
-        x->tokens = more;
-        x->cap = cap;
-    }
+    x->tokens = jinja_grow(x->run, x->tokens, x->n_tokens, &x->cap, sizeof *x->tokens);
     struct jinja_token *t = &x->tokens[x->n_tokens++];
     *t = (struct jinja_token){.type = type, .line = x->line, .column = (unsigned)(x->at - x->line_start) + 1};
     t->text = x->s + from;

@@ -113,11 +113,7 @@ static struct jinja_node *parse_parameters(struct jinja_parser *p)
 {
     struct jinja_node *list = NULL, **end = &list;
     jinja_expect_op(p, "(");
-    while (!jinja_skip_op(p, ")")) {
-        if (list)
-            jinja_expect_op(p, ",");
-        if (jinja_skip_op(p, ")"))
-            break;
+    while (jinja_more_items(p, list, ")")) {
         struct jinja_node *param = jinja_node(p, JINJA_ARG);
         param->name = jinja_take_name(p, "the name of a parameter");
         if (jinja_skip_op(p, "="))

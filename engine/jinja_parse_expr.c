@@ -80,6 +80,16 @@ void jinja_expect_op(struct jinja_parser *p, const char *op)
         jinja_unexpected(p, text);
 }
 
+bool jinja_more_items(struct jinja_parser *p, const struct jinja_node *first, const char *close)
+{
+    if (jinja_skip_op(p, close))
+        return false;
+    if (!first)
+        return true;
+    jinja_expect_op(p, ",");
+    return !jinja_skip_op(p, close);
+}
+
 static unsigned bucket_of(const char *text, size_t n)
 {
     unsigned hash = 2166136261u; /* FNV-1a */
@@ -152,11 +162,7 @@ static struct jinja_node *parse_list(struct jinja_parser *p)
 {
     struct jinja_node *node = jinja_node(p, JINJA_LISTX), **end = &node->a;
     jinja_expect_op(p, "[");
-    while (!jinja_skip_op(p, "]")) {
-        if (node->a)
-            jinja_expect_op(p, ",");
-        if (jinja_skip_op(p, "]"))
-            break;
+    while (jinja_more_items(p, node->a, "]")) {
         *end = jinja_parse_expression(p);
         end = &(*end)->next;
     }
@@ -167,11 +173,7 @@ static struct jinja_node *parse_dict(struct jinja_parser *p)
 {
     struct jinja_node *node = jinja_node(p, JINJA_DICTX), **end = &node->a;
     jinja_expect_op(p, "{");
-    while (!jinja_skip_op(p, "}")) {
-        if (node->a)
-            jinja_expect_op(p, ",");
-        if (jinja_skip_op(p, "}"))
-            break;
+    while (jinja_more_items(p, node->a, "}")) {
         *end = jinja_parse_expression(p);
         jinja_expect_op(p, ":");
         (*end)->next = jinja_parse_expression(p);
@@ -264,15 +266,11 @@ static struct jinja_node *parse_subscript(struct jinja_parser *p, struct jinja_n
 }
 
 /* "(" arguments ")": a list of JINJA_ARG. */
-struct jinja_node *jinja_parse_call_args(struct jinja_parser *p)
+static struct jinja_node *parse_call_args(struct jinja_parser *p)
 {
     struct jinja_node *list = NULL, **end = &list;
     jinja_expect_op(p, "(");
-    while (!jinja_skip_op(p, ")")) {
-        if (list)
-            jinja_expect_op(p, ",");
-        if (jinja_skip_op(p, ")"))
-            break;
+    while (jinja_more_items(p, list, ")")) {
         struct jinja_node *arg = jinja_node(p, JINJA_ARG);
         if (jinja_skip_op(p, "**")) {
             arg->op = 'd';
@@ -293,7 +291,7 @@ static struct jinja_node *parse_call(struct jinja_parser *p, struct jinja_node *
 {
     struct jinja_node *node = jinja_node(p, JINJA_CALL);
     node->a = of;
-    node->b = jinja_parse_call_args(p);
+    node->b = parse_call_args(p);
     return node;
 }
 
@@ -328,7 +326,7 @@ static struct jinja_node *parse_filter(struct jinja_parser *p, struct jinja_node
     node->name = dotted_name(p, "the name of a filter");
     node->fn = jinja_filter_find(node->name);
     if (jinja_at_op(p, "("))
-        node->b = jinja_parse_call_args(p);
+        node->b = parse_call_args(p);
     return node;
 }
 
@@ -362,7 +360,7 @@ static struct jinja_node *parse_test(struct jinja_parser *p, struct jinja_node *
     node->name = dotted_name(p, "the name of a test");
     node->fn = jinja_test_find(node->name);
     if (jinja_at_op(p, "(")) {
-        node->b = jinja_parse_call_args(p);
+        node->b = parse_call_args(p);
     } else if (at_test_argument(p)) {
         node->b = jinja_node(p, JINJA_ARG);
         node->b->a = parse_postfix(p, parse_primary(p));
@@ -522,7 +520,7 @@ static struct jinja_node *parse_and(struct jinja_parser *p)
     return node;
 }
 
-struct jinja_node *jinja_parse_or(struct jinja_parser *p)
+static struct jinja_node *parse_or(struct jinja_parser *p)
 {
     jinja_parser_enter(p);
     struct jinja_node *node = parse_and(p);
@@ -540,12 +538,12 @@ struct jinja_node *jinja_parse_or(struct jinja_parser *p)
 struct jinja_node *jinja_parse_expression(struct jinja_parser *p)
 {
     jinja_parser_enter(p);
-    struct jinja_node *node = jinja_parse_or(p);
+    struct jinja_node *node = parse_or(p);
     while (jinja_at_name(p, "if")) {
         struct jinja_node *cond = jinja_node(p, JINJA_COND);
         p->tok++;
         cond->a = node;
-        cond->b = jinja_parse_or(p);
+        cond->b = parse_or(p);
         if (jinja_skip_name(p, "else"))
             cond->c = jinja_parse_expression(p);
         node = cond;
@@ -568,7 +566,7 @@ struct jinja_node *jinja_parse_tuple(struct jinja_parser *p, bool with_cond, con
     bool is_tuple = false;
     tuple->op = 1;
     while (!at_tuple_end(p, end)) {
-        *last = with_cond ? jinja_parse_expression(p) : jinja_parse_or(p);
+        *last = with_cond ? jinja_parse_expression(p) : parse_or(p);
         last = &(*last)->next;
         if (!jinja_skip_op(p, ","))
             break;

@@ -94,6 +94,18 @@ void *jinja_alloc_array(struct jinja_run *run, size_t n, size_t item_bytes)
     return jinja_alloc(run, bytes);
 }
 
+void *jinja_grow(struct jinja_run *run, void *items, size_t n, size_t *cap, size_t item_bytes)
+{
+    if (n < *cap)
+        return items;
+    size_t more = *cap ? *cap * 2 : 4;
+    void *copy = jinja_alloc_array(run, more, item_bytes);
+    if (n)
+        memcpy(copy, items, n * item_bytes);
+    *cap = more;
+    return copy;
+}
+
 void jinja_charge(struct jinja_run *run, size_t n_steps)
 {
     if (n_steps > (size_t)(JINJA_MAX_STEPS - run->steps))

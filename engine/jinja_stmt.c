@@ -32,6 +32,8 @@ void jinja_define(struct jinja_run *run, const struct jinja_str *name, struct ji
     run->frame->vars = var;
 }
 
+static void assign(struct jinja_run *run, const struct jinja_node *target, struct jinja_value value);
+
 static void assign_tuple(struct jinja_run *run, const struct jinja_node *target, struct jinja_value value)
 {
     const struct jinja_list *items = jinja_iterate(run, value);
@@ -44,10 +46,10 @@ static void assign_tuple(struct jinja_run *run, const struct jinja_node *target,
         jinja_fail(run, "too many values to unpack (expected %zu)", n);
     n = 0;
     for (const struct jinja_node *t = target->a; t; t = t->next)
-        jinja_assign(run, t, items->items[n++]);
+        assign(run, t, items->items[n++]);
 }
 
-void jinja_assign(struct jinja_run *run, const struct jinja_node *target, struct jinja_value value)
+static void assign(struct jinja_run *run, const struct jinja_node *target, struct jinja_value value)
 {
     if (target->kind == JINJA_NAME) {
         jinja_define(run, target->name, value);
@@ -128,7 +130,7 @@ static struct jinja_list *filtered(struct jinja_run *run, const struct jinja_nod
     struct jinja_frame *outer = run->frame;
     for (size_t i = 0; i < items->n; i++) {
         jinja_push_frame(run, outer);
-        jinja_assign(run, node->a, items->items[i]);
+        assign(run, node->a, items->items[i]);
         if (jinja_truth(jinja_eval(run, node->e)))
             jinja_list_append(run, kept, items->items[i]);
     }
@@ -150,7 +152,7 @@ static void exec_loop(struct jinja_run *run, const struct jinja_node *node, stru
     loop->node = node->op ? node : NULL;
     for (; loop->index < loop->n; loop->index++) {
         jinja_push_frame(run, outer);
-        jinja_assign(run, node->a, loop->items[loop->index]);
+        assign(run, node->a, loop->items[loop->index]);
         jinja_define(run, &loop_name, (struct jinja_value){.type = JINJA_LOOP, .as.loop = loop});
         if (exec_list(run, node->c) == FLOW_BREAK)
             break;
@@ -237,7 +239,7 @@ static enum flow exec_with(struct jinja_run *run, const struct jinja_node *node)
         jinja_list_append(run, values, jinja_eval(run, v));
     struct jinja_frame *old = jinja_push_frame(run, run->frame);
     for (const struct jinja_node *t = node->a; t; t = t->next)
-        jinja_assign(run, t, values->items[i++]);
+        assign(run, t, values->items[i++]);
     enum flow flow = exec_list(run, node->c);
     run->frame = old;
     return flow;
@@ -258,10 +260,10 @@ static enum flow exec_kind(struct jinja_run *run, const struct jinja_node *node)
         exec_loop(run, node, jinja_eval(run, node->b), 0);
         break;
     case JINJA_SET:
-        jinja_assign(run, node->a, jinja_eval(run, node->b));
+        assign(run, node->a, jinja_eval(run, node->b));
         break;
     case JINJA_SET_BLOCK:
-        jinja_assign(run, node->a, apply_filters(run, node->c, capture_in_frame(run, node->b)));
+        assign(run, node->a, apply_filters(run, node->c, capture_in_frame(run, node->b)));
         break;
     case JINJA_MACRO_DEF:
         jinja_define(run, node->name, new_macro(run, node));

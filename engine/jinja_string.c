@@ -33,14 +33,7 @@ static void add_span(struct jinja_buf *buf, size_t at, size_t n)
         last->n += n;
         return;
     }
-    if (buf->n_spans == buf->cap_spans) {
-        size_t cap = buf->cap_spans ? buf->cap_spans * 2 : 4;
-        struct jinja_span *more = jinja_alloc_array(buf->run, cap, sizeof *more);
-        if (buf->n_spans)
-            memcpy(more, buf->spans, buf->n_spans * sizeof *more);
-        buf->spans = more;
-        buf->cap_spans = cap;
-    }
+    buf->spans = jinja_grow(buf->run, buf->spans, buf->n_spans, &buf->cap_spans, sizeof *buf->spans);
     buf->spans[buf->n_spans++] = (struct jinja_span){at, n};
 }
 

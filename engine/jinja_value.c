@@ -77,14 +77,7 @@ struct jinja_value jinja_list_value(struct jinja_list *list)
 
 void jinja_list_append(struct jinja_run *run, struct jinja_list *list, struct jinja_value item)
 {
-    if (list->n == list->cap) {
-        size_t cap = list->cap ? list->cap * 2 : 4;
-        struct jinja_value *more = jinja_alloc_array(run, cap, sizeof *more);
-        if (list->n)
-            memcpy(more, list->items, list->n * sizeof *more);
-        list->items = more;
-        list->cap = cap;
-    }
+    list->items = jinja_grow(run, list->items, list->n, &list->cap, sizeof *list->items);
     list->items[list->n++] = item;
 }
 
@@ -139,14 +132,7 @@ void jinja_dict_set(struct jinja_run *run, struct jinja_dict *d, struct jinja_va
         *old = value;
         return;
     }
-    if (d->n == d->cap) {
-        size_t cap = d->cap ? d->cap * 2 : 8;
-        struct jinja_pair *more = jinja_alloc_array(run, cap, sizeof *more);
-        if (d->n)
-            memcpy(more, d->pairs, d->n * sizeof *more);
-        d->pairs = more;
-        d->cap = cap;
-    }
+    d->pairs = jinja_grow(run, d->pairs, d->n, &d->cap, sizeof *d->pairs);
     d->pairs[d->n++] = (struct jinja_pair){key, value};
 }
 

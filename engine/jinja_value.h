@@ -153,6 +153,8 @@ _Noreturn __attribute__((format(printf, 2, 3))) void jinja_fail(struct jinja_run
 _Noreturn void jinja_fail_text(struct jinja_run *run, const char *text, size_t n);
 void *jinja_alloc(struct jinja_run *run, size_t n);
 void *jinja_alloc_array(struct jinja_run *run, size_t n, size_t item_bytes);
+/* items, or a copy of its n items with more room, so that one more fits. */
+void *jinja_grow(struct jinja_run *run, void *items, size_t n, size_t *cap, size_t item_bytes);
 void jinja_charge(struct jinja_run *run, size_t n_steps);
 void jinja_enter(struct jinja_run *run);
 void jinja_leave(struct jinja_run *run);
@@ -293,8 +295,6 @@ struct jinja_value jinja_call_builtin(struct jinja_run *run, const struct jinja_
                                       struct jinja_value self, const struct jinja_args *args);
 struct jinja_value jinja_call_value(struct jinja_run *run, struct jinja_value callee,
                                     const struct jinja_args *args);
-struct jinja_value jinja_call_macro(struct jinja_run *run, const struct jinja_macro *macro,
-                                    const struct jinja_args *args);
 const struct jinja_value *jinja_keyword(const struct jinja_args *args, const char *name);
 int64_t jinja_arg_int(struct jinja_call *c, int i, int64_t fallback); /* missing or None: the fallback */
 const struct jinja_str *jinja_arg_str(struct jinja_call *c, int i);   /* must be a string */
@@ -323,7 +323,6 @@ struct jinja_value jinja_eval(struct jinja_run *run, const struct jinja_node *no
 void jinja_eval_args(struct jinja_run *run, const struct jinja_node *list, struct jinja_args *out,
                      int n_more_keywords);
 struct jinja_value jinja_lookup(struct jinja_run *run, const struct jinja_str *name);
-void jinja_assign(struct jinja_run *run, const struct jinja_node *target, struct jinja_value value);
 void jinja_define(struct jinja_run *run, const struct jinja_str *name, struct jinja_value value);
 struct jinja_value jinja_capture(struct jinja_run *run,
                                  const struct jinja_node *list); /* in the frame that is current */

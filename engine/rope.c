@@ -29,7 +29,8 @@ static void scale_yarn(const struct rope_params *params, double *freqs)
     }
 }
 
-void rope_frequencies(const struct rope_params *params, double *freqs)
+/* Angle per position of each pair, [R/2]. */
+static void frequencies(const struct rope_params *params, double *freqs)
 {
     for (uint32_t i = 0; i < params->n_rot / 2; i++) {
         freqs[i] = pow(params->base, -2.0 * i / params->n_rot);
@@ -42,7 +43,8 @@ void rope_frequencies(const struct rope_params *params, double *freqs)
         scale_yarn(params, freqs);
 }
 
-double rope_magnitude(const struct rope_params *params)
+/* What cos and sin are multiplied by. */
+static double magnitude_of(const struct rope_params *params)
 {
     if (params->scaling != ROPE_SCALING_YARN)
         return 1.0;
@@ -75,9 +77,9 @@ static void fill_pair(double freq, double magnitude, size_t first, size_t n, siz
 void rope_fill(const struct rope_params *params, size_t first, size_t n, float *cos_out, float *sin_out)
 {
     double freqs[ROPE_MAX_PAIRS];
-    double magnitude = rope_magnitude(params);
+    double magnitude = magnitude_of(params);
     size_t n_pairs = params->n_rot / 2;
-    rope_frequencies(params, freqs);
+    frequencies(params, freqs);
     for (size_t i = 0; i < n_pairs; i++)
         fill_pair(freqs[i], magnitude, first, n, n_pairs, cos_out + i, sin_out + i);
 }

@@ -28,11 +28,6 @@ struct rope_params {
     float factors[ROPE_MAX_PAIRS]; /* of rope_freqs.weight (Llama 3.x), [R/2] */
 };
 
-/* Angle per position of each pair, [R/2]. */
-void rope_frequencies(const struct rope_params *params, double *freqs);
-/* What cos and sin are multiplied by; 1 except with YaRN. */
-double rope_magnitude(const struct rope_params *params);
-
 /* Rows first .. first+n of the tables: cos and sin [n, R/2]. */
 void rope_fill(const struct rope_params *params, size_t first, size_t n, float *cos_out, float *sin_out);
 

@@ -52,11 +52,6 @@ const char *vocab_model_name(const struct vocab *v)
     return v->model_name;
 }
 
-const char *vocab_pre_name(const struct vocab *v)
-{
-    return v->pre_name;
-}
-
 const char *vocab_warning(const struct vocab *v)
 {
     return v->warning[0] ? v->warning : NULL;

@@ -46,7 +46,6 @@ void vocab_free(struct vocab *v);
 
 int vocab_size(const struct vocab *v);
 const char *vocab_model_name(const struct vocab *v); /* "llama", "gpt2", "gemma4" */
-const char *vocab_pre_name(const struct vocab *v);   /* tokenizer.ggml.pre, "" if absent */
 /* A sentence about something unusual ("unknown pre-tokenizer ..., falling back to ..."), or NULL. */
 const char *vocab_warning(const struct vocab *v);
 

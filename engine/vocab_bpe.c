@@ -6,7 +6,6 @@
  * themselves, the 68 others are U+0100 and up in order. */
 #include "engine/vocab_parts.h"
 
-#include "engine/base/mem.h"
 #include "engine/base/utf8.h"
 
 static bool stands_for_itself(uint32_t c)
@@ -68,21 +67,6 @@ static size_t bytes_of(struct encoder *e, const char *piece, size_t n)
     return n;
 }
 
-/* The symbols of a piece before merging: its characters. */
-static size_t characters_of(struct encoder *e, const char *piece, size_t n)
-{
-    size_t count = 0;
-    for (size_t at = 0; at < n; count++) {
-        uint32_t code_point;
-        size_t used = utf8_decode(piece + at, n - at, &code_point, NULL);
-        e->symbols[count] =
-            (struct merge_symbol){(uint32_t)at, (uint32_t)used, vocab_table_find_text(e->v, piece + at, used),
-                                  (int32_t)count - 1, (int32_t)count + 1};
-        at += used;
-    }
-    return count;
-}
-
 /* A symbol without a token: the tokens of its bytes, or the unknown token for those that have none. */
 static void emit_bytes(struct encoder *e, const char *bytes, size_t n)
 {
@@ -100,7 +84,7 @@ static bool merge_piece(struct encoder *e, const char *piece, size_t n, struct e
     struct token_list *out = e->out;
     if (!encoder_reserve_symbols(e, n, err) || !token_list_reserve(out, n, err))
         return false;
-    size_t count = e->v->spells_characters ? characters_of(e, piece, n) : bytes_of(e, piece, n);
+    size_t count = e->v->spells_characters ? encoder_take_characters(e, piece, n) : bytes_of(e, piece, n);
     e->symbols[count - 1].next = -1;
     encoder_merge(e, piece, count);
     for (int32_t i = 0; i >= 0; i = e->symbols[i].next) {

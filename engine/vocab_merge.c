@@ -7,6 +7,7 @@
 #include "engine/vocab_parts.h"
 
 #include "engine/base/mem.h"
+#include "engine/base/utf8.h"
 
 /* Grows *items to hold n; doubles so that a row of longer and longer pieces stays linear. */
 static bool grow(void **items, size_t *cap, size_t n, size_t item_bytes, struct err *err)
@@ -46,6 +47,20 @@ bool encoder_reserve_scratch(struct encoder *e, size_t n, struct err *err)
     bool ok = grow(&scratch, &e->cap_scratch, n, 1, err);
     e->scratch = scratch;
     return ok;
+}
+
+size_t encoder_take_characters(struct encoder *e, const char *text, size_t n)
+{
+    size_t count = 0;
+    for (size_t at = 0; at < n; count++) {
+        uint32_t code_point;
+        size_t used = utf8_decode(text + at, n - at, &code_point, NULL);
+        e->symbols[count] =
+            (struct merge_symbol){(uint32_t)at, (uint32_t)used, vocab_table_find_text(e->v, text + at, used),
+                                  (int32_t)count - 1, (int32_t)count + 1};
+        at += used;
+    }
+    return count;
 }
 
 static void heap_push(struct encoder *e, struct merge_entry entry)

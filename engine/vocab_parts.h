@@ -135,6 +135,8 @@ struct encoder {
 };
 bool encoder_reserve_symbols(struct encoder *e, size_t n, struct err *err);
 bool encoder_reserve_scratch(struct encoder *e, size_t n, struct err *err);
+/* The symbols of a text before merging, its characters; there is room for n. Returns their number. */
+size_t encoder_take_characters(struct encoder *e, const char *text, size_t n);
 /* Merges symbols[0..n) of text until nothing merges; afterwards follow next from symbol 0. */
 void encoder_merge(struct encoder *e, const char *text, size_t n);
 

@@ -4,9 +4,6 @@
 
 #include <string.h>
 
-#include "engine/base/mem.h"
-#include "engine/base/utf8.h"
-
 static bool emit(struct encoder *e, const char *word, const struct merge_symbol *s, struct err *err)
 {
     const struct vocab *v = e->v;
@@ -34,19 +31,12 @@ static bool emit(struct encoder *e, const char *word, const struct merge_symbol 
 static bool flush_word(struct encoder *e, struct err *err)
 {
     const char *word = e->scratch;
-    size_t n_bytes = e->n_scratch, n = 0;
+    size_t n_bytes = e->n_scratch;
     if (n_bytes == 0)
         return true;
     if (!encoder_reserve_symbols(e, n_bytes, err))
         return false;
-    for (size_t at = 0; at < n_bytes; n++) {
-        uint32_t code_point;
-        size_t used = utf8_decode(word + at, n_bytes - at, &code_point, NULL);
-        e->symbols[n] =
-            (struct merge_symbol){(uint32_t)at, (uint32_t)used, vocab_table_find_text(e->v, word + at, used),
-                                  (int32_t)n - 1, (int32_t)n + 1};
-        at += used;
-    }
+    size_t n = encoder_take_characters(e, word, n_bytes);
     e->symbols[n - 1].next = -1;
     encoder_merge(e, word, n);
     e->n_scratch = 0;

@@ -97,8 +97,8 @@ struct chat *store_load(struct store *s, const struct chat_key *key, struct chat
  * (*name_taken). */
 bool store_create(struct store *s, const struct chat *chat, const struct store_model *model, int64_t *id,
                   bool *name_taken, struct err *err);
-/* Inserts or updates one message of the chat, and makes head the chat's head (msg id; STORE_HEAD_NONE: no
- * message is shown). parent_id 0: a root. */
+/* Inserts or updates messages of the chat, and makes head the chat's head (msg id; STORE_HEAD_NONE: no
+ * message is shown). parent_id 0: a root. No rows: the head alone. */
 #define STORE_HEAD_NONE (-1)
 struct msg_row {
     int64_t id, parent_id;
@@ -113,8 +113,6 @@ struct msg_row {
 };
 bool store_put_msgs(struct store *s, const unsigned char uid[CHAT_UID_BYTES], const struct msg_row *rows,
                     size_t n_rows, int64_t head_id, struct err *err);
-bool store_set_head(struct store *s, const unsigned char uid[CHAT_UID_BYTES], int64_t head_id,
-                    struct err *err);
 bool store_rename(struct store *s, int64_t id, const char *title, struct err *err);
 /* Another model reads the chat from now on: the ids the old one knew are forgotten in the same transaction.
  */

@@ -180,12 +180,6 @@ bool store_put_msgs(struct store *s, const unsigned char uid[CHAT_UID_BYTES], co
     return store_end(s, ok, err);
 }
 
-bool store_set_head(struct store *s, const unsigned char uid[CHAT_UID_BYTES], int64_t head_id,
-                    struct err *err)
-{
-    return store_put_msgs(s, uid, NULL, 0, head_id, err);
-}
-
 bool store_rename(struct store *s, int64_t id, const char *title, struct err *err)
 {
     if (!store_begin(s, err))

@@ -80,7 +80,6 @@ bool transcript_is_empty(const struct transcript *t);
 /* Rows towards the end (positive) or the beginning. Reaching the end makes it follow again. */
 void transcript_scroll(struct transcript *t, long rows);
 void transcript_follow(struct transcript *t);
-bool transcript_is_following(const struct transcript *t);
 /* Rows that came since the reader left the end; 0 while following. */
 size_t transcript_n_new(struct transcript *t);
 /* Whether rows lie below the window. */

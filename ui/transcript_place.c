@@ -154,11 +154,6 @@ void transcript_follow(struct transcript *t)
     t->follow = true;
 }
 
-bool transcript_is_following(const struct transcript *t)
-{
-    return t->follow;
-}
-
 size_t transcript_n_new(struct transcript *t)
 {
     if (t->follow)

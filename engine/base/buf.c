@@ -6,7 +6,7 @@
 
 #include "engine/base/mem.h"
 
-void buf_reserve(struct buf *buf, size_t n_more)
+static void reserve(struct buf *buf, size_t n_more)
 {
     size_t need = buf->len + n_more + 1;
     if (need <= buf->cap)
@@ -20,7 +20,7 @@ void buf_reserve(struct buf *buf, size_t n_more)
 
 void buf_append(struct buf *buf, const void *bytes, size_t n)
 {
-    buf_reserve(buf, n);
+    reserve(buf, n);
     if (n)
         memcpy(buf->data + buf->len, bytes, n);
     buf->len += n;
@@ -45,7 +45,7 @@ void buf_printf(struct buf *buf, const char *format, ...)
     int n = vsnprintf(NULL, 0, format, args);
     va_end(args);
     if (n > 0) {
-        buf_reserve(buf, (size_t)n);
+        reserve(buf, (size_t)n);
         vsnprintf(buf->data + buf->len, (size_t)n + 1, format, again);
         buf->len += (size_t)n;
     }
@@ -67,7 +67,7 @@ const char *buf_text(const struct buf *buf)
 
 char *buf_take(struct buf *buf)
 {
-    buf_reserve(buf, 0);
+    reserve(buf, 0);
     buf->data[buf->len] = '\0';
     char *data = buf->data;
     *buf = (struct buf){0};

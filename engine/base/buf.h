@@ -15,7 +15,6 @@ void buf_append(struct buf *buf, const void *bytes, size_t n);
 void buf_puts(struct buf *buf, const char *text);
 void buf_putc(struct buf *buf, char c);
 __attribute__((format(printf, 2, 3))) void buf_printf(struct buf *buf, const char *format, ...);
-void buf_reserve(struct buf *buf, size_t n_more);
 /* Shortens to n bytes (n <= len); keeps the memory. */
 void buf_truncate(struct buf *buf, size_t n);
 /* The text, "" when empty; stays owned by buf. */

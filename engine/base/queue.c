@@ -62,13 +62,6 @@ bool queue_pop(struct queue *q, void *item)
     return true;
 }
 
-size_t queue_free_slots(const struct queue *q)
-{
-    size_t tail = atomic_load_explicit(&q->tail, memory_order_acquire);
-    size_t head = atomic_load_explicit(&q->head, memory_order_acquire);
-    return q->mask + 1 - (tail - head);
-}
-
 int queue_wake_fd(const struct queue *q)
 {
     return q->wake_fd;

@@ -32,7 +32,6 @@ void queue_fini(struct queue *q);
 
 bool queue_push(struct queue *q, const void *item);
 bool queue_pop(struct queue *q, void *item);
-size_t queue_free_slots(const struct queue *q);
 
 /* For poll(2): POLLIN. Owned by the queue. */
 int queue_wake_fd(const struct queue *q);

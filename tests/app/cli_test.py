@@ -518,10 +518,7 @@ class Sessions(ProgramTest):
 
     def test_a_list_has_one_row_per_chat(self):
         self.check(0, LONG, *TURN, '-p', 'hi')
-        db = sqlite3.connect(self.database())
-        db.execute("UPDATE conv SET title = 'two' || char(10) || 'lines', name = 'a' || char(10) || 'b'")
-        db.commit()
-        db.close()
+        self.sql("UPDATE conv SET title = 'two' || char(10) || 'lines', name = 'a' || char(10) || 'b'")
         self.assertEqual(self.check(0, 'sessions', 'list').count(b'\n'), 1)
 
     def test_a_refused_prompt_does_not_spoil_the_chat(self):
@@ -616,37 +613,29 @@ class Signals(ProgramTest):
 class Locked(ProgramTest):
     def test_a_locked_database_is_exit_6_and_the_answer_is_still_given(self):
         self.check(0, LONG, *TURN, '-p', 'hi')
-        lock = sqlite3.connect(self.database(), isolation_level=None)
-        lock.execute('BEGIN EXCLUSIVE')
-        self.check(6, LONG, *TURN, '-p', 'again', words=['chat.db'])
-        lock.execute('ROLLBACK')
-        lock.close()
+        with self.locked_database():
+            self.check(6, LONG, *TURN, '-p', 'again', words=['chat.db'])
 
+    def start_turn(self):
+        p = subprocess.Popen([PROGRAM, LONG, *TURN, '-p', 'again'], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, env=self.env)
+        self.addCleanup(p.kill)
+        return p
 
     def test_waiting_for_it_is_said_and_ends_with_a_signal(self):
         self.check(0, LONG, *TURN, '-p', 'hi')
-        lock = sqlite3.connect(self.database(), isolation_level=None)
-        lock.execute('BEGIN EXCLUSIVE')
-        p = subprocess.Popen([PROGRAM, LONG, *TURN, '-p', 'again'], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                             stderr=subprocess.PIPE, env=self.env)
-        self.addCleanup(p.kill)
-        self.assertIn(b'waiting for ' + self.database().encode(), p.stderr.readline())
-        p.send_signal(signal.SIGINT)
-        p.communicate(timeout=30)
-        self.assertEqual(p.returncode, 130)
-        lock.execute('ROLLBACK')
-        lock.close()
+        with self.locked_database():
+            p = self.start_turn()
+            self.assertIn(b'waiting for ' + self.database().encode(), p.stderr.readline())
+            p.send_signal(signal.SIGINT)
+            p.communicate(timeout=30)
+            self.assertEqual(p.returncode, 130)
 
     def test_a_lock_that_comes_free_was_only_a_wait(self):
         self.check(0, LONG, *TURN, '-p', 'hi')
-        lock = sqlite3.connect(self.database(), isolation_level=None)
-        lock.execute('BEGIN EXCLUSIVE')
-        p = subprocess.Popen([PROGRAM, LONG, *TURN, '-p', 'again'], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                             stderr=subprocess.PIPE, env=self.env)
-        self.addCleanup(p.kill)
-        self.assertIn(b'Ctrl-C', p.stderr.readline())
-        lock.execute('ROLLBACK')
-        lock.close()
+        with self.locked_database():
+            p = self.start_turn()
+            self.assertIn(b'Ctrl-C', p.stderr.readline())
         p.communicate(timeout=30)
         self.assertEqual(p.returncode, 0)
         self.assertEqual(len(self.sessions()), 2)
@@ -657,14 +646,11 @@ class Locked(ProgramTest):
         self.addCleanup(p.kill)
         os.read(p.stdout.fileno(), 100)
         self.wait_until(lambda: self.sql('SELECT 1 FROM msg WHERE role = 2'))
-        lock = sqlite3.connect(self.database(), isolation_level=None, timeout=30)
-        lock.execute('BEGIN EXCLUSIVE')
-        p.send_signal(signal.SIGTERM)
-        time.sleep(1.5) # longer than it waits in silence
-        p.send_signal(signal.SIGINT)
-        _, errors = p.communicate(timeout=30)
-        lock.execute('ROLLBACK')
-        lock.close()
+        with self.locked_database():
+            p.send_signal(signal.SIGTERM)
+            time.sleep(1.5) # longer than it waits in silence
+            p.send_signal(signal.SIGINT)
+            _, errors = p.communicate(timeout=30)
         self.assertEqual(p.returncode, 143)
         self.assertIn(b'waiting for', errors)
         self.assertIn(b'"remember me"', errors)

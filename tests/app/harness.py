@@ -3,8 +3,10 @@
 Run as: python3 X_test.py FERRUM_CHAT MKTINY
 """
 import atexit
+import contextlib
 import json
 import os
+import pty
 import shutil
 import sqlite3
 import subprocess
@@ -76,14 +78,49 @@ class ProgramTest(unittest.TestCase):
     def export(self, chat_id):
         return json.loads(self.check(0, 'sessions', 'export', str(chat_id)))
 
-    def sql(self, *statement):
-        db = sqlite3.connect(self.database())
+    def on_terminal(self, *command):
+        """Starts a command on a terminal of its own: its process, and our end."""
+        pid, fd = pty.fork()
+        if pid == 0:
+            os.execvpe(command[0], command, self.env)
+        return pid, fd
+
+    def drain(self, fd, seconds):
+        """Reads what comes from a terminal, so that the program never waits for us."""
+        until = time.monotonic() + seconds
+        os.set_blocking(fd, False)
+        while time.monotonic() < until:
+            try:
+                os.read(fd, 65536)
+            except BlockingIOError:
+                time.sleep(0.002)
+            except OSError:
+                return
+
+    def end(self, pid, fd, number):
+        """Ends with this signal what runs on a terminal."""
+        os.kill(pid, number)
+        os.waitpid(pid, 0)
+        os.close(fd)
+
+    def sql(self, *statement, path=None):
+        db = sqlite3.connect(path or self.database())
         try:
             rows = db.execute(*statement).fetchall()
             db.commit()
             return rows
         finally:
             db.close()
+
+    @contextlib.contextmanager
+    def locked_database(self):
+        lock = sqlite3.connect(self.database(), isolation_level=None, timeout=30)
+        try:
+            lock.execute('BEGIN EXCLUSIVE')
+            yield
+            lock.execute('ROLLBACK')
+        finally:
+            lock.close()
 
     def wait_until(self, what):
         until = time.monotonic() + 60

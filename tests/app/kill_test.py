@@ -1,11 +1,8 @@
 """kill -9 at random moments of a chat: what was saved stays saved, the file stays sound, the chat goes on."""
 import os
-import pty
 import random
 import signal
-import sqlite3
 import subprocess
-import time
 
 from harness import CHATML, PROGRAM, ProgramTest, main
 
@@ -14,56 +11,27 @@ ROUNDS = 20
 
 class Kill(ProgramTest):
     def saved(self):
-        """(text of the question, status of the answer) of every stored answer."""
-        db = sqlite3.connect(self.database())
-        try:
-            self.assertEqual(db.execute('PRAGMA integrity_check').fetchone()[0], 'ok')
-            return db.execute('SELECT p.text, a.status, a.text FROM msg a JOIN msg p ON p.id = a.parent '
-                              'WHERE a.role = 2').fetchall()
-        finally:
-            db.close()
+        """(text of the question, status of the answer, its text) of every stored answer."""
+        if not os.path.exists(self.database()):
+            return []
+        self.assertEqual(self.sql('PRAGMA integrity_check'), [('ok',)])
+        return self.sql('SELECT p.text, a.status, a.text FROM msg a JOIN msg p ON p.id = a.parent WHERE a.role = 2')
 
     def wait_saved(self, question):
-        until = time.monotonic() + 60
-        while time.monotonic() < until:
-            for row in self.saved() if os.path.exists(self.database()) else []:
-                if row[0] == question and row[1] == 0:
-                    return row
-            time.sleep(0.02)
-        self.fail('%r was never saved' % question)
-
-    def start(self):
-        pid, fd = pty.fork()
-        if pid == 0:
-            os.execve(PROGRAM, [PROGRAM, CHATML, '--plain', '--temp', '0', '-n', '5', '--ctx', '16384',
-                                '--session', 's'], self.env)
-        return pid, fd
-
-    def drain(self, fd, seconds):
-        """Reads what comes, so that the program never waits for us."""
-        until = time.monotonic() + seconds
-        os.set_blocking(fd, False)
-        while time.monotonic() < until:
-            try:
-                os.read(fd, 65536)
-            except BlockingIOError:
-                time.sleep(0.002)
-            except OSError:
-                return
+        return self.wait_until(lambda: [row for row in self.saved() if row[:2] == (question, 0)])[0]
 
     def test_no_finished_turn_is_lost(self):
         chance = random.Random(20261121)
         finished = []
         for i in range(ROUNDS):
-            pid, fd = self.start()
+            pid, fd = self.on_terminal(PROGRAM, CHATML, '--plain', '--temp', '0', '-n', '5', '--ctx', '16384',
+                                       '--session', 's')
             os.write(fd, b'finished %d\n' % i)
             self.drain(fd, 0.05)
             finished.append(self.wait_saved('finished %d' % i))
             os.write(fd, b'killed %d\n' % i)
             self.drain(fd, chance.random() * 0.06)
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            os.close(fd)
+            self.end(pid, fd, signal.SIGKILL)
             rows = self.saved()
             for row in finished:
                 self.assertIn(row, rows)

@@ -176,7 +176,7 @@ class Resume(PlainTest):
         self.turn('hi ' * 200, *GREEDY)
         self.forget_rates()
         r = self.run_program(MODEL, '--session', 's', *GREEDY, '-n', '5', '-p', 'go on')
-        self.assertRegex(r.stderr.decode(), r'resumed [\d,]+ of [\d,]+ tokens from disk in [\d.]+ s')
+        self.assertRegex(r.stderr.decode(), r'resumed [\d,]+ of [\d,]+ tokens from disk in [\d.]+ m?s')
         self.assertRegex(r.stderr.decode(), r'prefilled \d+')
         self.assertRegex(r.stderr.decode(), r'wrote [\d.]+ KiB')
 
@@ -435,6 +435,20 @@ class Damage(KvTest):
         self.check_text_is_there()
         self.assertEqual(self.kv('verify')['damaged'], 0)
         self.assert_like_computed('and now?', *GREEDY)
+
+    def test_a_full_file_system_does_not_stop_a_chat(self):
+        where = os.path.join(self.home, 'small')
+        os.mkdir(where)
+        if subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=2m', 'tmpfs', where], capture_output=True).returncode:
+            self.skipTest('a small file system cannot be mounted here')
+        try:
+            self.env['XDG_CACHE_HOME'] = where
+            self.check(0, MODEL, '--session', 's', *GREEDY, '-n', '5', '-p', LONG_TEXT * 4, words=['kv.db', 'full'])
+            self.check(0, MODEL, '--session', 's', *GREEDY, '-n', '5', '-p', 'and now?')
+            self.assertEqual(self.kv('verify')['damaged'], 0)
+        finally:
+            subprocess.run(['umount', where], check=True)
+        self.check_text_is_there()
 
     def test_a_cache_directory_that_cannot_be_written(self):
         self.env['XDG_CACHE_HOME'] = '/proc/self'

@@ -60,6 +60,7 @@ static const struct {
     {"qwen35", "Qwen3.5 4B", true, "Qwen3.5", 1, 20, 0.95f, 0, 1, 1.5f},
     {"qwen35moe", "Qwen3.5 397B A17B", true, "Qwen3.5 397B", 0.6f, 20, 0.95f, 0, 1, 0},
     {"qwen35moe", "Qwen3.5 35B A3B", false, "Qwen3.5", 0.7f, 20, 0.8f, 0, 1, 1.5f},
+    {"qwen3", "qwen3-0.6b random seed 7", true, "Qwen3", 0.6f, 20, 0.95f, 0, 1, 0},
     {"qwen2", "Qwen2.5 7B Instruct", false, "Qwen2.5", 0.7f, 20, 0.8f, 0.05f, 1.05f, 0},
     {"qwen2", "QwQ 32B", true, "QwQ", 0.6f, 40, 0.95f, 0, 1, 0},
     {"qwen2", "DeepSeek R1 Distill Qwen 7B", true, "DeepSeek-R1", 0.6f, 40, 0.95f, 0.05f, 1, 0},

@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import signal
-import sqlite3
 import subprocess
 import tempfile
 import time
@@ -116,7 +115,7 @@ class Screen(ProgramTest):
         self.wait_for('ready')
         self.command('the first question', r'prefilled \d+ · wrote')
         self.command('the second question', r'reused \d+ of \d+ tokens · prefilled')
-        self.command('/kv', r'KV blocks on disk: \d+ \(')
+        self.command('/kv', r'KV blocks on disk: ')
         self.command('/regen', r'2/2')
         self.wait_until(lambda: self.sessions()[0]['messages'] == 5)
         self.command('/branch prev', r'1/2')
@@ -133,6 +132,55 @@ class Screen(ProgramTest):
         self.assertEqual([m['text'] for m in fork['messages'][:4]], [m['text'] for m in first['messages'][:4]])
         self.assertEqual(first['head'], first['messages'][3]['id'])
         self.assertIn('(fork)', fork['title'])
+
+    def test_a_selected_message_is_edited_and_forked(self):
+        self.start(LONG, '--temp', '0', '-n', '5')
+        self.wait_for('ready')
+        self.command('the first question', r'prefilled \d+')
+        self.command('the second question', r'reused \d+')
+        self.type('half a draft')
+        self.keys('M-Up', 'M-Up', 'M-Up', 'M-Up')
+        self.keys('e')
+        self.wait_for(r'› the first question')
+        self.type(' changed')
+        self.keys('Enter')
+        self.wait_for(r'2/2[\s\S]*half a draft')
+        self.wait_until(lambda: self.sessions()[0]['messages'] == 6)
+        messages = self.export(1)['messages']
+        self.assertEqual(messages[4]['parent'], messages[0]['parent'])
+        self.assertEqual(messages[4]['text'], 'the first question changed')
+        self.keys('M-Up', 'M-Up')
+        self.keys('f') # at a question: its text is to be written anew
+        self.wait_for(r'› the first question changed')
+        self.keys('C-d')
+        self.keys('C-a', 'C-k')
+        self.wait_for('Write a message')
+        self.keys('C-d')
+        self.wait_exit(0)
+        self.assertEqual(len(self.sessions()), 2)
+        self.assertEqual(self.sql('SELECT text FROM draft WHERE conv=1'), [('half a draft',)])
+
+    def test_an_edit_that_does_not_fit_is_edited_again(self):
+        self.start(SMALL, '--temp', '0', '-n', '5')
+        self.wait_for('ready')
+        self.command('hi', r'prefilled \d+')
+        self.type('half a draft')
+        self.keys('M-Up', 'M-Up')
+        self.keys('e')
+        self.wait_for(r'› hi')
+        self.type(' long' * 30)
+        self.keys('Enter')
+        self.wait_for('(?i)context')
+        self.wait_for(r'› hi long')
+        self.keys('C-a', 'C-k')
+        self.type('short')
+        self.keys('Enter')
+        self.wait_for(r'short[\s\S]*half a draft')
+        self.wait_until(lambda: self.sessions()[0]['messages'] >= 5)
+        os.kill(self.pid(), signal.SIGTERM)
+        self.wait_exit(143)
+        messages = self.export(1)['messages']
+        self.assertEqual([m['text'] for m in messages if m['on_path']][0], 'short')
 
     def test_a_chat_deleted_from_the_list_takes_its_blocks_along(self):
         def blocks():
@@ -268,14 +316,11 @@ class Screen(ProgramTest):
         self.check(0, LONG, '--temp', '0', '-n', '4', '-p', 'the older chat')
         self.start(LONG, '--temp', '0', '-n', '4')
         self.wait_for('ready')
-        lock = sqlite3.connect(self.database(), isolation_level=None, timeout=30)
-        lock.execute('BEGIN EXCLUSIVE')
-        self.keys('M-o')
-        time.sleep(0.3) # the key is read alone
-        self.type('typed')
-        self.wait_for('typed')
-        lock.execute('ROLLBACK')
-        lock.close()
+        with self.locked_database():
+            self.keys('M-o')
+            time.sleep(0.3) # the key is read alone
+            self.type('typed')
+            self.wait_for('typed')
         self.keys('Enter')
         self.wait_until(lambda: self.sql("SELECT 1 FROM msg WHERE text = 'typed'"))
         self.assertNotIn('the older chat', self.screen())

@@ -2,7 +2,6 @@
 settings that go with it."""
 import json
 import os
-import pty
 import re
 import signal
 import struct
@@ -71,10 +70,7 @@ class Thinking(ProgramTest):
         self.assertNotIn('thinking', r.stderr.decode()) # no terminal
 
     def test_a_line_on_the_terminal_shows_that_it_reasons(self):
-        pid, fd = pty.fork()
-        if pid == 0:
-            os.execve('/bin/sh', ['sh', '-c', '"$0" "$1" -p hi > "$HOME/out" < /dev/null; echo end', PROGRAM, THINK],
-                      self.env)
+        pid, fd = self.on_terminal('sh', '-c', '"$0" "$1" -p hi > "$HOME/out" < /dev/null; echo end', PROGRAM, THINK)
         seen = b''
         while b'end' not in seen:
             seen += os.read(fd, 4096)
@@ -138,7 +134,7 @@ class Thinking(ProgramTest):
         self.assertIn(b'[assistant]\n> Thought, 4 words\n', self.check(0, 'sessions', 'show', '1'))
 
     def test_the_plain_loop_folds_and_switches(self):
-        fd, pid = self.plain(THINK, '--session', 's')
+        pid, fd = self.on_terminal(PROGRAM, THINK, '--session', 's', '--plain')
         shown = self.say(fd, 'hi\n', 'The answer[^>]*> ')
         self.assertRegex(shown, r'▸ Thought · 4 words\r?\nThe answer\.\r?\n')
         self.assertNotIn('first this', shown)
@@ -153,17 +149,9 @@ class Thinking(ProgramTest):
         answers = [m for m in self.export(1)['messages'] if m['role'] == 'assistant']
         self.assertEqual([m['reasoning'] for m in answers], [THOUGHT, '', THOUGHT])
         self.assertEqual([m['params'].get('think') for m in answers], [None, 'off', 'on'])
-        fd, pid = self.plain(THINK, '--session', 's') # what was said before is shown folded, too
+        pid, fd = self.on_terminal(PROGRAM, THINK, '--session', 's', '--plain') # what was said before is shown folded, too
         self.assertEqual(self.say(fd, '', r'(?s)(The answer.*){3}> ').count('▸ Thought · 4 words'), 2)
-        os.kill(pid, signal.SIGTERM)
-        os.waitpid(pid, 0)
-        os.close(fd)
-
-    def plain(self, *args):
-        pid, fd = pty.fork()
-        if pid == 0:
-            os.execve(PROGRAM, [PROGRAM, *args, '--plain'], self.env)
-        return fd, pid
+        self.end(pid, fd, signal.SIGTERM)
 
     def say(self, fd, text, pattern):
         """Types, then reads until the pattern; what came."""

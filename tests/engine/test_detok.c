@@ -14,12 +14,8 @@
 static struct vocab *make(void (*fixture)(struct fixture *))
 {
     struct fixture f;
-    struct err err = {0};
     fixture(&f);
-    struct vocab *v = fixture_vocab(&f, &err);
-    if (!v)
-        fail_msg("%s", err.text);
-    return v;
+    return fixture_good_vocab(&f);
 }
 
 /* Everything the ids say, through a window of max bytes; every part must be valid UTF-8 by itself. */

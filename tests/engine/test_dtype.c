@@ -64,16 +64,12 @@ static void f16_from_f32__rounds_to_nearest_even(void **state)
     assert_int_equal(f16_from_f32(1e-40f), 0);
 }
 
-static void bf16__rounds_to_nearest_even_and_keeps_nan(void **state)
+static void bf16__is_the_upper_half_of_a_float(void **state)
 {
     (void)state;
-    assert_int_equal(bf16_from_f32(1.0f), 0x3F80);
-    assert_int_equal(bf16_from_f32(f32_from_bits(0x3F808000)), 0x3F80); /* tie, even below */
-    assert_int_equal(bf16_from_f32(f32_from_bits(0x3F818000)), 0x3F82); /* tie, even above */
-    assert_int_equal(bf16_from_f32(f32_from_bits(0x3F808001)), 0x3F81);
-    assert_int_equal(bf16_from_f32(f32_from_bits(0x7F7FFFFF)), 0x7F80);
-    assert_true(isnan(bf16_to_f32(bf16_from_f32(f32_from_bits(0x7F800001)))));
+    assert_true(bf16_to_f32(0x3F80) == 1.0f);
     assert_true(bf16_to_f32(0xC040) == -3.0f);
+    assert_true(isnan(bf16_to_f32(0x7FC0)));
 }
 
 /* ---- block formats ----
@@ -389,7 +385,7 @@ int main(void)
         cmocka_unit_test(half__every_f16_survives_the_round_trip),
         cmocka_unit_test(f16_to_f32__equals_the_definition),
         cmocka_unit_test(f16_from_f32__rounds_to_nearest_even),
-        cmocka_unit_test(bf16__rounds_to_nearest_even_and_keeps_nan),
+        cmocka_unit_test(bf16__is_the_upper_half_of_a_float),
         cmocka_unit_test(dtype_to_f32__blocks_of_32),
         cmocka_unit_test(dtype_to_f32__q8_0),
         cmocka_unit_test(dtype_to_f32__iq4_nl),

@@ -1,7 +1,6 @@
 /* The engine through its door: requests in, events out, on tiny random models; one trained model when it is
  * there. */
 #include <math.h>
-#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,7 +17,9 @@
 #include "engine/base/utf8.h"
 #include "engine/engine.h"
 #include "kernels_cpu/backend_cpu.h"
+#include "tests/engine/engine_fixture.h"
 #include "tests/engine/model_edit.h"
+#include "tests/support/shared_path.h"
 #include "tests/support/tiny_model.h"
 
 static struct backend backend;
@@ -63,26 +64,11 @@ struct result {
     struct err error;
 };
 
-static void wait_event(struct engine *e, struct engine_event *event)
-{
-    while (!engine_next_event(e, event)) {
-        struct pollfd p = {.fd = engine_event_fd(e), .events = POLLIN};
-        assert_true(poll(&p, 1, 60000) > 0);
-    }
-}
-
 static struct engine *open_engine(const char *path, uint32_t n_ctx)
 {
     struct engine_options options = {
         .model_path = path, .backend = &backend, .n_ctx = n_ctx, .kv_type = DTYPE_F16};
-    struct engine_event event;
-    struct engine *e = engine_open(&options, NULL);
-    assert_non_null(e);
-    do {
-        wait_event(e, &event);
-        assert_int_not_equal(event.type, ENGINE_FAILED);
-    } while (event.type != ENGINE_READY);
-    return e;
+    return open_ready(&options);
 }
 
 static struct engine_request ask(const char *text, int32_t n_predict)
@@ -170,6 +156,13 @@ static void result_free(struct result *r)
     buf_fini(&r->text);
     mem_free(r->kept);
     mem_free(r);
+}
+
+/* A text that fills n bytes. */
+static void repeat(char *text, size_t n, char c)
+{
+    memset(text, c, n - 1);
+    text[n - 1] = 0;
 }
 
 /* --- tests --- */
@@ -312,8 +305,7 @@ static void engine__run__too_long_is_refused_and_nothing_lost(void **state)
 {
     (void)state;
     char text[600];
-    memset(text, 'x', sizeof text - 1);
-    text[sizeof text - 1] = 0;
+    repeat(text, sizeof text, 'x');
     struct engine *e = open_engine(raw_path, 128);
     result_free(run(e, ask("keep me", 1)));
     struct result *r = run(e, ask(text, 5));
@@ -483,8 +475,7 @@ static void engine__cancel__then_the_same_again(void **state)
 {
     (void)state;
     char text[400];
-    memset(text, 'q', sizeof text - 1);
-    text[sizeof text - 1] = 0;
+    repeat(text, sizeof text, 'q');
     struct engine *e = open_engine(raw_path, 0);
     struct result *fresh = run(e, ask(text, 5));
     result_free(run(e, ask("other", 1)));
@@ -513,8 +504,7 @@ static void engine__cancel__in_prefill_counts_what_was_done(void **state)
 {
     (void)state;
     char text[3000];
-    memset(text, 'q', sizeof text - 1);
-    text[sizeof text - 1] = 0;
+    repeat(text, sizeof text, 'q');
     struct engine *e = open_engine(raw_path, 4096);
     struct result *r = mem_need(sizeof *r);
     struct engine_request request = ask(text, -1);
@@ -683,13 +673,9 @@ static void engine__template__broken_is_a_warning_of_the_model(void **state)
 static void engine__stories__continues_as_published(void **state)
 {
     (void)state;
-    char path[4096];
-    const char *shared = getenv("FERRUM_SHARED");
-    snprintf(path, sizeof path, "%s/models/stories260K.gguf", shared ? shared : "");
-    if (!shared || access(path, R_OK) != 0) {
-        print_message("the shared model stories260K is absent: skipped\n");
+    const char *path = shared_path("models/stories260K.gguf");
+    if (!path)
         skip();
-    }
     static const char expected[] = ", there was a little girl named Lily. She loved to play outside in the "
                                    "park. One day, she saw a big, "
                                    "red ball. She wanted to play with it, but it was too high.";

@@ -1,6 +1,5 @@
 /* The engine and its shelf: turns that go on where another engine ended, what is said about them, and warm
  * requests, which prepare the next turn and give way to it. */
-#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,6 +14,7 @@
 #include "engine/base/mem.h"
 #include "engine/engine.h"
 #include "kernels_cpu/backend_cpu.h"
+#include "tests/engine/engine_fixture.h"
 #include "tests/support/mem_shelf.h"
 #include "tests/support/tiny_model.h"
 
@@ -58,9 +58,7 @@ static int open_shelf(void **state)
 static int close_shelf(void **state)
 {
     (void)state;
-    bool good = !shelf.changed;
-    mem_shelf_fini(&shelf);
-    return good ? 0 : -1;
+    return mem_shelf_fini(&shelf) ? 0 : -1;
 }
 
 /* --- a chat: what app would keep of it --- */
@@ -75,14 +73,6 @@ struct talk {
     size_t n_progress;         /* of ENGINE_PREFILL: the last */
 };
 
-static void wait_event(struct engine *e, struct engine_event *event)
-{
-    while (!engine_next_event(e, event)) {
-        struct pollfd p = {.fd = engine_event_fd(e), .events = POLLIN};
-        assert_true(poll(&p, 1, 60000) > 0);
-    }
-}
-
 static struct engine *open_engine(const char *path, uint32_t n_ctx, bool with_shelf)
 {
     struct engine_options options = {.model_path = path,
@@ -90,14 +80,7 @@ static struct engine *open_engine(const char *path, uint32_t n_ctx, bool with_sh
                                      .n_ctx = n_ctx,
                                      .kv_type = DTYPE_F16,
                                      .shelf = with_shelf ? &shelf.shelf : NULL};
-    struct engine_event event;
-    struct engine *e = engine_open(&options, NULL);
-    assert_non_null(e);
-    do {
-        wait_event(e, &event);
-        assert_int_not_equal(event.type, ENGINE_FAILED);
-    } while (event.type != ENGINE_READY);
-    return e;
+    return open_ready(&options);
 }
 
 static void add_text(char **text, size_t *n, const char *more, size_t n_more)

@@ -1,5 +1,4 @@
 /* Reasoning through the engine's door: models that say what the test wants, templates that reason. */
-#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,6 +12,7 @@
 #include "engine/base/mem.h"
 #include "engine/engine.h"
 #include "kernels_cpu/backend_cpu.h"
+#include "tests/engine/engine_fixture.h"
 #include "tests/support/tiny_model.h"
 
 #define ANSWER "The answer is the answer."
@@ -34,14 +34,6 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void wait_event(struct engine *e, struct engine_event *event)
-{
-    while (!engine_next_event(e, event)) {
-        struct pollfd p = {.fd = engine_event_fd(e), .events = POLLIN};
-        assert_true(poll(&p, 1, 60000) > 0);
-    }
-}
-
 static struct engine *open_scripted(bool opens, const char *script)
 {
     char path[] = "/tmp/ferrum-think-XXXXXX";
@@ -52,14 +44,9 @@ static struct engine *open_scripted(bool opens, const char *script)
                                 .script = script,
                                 .seed = 3};
     struct engine_options options = {.model_path = path, .backend = &backend, .kv_type = DTYPE_F16};
-    struct engine_event event;
     close(mkstemp(path));
     assert_true(tiny_model_save(&tiny, path));
-    struct engine *e = engine_open(&options, NULL);
-    do {
-        wait_event(e, &event);
-        assert_int_not_equal(event.type, ENGINE_FAILED);
-    } while (event.type != ENGINE_READY);
+    struct engine *e = open_ready(&options);
     unlink(path);
     return e;
 }

@@ -13,6 +13,7 @@
 #include "kernels_cpu/backend_cpu.h"
 #include "tests/engine/model_edit.h"
 #include "tests/engine/ref_backend.h"
+#include "tests/engine/timeline_fixture.h"
 #include "tests/support/tiny_model.h"
 
 #define N_TOKENS 150 /* more than two pages */
@@ -53,14 +54,6 @@ static struct model *load(const char *arch, struct backend *backend)
     return m;
 }
 
-static struct timeline *open_timeline(struct model *m, enum dtype type, uint32_t n_batch)
-{
-    struct timeline_options options = {.n_ctx = 256, .kv_type = type, .n_batch = n_batch};
-    struct timeline *t = timeline_new(m, &options, NULL);
-    assert_non_null(t);
-    return t;
-}
-
 /* Logits of every position. */
 static float *all_logits(const char *arch, struct backend *backend, enum dtype type, uint32_t n_batch)
 {
@@ -73,16 +66,6 @@ static float *all_logits(const char *arch, struct backend *backend, enum dtype t
     return out;
 }
 
-static double nmse(const float *a, const float *b)
-{
-    double error = 0, norm = 0;
-    for (size_t i = 0; i < N_LOGITS; i++) {
-        error += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
-        norm += (double)b[i] * (double)b[i];
-    }
-    return error / norm;
-}
-
 /* Found: 6e-5 to 8e-5. With a scale from the neighbouring position, or of K where V's belongs, 0.2 and more.
  */
 static void kv_types__int8__logits_stay_close_to_those_of_f32(void **state)
@@ -93,7 +76,7 @@ static void kv_types__int8__logits_stay_close_to_those_of_f32(void **state)
         struct backend *const backends[] = {&cpu, &scalar, &reference};
         for (size_t b = 0; b < 3; b++) {
             float *found = all_logits(archs[a], backends[b], DTYPE_I8, 0);
-            double off = nmse(found, exact);
+            double off = nmse(found, exact, N_LOGITS);
             print_message("%-5s %-9s int8 against f32: nmse %.2e\n", archs[a],
                           backends[b]->ops->describe(backends[b]->ctx), off);
             assert_true(off > 0 && off < 3e-4);

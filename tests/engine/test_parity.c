@@ -16,6 +16,7 @@
 #include "engine/base/mem.h"
 #include "engine/timeline.h"
 #include "kernels_cpu/backend_cpu.h"
+#include "tests/engine/timeline_fixture.h"
 
 #define N_GREEDY 24
 #define MAX_TOKENS 64
@@ -127,24 +128,6 @@ static float *read_exact(const json_t *row, size_t n)
     return out;
 }
 
-static struct timeline *open_timeline(struct model *m, uint32_t n_batch)
-{
-    struct timeline_options options = {.n_ctx = 256, .kv_type = DTYPE_F32, .n_batch = n_batch};
-    struct timeline *t = timeline_new(m, &options, NULL);
-    assert_non_null(t);
-    return t;
-}
-
-static double nmse(const float *a, const float *b, size_t n)
-{
-    double error = 0, norm = 0;
-    for (size_t i = 0; i < n; i++) {
-        error += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
-        norm += (double)b[i] * (double)b[i];
-    }
-    return error / norm;
-}
-
 static int by_value(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
@@ -182,7 +165,7 @@ static bool check_row(const json_t *row)
     int32_t ids[MAX_TOKENS];
     size_t n = read_ids(row, "tokens", ids), n_vocab = model_config(m)->n_vocab;
     float *exact = read_exact(row, n * n_vocab), *ours = mem_array(n * n_vocab, sizeof *ours, NULL);
-    struct timeline *t = open_timeline(m, 0);
+    struct timeline *t = open_timeline(m, DTYPE_F32, 0);
     assert_true(timeline_eval(t, ids, n, NULL, ours, NULL));
     double each[MAX_TOKENS], peer = json_number_value(json_object_get(row, "nmse_median_llama_cpp"));
     for (size_t i = 0; i < n; i++)
@@ -215,7 +198,7 @@ static void parity__compare__no_worse_than_the_peer(void **state)
 /* The last logits after a prompt cut into batches of n_batch. */
 static void eval_in_batches(struct model *m, const int32_t *ids, size_t n, uint32_t n_batch, float *out)
 {
-    struct timeline *t = open_timeline(m, n_batch);
+    struct timeline *t = open_timeline(m, DTYPE_F32, n_batch);
     assert_true(timeline_eval(t, ids, n, NULL, NULL, NULL));
     memcpy(out, timeline_logits(t), model_config(m)->n_vocab * sizeof *out);
     timeline_free(t);

@@ -12,13 +12,9 @@
 static struct vocab *make(void (*fixture)(struct fixture *), int add_bos)
 {
     struct fixture f;
-    struct err err = {0};
     fixture(&f);
     f.add_bos = add_bos;
-    struct vocab *v = fixture_vocab(&f, &err);
-    if (!v)
-        fail_msg("%s", err.text);
-    return v;
+    return fixture_good_vocab(&f);
 }
 
 static struct prompt_msg said(enum chat_role role, const char *text)

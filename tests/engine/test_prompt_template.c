@@ -12,6 +12,7 @@
 #include "engine/base/mem.h"
 #include "engine/jinja.h"
 #include "engine/prompt_template.h"
+#include "tests/support/shared_path.h"
 #include "vocab_fixture.h"
 
 #define CHATML                                                                                               \
@@ -40,13 +41,9 @@ static struct model open_with(struct vocab *v, const char *text)
 static struct model open_fixture(void (*fixture)(struct fixture *), int add_bos, const char *text)
 {
     struct fixture f;
-    struct err err = {0};
     fixture(&f);
     f.add_bos = add_bos;
-    struct vocab *v = fixture_vocab(&f, &err);
-    if (!v)
-        fail_msg("%s", err.text);
-    return open_with(v, text);
+    return open_with(fixture_good_vocab(&f), text);
 }
 
 static void close_model(struct model *m)

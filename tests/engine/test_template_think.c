@@ -12,6 +12,7 @@
 #include "engine/base/buf.h"
 #include "engine/base/mem.h"
 #include "engine/prompt_template.h"
+#include "tests/support/shared_path.h"
 #include "vocab_fixture.h"
 
 #define OPENS "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"

@@ -17,6 +17,7 @@
 #include "kernels_cpu/backend_cpu.h"
 #include "tests/engine/model_edit.h"
 #include "tests/engine/ref_backend.h"
+#include "tests/engine/timeline_fixture.h"
 #include "tests/support/tiny_model.h"
 
 #define N_TOKENS 150 /* more than two pages */
@@ -66,14 +67,6 @@ static struct model *load_tiny(void)
     return m;
 }
 
-static struct timeline *open_timeline(struct model *m, enum dtype kv_type, uint32_t n_batch)
-{
-    struct timeline_options options = {.n_ctx = 256, .kv_type = kv_type, .n_batch = n_batch};
-    struct timeline *t = timeline_new(m, &options, NULL);
-    assert_non_null(t);
-    return t;
-}
-
 static float *new_logits(size_t n)
 {
     return mem_need(n * TINY_N_VOCAB * sizeof(float));
@@ -90,16 +83,6 @@ static float *all_logits_of(const struct buf *file, struct backend *backend, enu
     timeline_free(t);
     model_free(m);
     return out;
-}
-
-static double nmse(const float *a, const float *b, size_t n)
-{
-    double error = 0, norm = 0;
-    for (size_t i = 0; i < n; i++) {
-        error += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
-        norm += (double)b[i] * (double)b[i];
-    }
-    return error / norm;
 }
 
 static void check_against_reference(const struct buf *file, enum dtype kv_type, double bound)

@@ -362,7 +362,6 @@ static void vocab__facts__ends_and_types(void **state)
     struct vocab *v = bpe();
     assert_int_equal(vocab_size(v), BPE_N);
     assert_string_equal(vocab_model_name(v), "gpt2");
-    assert_string_equal(vocab_pre_name(v), "qwen2");
     assert_false(vocab_add_bos(v));
     assert_true(vocab_is_end(v, BPE_IM_END));
     assert_true(vocab_is_end(v, BPE_END));

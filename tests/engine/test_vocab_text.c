@@ -12,18 +12,15 @@
 #include "engine/base/mem.h"
 #include "engine/vocab.h"
 #include "random_text.h"
+#include "tests/support/shared_path.h"
 #include "tests/support/tiny_model.h"
 #include "vocab_fixture.h"
 
 static struct vocab *make(void (*fixture)(struct fixture *))
 {
     struct fixture f;
-    struct err err = {0};
     fixture(&f);
-    struct vocab *v = fixture_vocab(&f, &err);
-    if (!v)
-        fail_msg("%s", err.text);
-    return v;
+    return fixture_good_vocab(&f);
 }
 
 /* --- there and back --- */

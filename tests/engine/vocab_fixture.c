@@ -193,15 +193,13 @@ struct vocab *fixture_vocab(const struct fixture *f, struct err *err)
     return v;
 }
 
-const char *shared_path(const char *name)
+struct vocab *fixture_good_vocab(const struct fixture *f)
 {
-    static char path[1024];
-    const char *folder = getenv("FERRUM_SHARED");
-    snprintf(path, sizeof path, "%s/%s", folder ? folder : "", name);
-    if (folder && access(path, R_OK) == 0)
-        return path;
-    printf("skipped: FERRUM_SHARED has no %s\n", name);
-    return NULL;
+    struct err err = {0};
+    struct vocab *v = fixture_vocab(f, &err);
+    if (!v)
+        fail_msg("%s", err.text);
+    return v;
 }
 
 void assert_ids(const struct vocab *v, const char *text, unsigned flags, const int32_t *expected)

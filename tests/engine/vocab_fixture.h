@@ -78,14 +78,13 @@ void fixture_gemma(struct fixture *f);
 struct gguf *fixture_open(const struct fixture *f);
 /* Both steps; NULL with *err set if the vocabulary is refused. */
 struct vocab *fixture_vocab(const struct fixture *f, struct err *err);
+/* The same; fails the test if the vocabulary is refused. */
+struct vocab *fixture_good_vocab(const struct fixture *f);
 
 /* An open file with nothing but this template. */
 struct gguf *fixture_template_file(const char *text);
 /* The template as if a file had it, with this vocabulary; NULL with *err set if it is refused. */
 struct chat_template *fixture_template(const char *text, const struct vocab *v, struct err *err);
-
-/* FERRUM_SHARED/name, or NULL: the test should skip. The result lasts until the next call. */
-const char *shared_path(const char *name);
 
 /* Fails the test unless vocab_encode(text, flags) gives exactly the ids of the list, ended by -1. */
 void assert_ids(const struct vocab *v, const char *text, unsigned flags, const int32_t *expected);

@@ -74,7 +74,7 @@ static void random_floats(enum dtype type, uint8_t *row, size_t k, uint32_t *sta
 {
     for (size_t i = 0; i < k; i++) {
         float x = gemm_random_normal(state);
-        uint16_t h = type == DTYPE_F16 ? f16_from_f32(x) : bf16_from_f32(x);
+        uint16_t h = type == DTYPE_F16 ? f16_from_f32(x) : (uint16_t)(f32_bits(x) >> 16);
         if (type == DTYPE_F32)
             memcpy(row + 4 * i, &x, sizeof x);
         else

@@ -137,7 +137,7 @@ static void store__load__finds_by_name_uid_and_latest(void **state)
     assert_null(load(s, (struct chat_key){.kind = CHAT_BY_ID, .id = 99}, NULL));
 
     struct err err = {0};
-    assert_true(store_set_head(s, one->uid, one->msgs[1].id, &err));
+    assert_true(store_put_msgs(s, one->uid, NULL, 0, one->msgs[1].id, &err));
     struct chat_list list;
     assert_true(store_list(s, &list, &err));
     assert_int_equal(list.n, 2);
@@ -456,13 +456,13 @@ static void store__set_model__forgets_the_old_ids(void **state)
     store_close(s);
 }
 
-static void store__set_head__may_show_nothing(void **state)
+static void store__put__may_show_nothing(void **state)
 {
     struct store *s = open_ok(temp_path(state, "chat.db"));
     struct chat *chat = sample_chat();
     save(s, chat);
     struct err err = {0};
-    assert_true(store_set_head(s, chat->uid, STORE_HEAD_NONE, &err));
+    assert_true(store_put_msgs(s, chat->uid, NULL, 0, STORE_HEAD_NONE, &err));
     struct chat *back = load(s, (struct chat_key){.kind = CHAT_LATEST}, NULL);
     assert_int_equal(back->n_msgs, 3);
     assert_int_equal(back->head, -1);
@@ -476,7 +476,7 @@ static void store__put__tells_a_deleted_chat_from_a_busy_file(void **state)
     struct store *s = open_ok(temp_path(state, "chat.db"));
     struct chat *chat = sample_chat();
     struct err err = {0};
-    assert_false(store_set_head(s, chat->uid, 0, &err));
+    assert_false(store_put_msgs(s, chat->uid, NULL, 0, 0, &err));
     assert_true(store_chat_is_gone(s));
     assert_false(store_may_retry(s));
     chat_free(chat);
@@ -761,7 +761,7 @@ int main(void)
         CASE(store__put__never_takes_an_id_of_another_chat),
         CASE(store__create__a_taken_name_is_not_taken_again),
         CASE(store__set_model__forgets_the_old_ids),
-        CASE(store__set_head__may_show_nothing),
+        CASE(store__put__may_show_nothing),
         CASE(store__put__tells_a_deleted_chat_from_a_busy_file),
         CASE(store__put__without_ids_forgets_earlier_ones),
         CASE(store__delete__leaves_no_text_in_the_file),

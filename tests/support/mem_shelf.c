@@ -195,7 +195,7 @@ size_t mem_shelf_n_blocks(struct mem_shelf *s)
     return n;
 }
 
-void mem_shelf_fini(struct mem_shelf *s)
+bool mem_shelf_fini(struct mem_shelf *s)
 {
     atomic_store(&s->stop, true);
     if (s->has_thread)
@@ -207,4 +207,5 @@ void mem_shelf_fini(struct mem_shelf *s)
         atomic_fetch_sub(s->ring[i].pins, 1);
     }
     pthread_mutex_destroy(&s->lock);
+    return !s->changed;
 }

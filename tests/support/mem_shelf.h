@@ -47,8 +47,8 @@ struct mem_shelf {
 
 /* Nothing held, room for all. */
 void mem_shelf_init(struct mem_shelf *s);
-/* Drops what the ring holds. */
-void mem_shelf_fini(struct mem_shelf *s);
+/* Drops what the ring holds; false if bytes were changed while they were lent. */
+bool mem_shelf_fini(struct mem_shelf *s);
 /* The ring is emptied by a thread from now on. */
 void mem_shelf_start(struct mem_shelf *s);
 /* Stores what the ring holds. */
