@@ -12,10 +12,10 @@
 #include <cmocka.h>
 
 #include "engine/base/mem.h"
-#include "engine/timeline.h"
 #include "kernels_cpu/backend_cpu.h"
 #include "tests/engine/model_edit.h"
 #include "tests/engine/ref_backend.h"
+#include "tests/engine/timeline_fixture.h"
 #include "tests/support/tiny_model.h"
 
 #define N_TOKENS 150 /* more than two pages */
@@ -279,34 +279,16 @@ static void model_moe__load__one_tensor_per_expert_is_told_apart(void **state)
 
 /* ---- the numbers ---- */
 
-static struct timeline *open_timeline(struct model *m, uint32_t n_batch)
-{
-    struct timeline_options options = {.n_ctx = 256, .kv_type = DTYPE_F32, .n_batch = n_batch};
-    struct timeline *t = timeline_new(m, &options, NULL);
-    assert_non_null(t);
-    return t;
-}
-
 /* Logits of every position, n_batch tokens at a time (0: as many as usual). */
 static float *all_logits(const struct buf *file, struct backend *backend, uint32_t n_batch)
 {
     struct model *m = load(file, backend);
-    struct timeline *t = open_timeline(m, n_batch);
+    struct timeline *t = open_timeline(m, DTYPE_F32, n_batch);
     float *out = mem_need((size_t)N_TOKENS * TINY_N_VOCAB * sizeof *out);
     assert_true(timeline_eval(t, ids, N_TOKENS, NULL, out, NULL));
     timeline_free(t);
     model_free(m);
     return out;
-}
-
-static double nmse(const float *a, const float *b, size_t n)
-{
-    double error = 0, norm = 0;
-    for (size_t i = 0; i < n; i++) {
-        error += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
-        norm += (double)b[i] * (double)b[i];
-    }
-    return error / norm;
 }
 
 static int by_value(const void *a, const void *b)
@@ -420,7 +402,7 @@ static void model_moe__router_of_nan__gives_no_finite_logit(void **state)
         for (size_t j = 0; j < TINY_N_EMBD; j++)
             edit_weight(&file, "blk.1.ffn_gate_inp.weight", 5 * TINY_N_EMBD + j, values[i]);
         struct model *m = load(&file, &cpu);
-        struct timeline *t = open_timeline(m, 0);
+        struct timeline *t = open_timeline(m, DTYPE_F32, 0);
         assert_true(timeline_eval(t, ids, 20, NULL, NULL, NULL));
         assert_true(timeline_eval(t, ids, 1, NULL, NULL, NULL));
         for (size_t j = 0; j < TINY_N_VOCAB; j++)
@@ -436,7 +418,7 @@ static void model_moe__decode__allocates_nothing_and_is_timed(void **state)
     (void)state;
     struct buf file = make_file("qwen2moe", DTYPE_Q8_0);
     struct model *m = load(&file, &cpu);
-    struct timeline *t = open_timeline(m, 0);
+    struct timeline *t = open_timeline(m, DTYPE_F32, 0);
     assert_true(timeline_eval(t, ids, 60, NULL, NULL, NULL));
     mem_fail_after(0);
     for (int i = 60; i < 70; i++)

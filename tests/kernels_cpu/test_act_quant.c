@@ -122,6 +122,26 @@ static void act_quant__avx2__has_the_bits_of_the_scalar_one(void **state)
     }
 }
 
+/* A sub-block of 16 is one dword of each of the four vectors. */
+static void act_quant__lanes__are_in_the_order_said(void **state)
+{
+    (void)state;
+    act_lanes_fn *lanes = gemm_isa_here(CPU_AVX512) ? dot_set_get(CPU_AVX512)->lanes : NULL;
+    if (!lanes) {
+        print_message("no AVX-512 here: skipped\n");
+        skip();
+    }
+    static int8_t q[K], found[K], want[K];
+    uint32_t seed = 4;
+    for (size_t i = 0; i < K; i++) {
+        q[i] = (int8_t)gemm_random(&seed);
+        size_t in = i % 256, g = in / 64, lane = in % 64 / 16, v = in % 16 / 4;
+        want[i - in + 64 * v + 4 * (4 * lane + g) + i % 4] = q[i];
+    }
+    lanes(q, K, found);
+    assert_memory_equal(found, want, K);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -129,6 +149,7 @@ int main(void)
         cmocka_unit_test(act_quant__sums__are_of_sixteen),
         cmocka_unit_test(act_quant__odd_blocks__are_nan_or_zero),
         cmocka_unit_test(act_quant__avx2__has_the_bits_of_the_scalar_one),
+        cmocka_unit_test(act_quant__lanes__are_in_the_order_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
