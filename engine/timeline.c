@@ -271,12 +271,6 @@ float *timeline_logits(struct timeline *t)
     return t->has_logits ? t->logits : NULL;
 }
 
-size_t timeline_kv_read_bytes(const struct timeline *t)
-{
-    size_t n_seen = t->n + 1, window = model_config(t->model)->window;
-    return kv_token_bytes(&t->pages.shape) * (window && window < n_seen ? window : n_seen);
-}
-
 const struct prof *timeline_prof(const struct timeline *t)
 {
     return &t->prof;

@@ -88,9 +88,6 @@ size_t timeline_save(struct timeline *t);
  * sampler may change it in place. NULL when absent. */
 float *timeline_logits(struct timeline *t);
 
-/* KV bytes that decoding the next token reads. */
-size_t timeline_kv_read_bytes(const struct timeline *t);
-
 const struct prof *timeline_prof(const struct timeline *t);
 
 #endif

@@ -46,8 +46,11 @@ static bool open_file(struct kv_db *db, const struct kv_db_options *options, str
     if (!sql_make_file(options->path, &words, err) || !sql_open(&db->sql, options->path, err))
         return false;
     if (!kv_schema_prepare(&db->sql, err)) {
-        if ((db->sql.code & 0xFF) == SQLITE_ERROR) /* a file format of another SQLite */
+        if ((db->sql.code & 0xFF) == SQLITE_ERROR) { /* a file format of another SQLite */
+            err_set(err, ERR_DATABASE, "%s: in a format that this SQLite does not read; %s", options->path,
+                    db->sql.words->damaged);
             sql_note_damage(&db->sql);
+        }
         return false;
     }
     return sql_exec(&db->sql,
@@ -62,18 +65,21 @@ static bool replace_file(struct kv_db *db, const struct kv_db_options *options, 
                          struct err *err)
 {
     struct err why = {0};
+    struct sql_words past = words; /* the sentence tells what was done, not what will be */
+    past.damaged = "it was put aside";
     if (!kv_lock_alone(db->lock_fd))
         return err_prefix(err, "another program has it open, so it is not replaced");
     /* Between the two locks another program may have replaced it already. */
+    db->sql.words = &past;
     bool ok = open_file(db, options, &why);
+    db->sql.words = &words;
     if (!ok && !db->sql.was_damaged)
         *err = why;
     if (!ok && db->sql.was_damaged) {
         sql_close(&db->sql);
         ok = kv_put_aside(options->path, err) && open_file(db, options, err);
         if (ok)
-            err_set(note, ERR_DATABASE, "%s; it is now %s.bad, and a new cache was begun", why.text,
-                    options->path);
+            err_set(note, ERR_DATABASE, "%s as %s.bad, and a new cache was begun", why.text, options->path);
     }
     kv_lock_share_again(db->lock_fd);
     return ok;

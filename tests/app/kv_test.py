@@ -5,7 +5,6 @@ With --rounds N the test of kill -9 becomes a benchmark of N kills, and runs alo
 import concurrent.futures
 import json
 import os
-import pty
 import random
 import resource
 import shutil
@@ -43,13 +42,7 @@ class KvTest(ProgramTest):
         return os.path.join(self.home, '.cache/ferrum-chat', name)
 
     def kv_sql(self, *statement):
-        db = sqlite3.connect(self.kv_path())
-        try:
-            rows = db.execute(*statement).fetchall()
-            db.commit()
-            return rows
-        finally:
-            db.close()
+        return self.sql(*statement, path=self.kv_path())
 
     def forget_rates(self):
         """Blocks of a tiny model may cost more to read than to compute: what was measured must not decide here."""
@@ -107,9 +100,7 @@ class PlainTest(KvTest):
     def chat(self, texts, *args, model=MODEL, session='s'):
         """Lines to one process, at the prompt of the plain loop; each line but a command gets its answer. A number
         among them is seconds to wait."""
-        pid, fd = pty.fork()
-        if pid == 0:
-            os.execve(PROGRAM, [PROGRAM, model, '--plain', '-n', '12', '--session', session, *args], self.env)
+        pid, fd = self.on_terminal(PROGRAM, model, '--plain', '-n', '12', '--session', session, *args)
         n = self.n_answers()
         for text in texts:
             if not isinstance(text, str):
@@ -459,29 +450,12 @@ class Damage(KvTest):
 
 
 class Kill(KvTest):
-    def start(self):
-        pid, fd = pty.fork()
-        if pid == 0:
-            os.execve(PROGRAM, [PROGRAM, MODEL, '--plain', *GREEDY, '-n', '70', '--session', 's'], self.env)
-        return pid, fd
-
     def finished(self):
         """The ids of the finished answers."""
         if not os.path.exists(self.database()):
             return {}
         rows = self.sql('SELECT m.id, s.tok FROM msg m LEFT JOIN seg s ON s.msg=m.id WHERE m.role=2 AND m.status=0')
         return dict(rows)
-
-    def drain(self, fd, seconds):
-        until = time.monotonic() + seconds
-        os.set_blocking(fd, False)
-        while time.monotonic() < until:
-            try:
-                os.read(fd, 65536)
-            except BlockingIOError:
-                time.sleep(0.002)
-            except OSError:
-                return
 
     def test_kill_9_at_any_moment(self):
         chance = random.Random(20261121)
@@ -491,14 +465,12 @@ class Kill(KvTest):
                 shutil.rmtree(os.path.dirname(self.database()), ignore_errors=True)
                 before = {}
             self.forget_rates()
-            pid, fd = self.start()
+            pid, fd = self.on_terminal(PROGRAM, MODEL, '--plain', *GREEDY, '-n', '70', '--session', 's')
             for k in range(3):
                 os.write(fd, b'round %d, question %d\n' % (i, k))
                 self.drain(fd, 0.05)
             self.drain(fd, chance.random() * 0.3)
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            os.close(fd)
+            self.end(pid, fd, signal.SIGKILL)
             now = self.finished()
             self.assertEqual({k: v for k, v in now.items() if k in before}, before)
             self.assertEqual(self.sql('PRAGMA integrity_check'), [('ok',)])
