@@ -126,6 +126,18 @@ static json_t *types_json(const struct gguf *g)
     return all;
 }
 
+/* Experts, how many of them a token uses, their width, and that of the shared one. */
+static void add_experts(json_t *config, const struct model_config *c)
+{
+    if (!c->n_expert)
+        return;
+    json_object_set_new(config, "n_expert", json_integer((json_int_t)c->n_expert));
+    json_object_set_new(config, "n_expert_used", json_integer((json_int_t)c->n_expert_used));
+    json_object_set_new(config, "n_ff_expert", json_integer((json_int_t)c->n_ff_expert));
+    if (c->n_ff_shared)
+        json_object_set_new(config, "n_ff_shared", json_integer((json_int_t)c->n_ff_shared));
+}
+
 /* A file of an architecture we do not run is still worth looking at: `config` is then null, `note` says why.
  */
 static json_t *config_json(const struct gguf *g, char *note, size_t n_note)
@@ -137,13 +149,15 @@ static json_t *config_json(const struct gguf *g, char *note, size_t n_note)
         snprintf(note, n_note, "%s", err.text);
         return json_null();
     }
-    return json_pack("{s:s, s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "arch", c.arch,
-                     "name", clean_string(c.name, strlen(c.name)), "quant", c.quant, "n_layer",
-                     (json_int_t)c.n_layer, "n_embd", (json_int_t)c.n_embd, "n_head", (json_int_t)c.n_head,
-                     "n_kv_head", (json_int_t)c.n_kv_head, "head_dim", (json_int_t)c.head_dim, "n_ff",
-                     (json_int_t)c.n_ff, "n_vocab", (json_int_t)c.n_vocab, "n_ctx_train",
-                     (json_int_t)c.n_ctx_train, "weight_bytes", (json_int_t)c.weight_bytes,
-                     "token_weight_bytes", (json_int_t)c.token_weight_bytes);
+    json_t *config =
+        json_pack("{s:s, s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "arch", c.arch, "name",
+                  clean_string(c.name, strlen(c.name)), "quant", c.quant, "n_layer", (json_int_t)c.n_layer,
+                  "n_embd", (json_int_t)c.n_embd, "n_head", (json_int_t)c.n_head, "n_kv_head",
+                  (json_int_t)c.n_kv_head, "head_dim", (json_int_t)c.head_dim, "n_ff", (json_int_t)c.n_ff,
+                  "n_vocab", (json_int_t)c.n_vocab, "n_ctx_train", (json_int_t)c.n_ctx_train, "weight_bytes",
+                  (json_int_t)c.weight_bytes, "token_weight_bytes", (json_int_t)c.token_weight_bytes);
+    add_experts(config, &c);
+    return config;
 }
 
 /* ---- sampling ---- */

@@ -201,6 +201,15 @@ bool backend_embed(struct backend *b, const struct op_embed *op, struct err *err
     return holds_f32(&c, "the output", op->out, op->n_tokens, k) && done(&c, b->ops->embed(b->ctx, op));
 }
 
+static bool check_norm_part(const struct check *c, const struct op_rms_norm *op)
+{
+    if (op->x != op->out || op->n > op->stride || op->offset > op->stride - op->n)
+        return fail(c, "%zu values at %zu of rows of %zu, expected a part of them, in place", op->n,
+                    op->offset, op->stride);
+    return positive(c, "the width", op->n) && holds_f32(c, "the weight", op->w, 1, op->n) &&
+           holds_f32(c, "the rows", op->out, op->n_tokens, op->stride);
+}
+
 bool backend_rms_norm(struct backend *b, const struct op_rms_norm *op, struct err *err)
 {
     struct check c = {b, "rms_norm", err};
@@ -209,6 +218,8 @@ bool backend_rms_norm(struct backend *b, const struct op_rms_norm *op, struct er
     /* In place means the same rows: with an offset, a row would be read after it was written. */
     if (op->x == op->out && op->x_row != 0)
         return fail(&c, "in place from row %zu, expected row 0", op->x_row);
+    if (op->stride)
+        return check_norm_part(&c, op) && done(&c, b->ops->rms_norm(b->ctx, op));
     return positive(&c, "the width", op->n) &&
            holds_rows(&c, "the input", op->x, op->x_row, op->n_tokens, op->n) &&
            holds_f32(&c, "the weight", op->w, 1, op->n) &&
@@ -351,4 +362,157 @@ bool backend_attention(struct backend *b, const struct op_attention *op, struct 
            holds_f32(&c, "the output", op->out, op->n_tokens, width) && apart(&c, "q", op->out, op->q) &&
            check_kv(&c, &op->kv, op->n_kv_head, op->head_dim, first, end) &&
            done(&c, b->ops->attention(b->ctx, op));
+}
+
+/* ---- mixture of experts ---- */
+
+static bool check_experts_part(struct backend *b, const struct tensor *t, const struct tensor *first,
+                               struct err *err)
+{
+    size_t row_bytes, bytes;
+    if (!b->ops->supports_weight(b->ctx, t->type))
+        return err_set(
+            err, ERR_MODEL,
+            "tensor %s: the %s backend has no kernels for %s; use another quantisation of the model", t->name,
+            b->ops->name, dtype_info(t->type)->name);
+    if (t->n_dims < 2 || t->n_dims > 3 || t->dims[0] != first->dims[0] || t->dims[2] != first->dims[2] ||
+        !t->dims[0] || !t->dims[1] || !t->dims[2])
+        return err_set(err, ERR_MODEL,
+                       "tensor %s: found %zu experts with rows of %zu, expected %zu with rows of %zu; the "
+                       "file is made for "
+                       "another program: get it again from its source",
+                       t->name, t->dims[2], t->dims[0], first->dims[2], first->dims[0]);
+    if (!dtype_row_bytes(t->type, t->dims[0], &row_bytes) || !mem_mul(row_bytes, t->dims[1], &bytes) ||
+        !mem_mul(bytes, t->dims[2], &bytes) || bytes != t->n_bytes)
+        return err_set(
+            err, ERR_MODEL,
+            "tensor %s: found %zu bytes, which are not %zu experts of %zu rows of %zu in %s; the file "
+            "is damaged: get it again from its source",
+            t->name, t->n_bytes, t->dims[2], t->dims[1], t->dims[0], dtype_info(t->type)->name);
+    return true;
+}
+
+struct bexperts *backend_experts_bind(struct backend *b, const struct tensor *const *parts, size_t n_parts,
+                                      struct err *err)
+{
+    if (n_parts == 0 || n_parts > WEIGHT_MAX_PARTS) {
+        err_set(err, ERR_RUNTIME, "experts_bind: found %zu parts, expected 1 to %d", n_parts,
+                WEIGHT_MAX_PARTS);
+        return NULL;
+    }
+    for (size_t i = 0; i < n_parts; i++)
+        if (!check_experts_part(b, parts[i], parts[0], err))
+            return NULL;
+    return b->ops->experts_bind(b->ctx, parts, n_parts, err);
+}
+
+void backend_experts_free(struct backend *b, struct bexperts *w)
+{
+    if (w)
+        b->ops->experts_free(b->ctx, w);
+}
+
+static bool holds_ids(const struct check *c, const struct bbuf *ids, size_t n_tokens, size_t n_used)
+{
+    return holds(c, "the expert ids", ids, n_tokens, n_used, sizeof(int32_t));
+}
+
+/* T*K; false when it is 0 or too large to count. */
+static bool count_pairs(const struct check *c, size_t n_tokens, size_t n_used, size_t *n_pairs)
+{
+    return positive(c, "the number of experts used", n_used) &&
+           (mem_mul(n_tokens, n_used, n_pairs) ||
+            fail(c, "%zu tokens of %zu experts are larger than memory", n_tokens, n_used));
+}
+
+static bool check_used(const struct check *c, size_t n_used, size_t n_experts)
+{
+    return (n_used >= 1 && n_used <= n_experts) ||
+           fail(c, "found %zu experts used of %zu, expected 1 to %zu", n_used, n_experts, n_experts);
+}
+
+bool backend_route(struct backend *b, const struct op_route *op, struct err *err)
+{
+    struct check c = {b, "route", err};
+    if (op->n_tokens == 0)
+        return true;
+    return check_used(&c, op->n_used, op->n_experts) &&
+           holds_f32(&c, "the logits", op->logits, op->n_tokens, op->n_experts) &&
+           holds_ids(&c, op->ids, op->n_tokens, op->n_used) &&
+           holds_f32(&c, "the weights", op->weights, op->n_tokens, op->n_used) &&
+           done(&c, b->ops->route(b->ctx, op));
+}
+
+/* Where the bytes can be seen: an id outside would read another tensor. */
+static bool check_ids(const struct check *c, const struct bbuf *ids, size_t n_pairs, size_t n_experts)
+{
+    const int32_t *id = c->b->ops->buf_host ? c->b->ops->buf_host(ids) : NULL;
+    for (size_t i = 0; id && i < n_pairs; i++)
+        if (id[i] < 0 || (size_t)id[i] >= n_experts)
+            return fail(c, "pair %zu has expert %d, expected 0 to %zu", i, id[i], n_experts - 1);
+    return true;
+}
+
+/* What both products of experts share. */
+static bool check_moe(const struct check *c, const struct bexperts *w, const struct bbuf *ids,
+                      size_t n_tokens, size_t n_used, size_t *n_pairs, struct experts_shape *shape)
+{
+    if (!w)
+        return fail(c, "the experts are missing");
+    c->b->ops->experts_shape(w, shape);
+    return check_used(c, n_used, shape->n_experts) && count_pairs(c, n_tokens, n_used, n_pairs) &&
+           holds_ids(c, ids, n_tokens, n_used) && check_ids(c, ids, *n_pairs, shape->n_experts);
+}
+
+bool backend_moe_gate_up(struct backend *b, const struct op_moe_gate_up *op, struct err *err)
+{
+    struct check c = {b, "moe_gate_up", err};
+    struct experts_shape s;
+    size_t n_pairs;
+    if (op->n_tokens == 0)
+        return true;
+    if (!check_moe(&c, op->w, op->ids, op->n_tokens, op->n_used, &n_pairs, &s))
+        return false;
+    if (s.n % 2)
+        return fail(&c, "found %zu rows of gate and up, expected an even number", s.n);
+    return holds_f32(&c, "the input", op->x, op->n_tokens, s.k) &&
+           holds_f32(&c, "the output", op->out, n_pairs, s.n / 2) && apart(&c, "the input", op->out, op->x) &&
+           done(&c, b->ops->moe_gate_up(b->ctx, op));
+}
+
+bool backend_moe_down(struct backend *b, const struct op_moe_down *op, struct err *err)
+{
+    struct check c = {b, "moe_down", err};
+    struct experts_shape s;
+    size_t n_pairs;
+    if (op->n_tokens == 0)
+        return true;
+    return check_moe(&c, op->w, op->ids, op->n_tokens, op->n_used, &n_pairs, &s) &&
+           holds_f32(&c, "the input", op->x, n_pairs, s.k) &&
+           holds_f32(&c, "the output", op->out, n_pairs, s.n) && apart(&c, "the input", op->out, op->x) &&
+           done(&c, b->ops->moe_down(b->ctx, op));
+}
+
+bool backend_weighted_sum(struct backend *b, const struct op_weighted_sum *op, struct err *err)
+{
+    struct check c = {b, "weighted_sum", err};
+    size_t n_pairs;
+    if (op->n_tokens == 0 || op->n == 0)
+        return true;
+    return count_pairs(&c, op->n_tokens, op->n_used, &n_pairs) &&
+           holds_f32(&c, "the slots", op->slots, n_pairs, op->n) &&
+           holds_f32(&c, "the weights", op->weights, op->n_tokens, op->n_used) &&
+           holds_f32(&c, "the output", op->out, op->n_tokens, op->n) &&
+           apart(&c, "the slots", op->out, op->slots) && done(&c, b->ops->weighted_sum(b->ctx, op));
+}
+
+bool backend_add_gated(struct backend *b, const struct op_add_gated *op, struct err *err)
+{
+    struct check c = {b, "add_gated", err};
+    if (op->n_tokens == 0 || op->n == 0)
+        return true;
+    return holds_f32(&c, "the input", op->x, op->n_tokens, op->n) &&
+           holds_f32(&c, "the gates", op->gate, op->n_tokens, 1) &&
+           holds_f32(&c, "the output", op->out, op->n_tokens, op->n) &&
+           apart(&c, "the input", op->out, op->x) && done(&c, b->ops->add_gated(b->ctx, op));
 }

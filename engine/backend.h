@@ -25,8 +25,9 @@
 
 #define WEIGHT_MAX_PARTS 4
 
-struct bbuf;    /* device memory; each backend has its own */
-struct bweight; /* a bound weight; each backend has its own */
+struct bbuf;     /* device memory; each backend has its own */
+struct bweight;  /* a bound weight; each backend has its own */
+struct bexperts; /* a bound stack of experts; each backend has its own */
 
 /* A weight is one or several row blocks with one k, which act as one matrix: out rows are the parts in order.
  * Types may differ (Q and K in Q4_K, V in Q6_K). Tensors are 2-d, dims {k, n}; bytes stay where they are (the
@@ -61,6 +62,8 @@ struct op_rms_norm {
     const struct bbuf *w; /* f32 [n] */
     struct bbuf *out;     /* [T, n] */
     size_t n_tokens, n;
+    /* stride > 0: a part of wider rows, in place: row t is n values at t * stride + offset of x and out. */
+    size_t stride, offset;
     float eps;
 };
 
@@ -74,6 +77,56 @@ struct op_silu_mul {
 /* Bytes of one position of one KV head, K or V: 2D in f16, 4D in f32, D + 4 in int8 (its scale included). 0
  * when head_dim is no whole number of the type's blocks. */
 size_t kv_row_bytes(enum dtype type, size_t head_dim);
+
+/* ---- mixture of experts: E experts, K of them for each token, F their width, P = T*K pairs ---- */
+
+/* Which experts a token goes to: ids[T, K] (i32) are those of the largest logits, heaviest first, ties to the
+ * lower id; weights[T, K] (f32) their shares of the softmax over all E, divided by their sum if renormalise,
+ * then times scale. No id ever leaves 0 .. E-1, whatever the logits are; NaN is the least of them. One that
+ * is NaN or +infinity makes all weights of its token NaN: the model then gives no finite number for the next
+ * token, which is where the engine says so. */
+struct op_route {
+    const struct bbuf *logits; /* f32 [T, E] */
+    struct bbuf *ids, *weights;
+    size_t n_tokens, n_experts, n_used; /* 1 <= K <= E */
+    bool renormalise;
+    float scale;
+};
+
+/* out[t*K + s, F] = silu(x[t] * gate^T) * (x[t] * up^T) of expert ids[t, s]. An id outside 0 .. E-1 is an
+ * error where the backend's memory can be looked at (buf_host); others keep their reads inside the stack. */
+struct op_moe_gate_up {
+    const struct bexperts *w; /* [E, 2F, k], gate rows first */
+    const struct bbuf *x;     /* f32 [T, k] */
+    const struct bbuf *ids;   /* i32 [T, K], of op_route */
+    struct bbuf *out;         /* f32 [P, F] */
+    size_t n_tokens, n_used;
+};
+
+/* out[t*K + s, n] = x[t*K + s] * w^T of expert ids[t, s]. */
+struct op_moe_down {
+    const struct bexperts *w; /* [E, n, F] */
+    const struct bbuf *x;     /* f32 [P, F] */
+    const struct bbuf *ids;
+    struct bbuf *out; /* f32 [P, n] */
+    size_t n_tokens, n_used;
+};
+
+/* out[t] += sum over s, in order, of weights[t, s] * slots[t*K + s]. */
+struct op_weighted_sum {
+    const struct bbuf *slots;   /* f32 [P, n] */
+    const struct bbuf *weights; /* f32 [T, K] */
+    struct bbuf *out;           /* f32 [T, n] */
+    size_t n_tokens, n_used, n;
+};
+
+/* out[t] += x[t] / (1 + exp(-gate[t])): the shared expert of Qwen 2. */
+struct op_add_gated {
+    const struct bbuf *x;    /* f32 [T, n] */
+    const struct bbuf *gate; /* f32 [T] */
+    struct bbuf *out;        /* f32 [T, n] */
+    size_t n_tokens, n;
+};
 
 /* Where one layer's K and V live. The pool holds pages of page_bytes; a page holds KV_BLOCK_TOKENS positions
  * of all layers as [layer][K, V][KV head][rows]: k_offset and v_offset pick this layer's slabs, in bytes.
@@ -125,6 +178,11 @@ struct op_attention {
     struct kv_layer kv;
 };
 
+struct experts_shape {
+    size_t n_experts, n, k; /* per expert [n, k] */
+    size_t expert_bytes;    /* of one expert, all parts */
+};
+
 /* Every slot is present unless marked (optional). ctx is the first argument of all. */
 struct backend_ops {
     const char *name; /* "cpu", "opencl" */
@@ -144,12 +202,18 @@ struct backend_ops {
     size_t (*buf_bytes)(const struct bbuf *buf);
     /* The bytes themselves, where they lie in host memory and every op has finished when it returns: others
      * may read them while ops touch other places. (optional) */
-    void *(*buf_host)(struct bbuf *buf);
+    void *(*buf_host)(const struct bbuf *buf);
 
     struct bweight *(*weight_bind)(void *ctx, const struct weight_part *parts, size_t n_parts,
                                    struct err *err);
     void (*weight_free)(void *ctx, struct bweight *w);
     void (*weight_shape)(const struct bweight *w, size_t *n, size_t *k, size_t *n_bytes);
+
+    /* Tensors are 3-d, dims {k, n, E}; types of the parts may differ. */
+    struct bexperts *(*experts_bind)(void *ctx, const struct tensor *const *parts, size_t n_parts,
+                                     struct err *err);
+    void (*experts_free)(void *ctx, struct bexperts *w);
+    void (*experts_shape)(const struct bexperts *w, struct experts_shape *out);
 
     bool (*gemm)(void *ctx, const struct op_gemm *op);
     bool (*embed)(void *ctx, const struct op_embed *op);
@@ -157,6 +221,11 @@ struct backend_ops {
     bool (*silu_mul)(void *ctx, const struct op_silu_mul *op);
     bool (*qkv_rope_cache)(void *ctx, const struct op_qkv_rope_cache *op);
     bool (*attention)(void *ctx, const struct op_attention *op);
+    bool (*route)(void *ctx, const struct op_route *op);
+    bool (*moe_gate_up)(void *ctx, const struct op_moe_gate_up *op);
+    bool (*moe_down)(void *ctx, const struct op_moe_down *op);
+    bool (*weighted_sum)(void *ctx, const struct op_weighted_sum *op);
+    bool (*add_gated)(void *ctx, const struct op_add_gated *op);
     bool (*sync)(void *ctx);
 
     /* Plain reads of [p, p+n) by the backend's own threads; returns GB/s. For `bench`. (optional) */
@@ -183,6 +252,14 @@ bool backend_buf_read(struct backend *b, const struct bbuf *buf, size_t offset_b
 struct bweight *backend_weight_bind(struct backend *b, const struct weight_part *parts, size_t n_parts,
                                     struct err *err);
 void backend_weight_free(struct backend *b, struct bweight *w);
+struct bexperts *backend_experts_bind(struct backend *b, const struct tensor *const *parts, size_t n_parts,
+                                      struct err *err);
+void backend_experts_free(struct backend *b, struct bexperts *w);
+bool backend_route(struct backend *b, const struct op_route *op, struct err *err);
+bool backend_moe_gate_up(struct backend *b, const struct op_moe_gate_up *op, struct err *err);
+bool backend_moe_down(struct backend *b, const struct op_moe_down *op, struct err *err);
+bool backend_weighted_sum(struct backend *b, const struct op_weighted_sum *op, struct err *err);
+bool backend_add_gated(struct backend *b, const struct op_add_gated *op, struct err *err);
 bool backend_gemm(struct backend *b, const struct op_gemm *op, struct err *err);
 bool backend_embed(struct backend *b, const struct op_embed *op, struct err *err);
 bool backend_rms_norm(struct backend *b, const struct op_rms_norm *op, struct err *err);

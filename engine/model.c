@@ -8,7 +8,8 @@
 #include "engine/model_internal.h"
 #include "engine/weights.h"
 
-static const struct model_family *const families[] = {&family_llama, &family_qwen2, &family_qwen3};
+static const struct model_family *const families[] = {&family_llama,    &family_qwen2,    &family_qwen3,
+                                                      &family_qwen3moe, &family_qwen2moe, &family_olmoe};
 #define N_FAMILIES (sizeof families / sizeof families[0])
 
 const struct model_family *model_find_family(const char *arch, struct err *err)
@@ -23,13 +24,7 @@ const struct model_family *model_find_family(const char *arch, struct err *err)
     char shown[GGUF_SHOWN_BYTES];
     size_t n = strlen(arch);
     gguf_show(arch, n, shown);
-    if (n >= 3 && strcmp(arch + n - 3, "moe") == 0)
-        err_set(err, ERR_MODEL,
-                "architecture %s is a mixture of experts; this version runs dense models only: use one of %s",
-                shown, known);
-    else
-        err_set(err, ERR_MODEL, "architecture %s is unknown to this version; use a model of %s", shown,
-                known);
+    err_set(err, ERR_MODEL, "architecture %s is unknown to this version; use a model of %s", shown, known);
     return NULL;
 }
 
@@ -170,14 +165,16 @@ fail:
     return NULL;
 }
 
-static void free_layer(struct model *m, struct dense_layer *l)
+static void free_layer(struct model *m, struct decoder_layer *l)
 {
     struct bbuf *vectors[] = {l->attn_norm, l->q_norm, l->k_norm, l->ffn_norm};
-    struct bweight *matrices[] = {l->qkv, l->attn_out, l->gate_up, l->down};
+    struct bweight *matrices[] = {l->qkv, l->attn_out, l->gate_up, l->down, l->router, l->shared_gate};
     for (size_t i = 0; i < sizeof vectors / sizeof vectors[0]; i++)
         backend_buf_free(m->backend, vectors[i]);
     for (size_t i = 0; i < sizeof matrices / sizeof matrices[0]; i++)
         backend_weight_free(m->backend, matrices[i]);
+    backend_experts_free(m->backend, l->gate_up_exps);
+    backend_experts_free(m->backend, l->down_exps);
 }
 
 void model_free(struct model *m)

@@ -24,13 +24,15 @@ struct model_config {
     char name[128]; /* general.name, "" if absent */
     char quant[16]; /* "Q4_K_M" from general.file_type, else the most frequent weight type */
     uint32_t n_layer, n_embd, n_head, n_kv_head, head_dim, n_rot, n_ff, n_vocab;
+    uint32_t n_expert, n_expert_used;  /* 0: a dense model */
+    uint32_t n_ff_expert, n_ff_shared; /* widths of an expert and of the shared one (0: none) */
     uint32_t n_ctx_train;
     float rms_eps;
     float rope_base, rope_scale; /* scale: linear scaling divides positions by it, 1 = off */
     enum rope_mode rope_mode;
     uint32_t window;             /* sliding-window attention, 0 = off */
     uint64_t weight_bytes;       /* all tensors */
-    uint64_t token_weight_bytes; /* read per decoded token: head once, one embedding row */
+    uint64_t token_weight_bytes; /* read per decoded token: head once, one embedding row, used experts only */
 };
 
 /* Called now and then while loading, from the loading thread; false cancels (ERR_CANCELLED). */

@@ -13,6 +13,8 @@
 #define MAX_HEAD_DIM 512
 #define MAX_WIDTH (1u << 20) /* of embeddings and feed-forward layers */
 #define MAX_CONTEXT (1u << 28)
+#define MAX_EXPERTS 4096
+#define GATING_SOFTMAX 1 /* GGUF's number */
 
 /* The file's key for a number of this architecture: "llama.block_count". */
 struct key {
@@ -155,18 +157,37 @@ static bool read_head_dim(const struct gguf *g, struct model_config *c, struct e
     return true;
 }
 
+/* The width of the shared expert; files of Qwen 2 always say it. */
+static bool read_experts(const struct gguf *g, const struct model_family *family, struct model_config *c,
+                         struct err *err)
+{
+    struct key experts = key_of(c, "expert_count"), gating = key_of(c, "expert_gating_func");
+    uint32_t gating_func;
+    if (!gguf_u32_or(g, experts.text, 0, &c->n_expert, err) ||
+        !gguf_u32_or(g, gating.text, GATING_SOFTMAX, &gating_func, err))
+        return false;
+    if ((family->moe == MOE_NEVER && c->n_expert) || (family->moe == MOE_ALWAYS && !c->n_expert) ||
+        c->n_expert > MAX_EXPERTS)
+        return err_set(err, ERR_MODEL, "%s: %s is %u, expected %s for %s" GET_IT_AGAIN, gguf_label(g),
+                       experts.shown, c->n_expert, family->moe == MOE_NEVER ? "none" : "1 to 4096", c->arch);
+    if (!c->n_expert)
+        return true;
+    if (gating_func != GATING_SOFTMAX)
+        return err_set(err, ERR_MODEL,
+                       "%s: %s is %u, expected %d (softmax); this version runs no such model: use another",
+                       gguf_label(g), gating.shown, gating_func, GATING_SOFTMAX);
+    return read_count(g, c, "expert_used_count", 0, 1, c->n_expert, &c->n_expert_used, err) &&
+           read_count(g, c, "expert_feed_forward_length", c->n_ff, 1, MAX_WIDTH, &c->n_ff_expert, err) &&
+           (family != &family_qwen2moe || read_count(g, c, "expert_shared_feed_forward_length", c->n_ff, 1,
+                                                     MAX_WIDTH, &c->n_ff_shared, err));
+}
+
 static bool read_numbers(const struct gguf *g, struct model_config *c, struct err *err)
 {
-    struct key window = key_of(c, "attention.sliding_window"), experts = key_of(c, "expert_count");
+    struct key window = key_of(c, "attention.sliding_window");
     struct key eps = key_of(c, "attention.layer_norm_rms_epsilon");
-    uint32_t n_experts;
-    if (!gguf_u32_or(g, experts.text, 0, &n_experts, err) || !gguf_u32_or(g, window.text, 0, &c->window, err))
+    if (!gguf_u32_or(g, window.text, 0, &c->window, err))
         return false;
-    if (n_experts)
-        return err_set(
-            err, ERR_MODEL,
-            "%s: %s is %u: a mixture-of-experts model; this version runs dense models only, use one",
-            gguf_label(g), experts.shown, n_experts);
     if (!gguf_find(g, eps.text))
         return err_set(err, ERR_MODEL,
                        "%s: key %s is missing; get a complete model file, made by a current converter",
@@ -193,9 +214,12 @@ static bool read_vocab_size(const struct gguf *g, struct model_config *c, struct
  * too. */
 static void count_bytes(const struct gguf *g, struct model_config *c)
 {
-    for (size_t i = 0; i < gguf_n_tensors(g); i++)
-        c->weight_bytes += gguf_tensor_at(g, i)->n_bytes;
-    c->token_weight_bytes = c->weight_bytes;
+    for (size_t i = 0; i < gguf_n_tensors(g); i++) {
+        const struct tensor *t = gguf_tensor_at(g, i);
+        bool is_stack = c->n_expert && t->n_dims == 3 && t->dims[2] == c->n_expert;
+        c->weight_bytes += t->n_bytes;
+        c->token_weight_bytes += is_stack ? t->n_bytes / c->n_expert * c->n_expert_used : t->n_bytes;
+    }
     const struct tensor *embed = gguf_find_tensor(g, "token_embd.weight");
     if (!embed || !c->n_vocab)
         return;
@@ -215,7 +239,7 @@ bool model_read_config(const struct gguf *g, struct model_config *out, struct er
         return err_prefix(err, "%s", gguf_label(g));
     c.rope_mode = family->rope_mode;
     if (!read_shape(g, &c, err) || !read_head_dim(g, &c, err) || !read_numbers(g, &c, err) ||
-        !read_vocab_size(g, &c, err))
+        !read_experts(g, family, &c, err) || !read_vocab_size(g, &c, err))
         return false;
     struct rope_params rope;
     if (!model_read_rope(g, &c, &rope, err))

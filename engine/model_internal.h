@@ -6,21 +6,28 @@
 #ifndef FERRUM_MODEL_INTERNAL_H
 #define FERRUM_MODEL_INTERNAL_H
 
+#include "engine/base/clock.h"
 #include "engine/base/prof.h"
 #include "engine/kv_pages.h"
 #include "engine/model.h"
 #include "engine/rope.h"
 #include "engine/run_state.h"
 
-/* E n_embd, H heads, KV key/value heads, D head_dim, F n_ff. Matrices are [out, in]. */
-struct dense_layer {
+/* E n_embd, H heads, KV key/value heads, D head_dim, F n_ff, X n_expert, G n_ff_expert. Matrices are [out,
+ * in]. */
+struct decoder_layer {
     struct bbuf *attn_norm;       /* [E] */
     struct bweight *qkv;          /* [H*D + 2*KV*D, E], biases inside */
-    struct bbuf *q_norm, *k_norm; /* [D], or NULL: no norm per head */
+    struct bbuf *q_norm, *k_norm; /* [D], or NULL: no norm per head; norms_whole_rows: [H*D] and [KV*D] */
     struct bweight *attn_out;     /* [E, H*D] */
     struct bbuf *ffn_norm;        /* [E] */
-    struct bweight *gate_up;      /* [2F, E] */
+    struct bweight *gate_up;      /* [2F, E]; with experts: of the shared one, or NULL */
     struct bweight *down;         /* [E, F] */
+    /* With experts; else NULL. */
+    struct bweight *router;        /* [X, E] */
+    struct bexperts *gate_up_exps; /* [X, 2G, E] */
+    struct bexperts *down_exps;    /* [X, E, G] */
+    struct bweight *shared_gate;   /* [1, E], how much of the shared expert, or NULL */
 };
 
 /* One batch of a forward pass. */
@@ -34,10 +41,15 @@ struct step {
     struct prof *prof;
 };
 
+enum moe_use { MOE_NEVER, MOE_MAYBE, MOE_ALWAYS };
+
 struct model_family {
     const char *arch;
     enum rope_mode rope_mode;
-    bool (*bind_layer)(struct model *m, uint32_t index, struct dense_layer *layer, struct err *err);
+    enum moe_use moe;
+    bool renormalise;      /* the weights of the experts used sum to 1; GGUF does not say it */
+    bool norms_whole_rows; /* q_norm and k_norm are over all heads together */
+    bool (*bind_layer)(struct model *m, uint32_t index, struct decoder_layer *layer, struct err *err);
     /* Tokens to the last layer's output r->x [T, E], K and V written on the way. ERR_CANCELLED between
      * layers. */
     bool (*forward)(const struct model *m, struct run_state *r, const struct step *step, struct err *err);
@@ -48,11 +60,11 @@ struct model {
     struct rope_params rope;
     const struct model_family *family;
     /* weights */
-    struct bweight *embed;      /* [V, E] */
-    struct bweight *head;       /* [V, E]; the same pointer as embed when tied */
-    struct bbuf *out_norm;      /* [E] */
-    struct dense_layer *layers; /* [n_layer] */
-    const struct tensor **used; /* every tensor that was bound, [n_used] of gguf_n_tensors */
+    struct bweight *embed;        /* [V, E] */
+    struct bweight *head;         /* [V, E]; the same pointer as embed when tied */
+    struct bbuf *out_norm;        /* [E] */
+    struct decoder_layer *layers; /* [n_layer] */
+    const struct tensor **used;   /* every tensor that was bound, [n_used] of gguf_n_tensors */
     size_t n_used;
     /* owner's side */
     struct gguf *gguf;
@@ -65,7 +77,8 @@ struct model {
 /* How a sentence about numbers that cannot be true ends. */
 #define GET_IT_AGAIN "; the file is damaged or made for another program: get it again from its source"
 
-extern const struct model_family family_llama, family_qwen2, family_qwen3;
+extern const struct model_family family_llama, family_qwen2, family_qwen3, family_qwen3moe, family_qwen2moe,
+    family_olmoe;
 /* NULL with a sentence for an architecture that is not in the table. */
 const struct model_family *model_find_family(const char *arch, struct err *err);
 
@@ -73,9 +86,34 @@ const struct model_family *model_find_family(const char *arch, struct err *err);
 bool model_read_rope(const struct gguf *g, const struct model_config *c, struct rope_params *out,
                      struct err *err);
 
-/* model_dense.c: the decoder all dense families share, and the output head they all share: logits of the rows
+/* Measures one operation: started where it is made, added when it is closed. */
+struct timer {
+    const struct step *step;
+    uint64_t start_ns;
+};
+static inline struct timer timer_start(const struct step *step)
+{
+    return (struct timer){step, clock_now_ns()};
+}
+static inline void timer_add(const struct timer *t, enum prof_op op, uint64_t n_bytes)
+{
+    prof_add(t->step->prof, t->step->phase, op, clock_now_ns() - t->start_ns, n_bytes);
+}
+
+/* model_decoder.c: the decoder all families share, and the output head they all share: logits of the rows
  * first .. first+n of r->x (n <= RUN_LOGIT_ROWS) to r->logits [n, V]. */
-bool dense_forward(const struct model *m, struct run_state *r, const struct step *step, struct err *err);
+bool decoder_forward(const struct model *m, struct run_state *r, const struct step *step, struct err *err);
+uint64_t decoder_weight_bytes(const struct model *m, const struct bweight *w);
+/* out = (+=) a * w^T, timed as kind */
+bool decoder_multiply(const struct model *m, const struct step *s, enum prof_op kind, const struct bweight *w,
+                      const struct bbuf *a, struct bbuf *out, bool add, struct err *err);
+/* out = (+=) the gated feed-forward of r->h by the layer's gate_up and down, n_ff wide */
+bool decoder_feed_forward(const struct model *m, struct run_state *r, const struct step *s,
+                          const struct decoder_layer *l, size_t n_ff, struct bbuf *out, bool add,
+                          struct err *err);
+/* model_moe.c: r->x += the experts of r->h, and the shared one where there is one. */
+bool moe_block(const struct model *m, struct run_state *r, const struct step *s,
+               const struct decoder_layer *l, struct err *err);
 bool model_head(const struct model *m, struct run_state *r, const struct step *step, size_t first, size_t n,
                 struct err *err);
 

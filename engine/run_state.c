@@ -40,16 +40,30 @@ out:
     return ok;
 }
 
+static bool make_moe(struct run_state *r, const struct model_config *c, struct err *err)
+{
+    size_t n_pairs;
+    if (!c->n_expert)
+        return true;
+    if (!mem_mul(r->n_batch, c->n_expert_used, &n_pairs))
+        return err_set(err, ERR_MEMORY, "a batch of %zu tokens is too large to count", r->n_batch);
+    return new_floats(r, &r->router_logits, r->n_batch, c->n_expert, err) &&
+           new_floats(r, &r->expert_ids, r->n_batch, c->n_expert_used, err) &&
+           new_floats(r, &r->expert_weights, r->n_batch, c->n_expert_used, err) &&
+           new_floats(r, &r->expert_ff, n_pairs, c->n_ff_expert, err) &&
+           new_floats(r, &r->expert_out, n_pairs, c->n_embd, err);
+}
+
 bool run_state_init(struct run_state *r, struct backend *backend, const struct model_config *c,
                     const struct rope_params *rope, size_t n_batch, size_t n_ctx, struct err *err)
 {
     *r = (struct run_state){.backend = backend, .n_batch = n_batch};
     size_t n_q = (size_t)c->n_head * c->head_dim, n_kv = (size_t)c->n_kv_head * c->head_dim;
+    size_t n_ff = c->n_expert ? c->n_ff_shared : c->n_ff;
     if (new_floats(r, &r->x, n_batch, c->n_embd, err) && new_floats(r, &r->h, n_batch, c->n_embd, err) &&
         new_floats(r, &r->qkv, n_batch, n_q + 2 * n_kv, err) && new_floats(r, &r->q, n_batch, n_q, err) &&
-        new_floats(r, &r->attn, n_batch, n_q, err) &&
-        new_floats(r, &r->gate_up, n_batch, 2 * (size_t)c->n_ff, err) &&
-        new_floats(r, &r->ff, n_batch, c->n_ff, err) &&
+        new_floats(r, &r->attn, n_batch, n_q, err) && new_floats(r, &r->gate_up, n_batch, 2 * n_ff, err) &&
+        new_floats(r, &r->ff, n_batch, n_ff, err) && make_moe(r, c, err) &&
         new_floats(r, &r->logits, RUN_LOGIT_ROWS, c->n_vocab, err) && make_rope_tables(r, rope, n_ctx, err))
         return true;
     run_state_fini(r);
@@ -60,7 +74,21 @@ void run_state_fini(struct run_state *r)
 {
     if (!r->backend)
         return;
-    struct bbuf *bufs[] = {r->x, r->h, r->qkv, r->q, r->attn, r->gate_up, r->ff, r->logits, r->cos, r->sin};
+    struct bbuf *bufs[] = {r->x,
+                           r->h,
+                           r->qkv,
+                           r->q,
+                           r->attn,
+                           r->gate_up,
+                           r->ff,
+                           r->logits,
+                           r->cos,
+                           r->sin,
+                           r->router_logits,
+                           r->expert_ids,
+                           r->expert_weights,
+                           r->expert_ff,
+                           r->expert_out};
     for (size_t i = 0; i < sizeof bufs / sizeof bufs[0]; i++)
         backend_buf_free(r->backend, bufs[i]);
     *r = (struct run_state){0};

@@ -18,15 +18,21 @@
 struct run_state {
     struct backend *backend;
     size_t n_batch;
-    struct bbuf *x;         /* [N, E] the residual stream */
-    struct bbuf *h;         /* [N, E] its norm */
-    struct bbuf *qkv;       /* [N, H*D + 2*KV*D] */
-    struct bbuf *q;         /* [H, T, D] */
-    struct bbuf *attn;      /* [N, H*D] */
-    struct bbuf *gate_up;   /* [N, 2F] */
-    struct bbuf *ff;        /* [N, F] */
-    struct bbuf *logits;    /* [RUN_LOGIT_ROWS, V] */
-    struct bbuf *cos, *sin; /* [n_ctx, R/2] */
+    struct bbuf *x;       /* [N, E] the residual stream */
+    struct bbuf *h;       /* [N, E] its norm */
+    struct bbuf *qkv;     /* [N, H*D + 2*KV*D] */
+    struct bbuf *q;       /* [H, T, D] */
+    struct bbuf *attn;    /* [N, H*D] */
+    struct bbuf *gate_up; /* [N, 2F] */
+    struct bbuf *ff;      /* [N, F] */
+    /* Mixture of experts, else NULL: X experts, K used, G their width. */
+    struct bbuf *router_logits;  /* [N, X] */
+    struct bbuf *expert_ids;     /* i32 [N, K] */
+    struct bbuf *expert_weights; /* [N, K] */
+    struct bbuf *expert_ff;      /* [N*K, G] */
+    struct bbuf *expert_out;     /* [N*K, E] */
+    struct bbuf *logits;         /* [RUN_LOGIT_ROWS, V] */
+    struct bbuf *cos, *sin;      /* [n_ctx, R/2] */
 };
 
 bool run_state_init(struct run_state *r, struct backend *backend, const struct model_config *c,

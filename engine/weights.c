@@ -15,19 +15,25 @@ static void full_name(char out[NAME_BYTES], int layer, const char *name)
         snprintf(out, NAME_BYTES, "blk.%d.%s", layer, name);
 }
 
+static const char *shape_text(const struct tensor *t, char out[96])
+{
+    out[0] = '\0';
+    for (int i = 0, len = 0; i < t->n_dims && len < 80; i++)
+        len += snprintf(out + len, 96 - (size_t)len, "%s%zu", i ? " x " : "", t->dims[i]);
+    return out;
+}
+
 static bool fail_shape(const struct model *m, const struct tensor *t, size_t n_cols, size_t n_rows,
                        struct err *err)
 {
-    char found[96] = "";
-    for (int i = 0, len = 0; i < t->n_dims && len < 80; i++)
-        len += snprintf(found + len, sizeof found - (size_t)len, "%s%zu", i ? " x " : "", t->dims[i]);
+    char found[96];
     char expected[48];
     if (n_rows)
         snprintf(expected, sizeof expected, "%zu x %zu", n_cols, n_rows);
     else
         snprintf(expected, sizeof expected, "%zu", n_cols);
     return err_set(err, ERR_MODEL, "%s: tensor %s has the shape %s, expected %s" GET_IT_AGAIN,
-                   gguf_label(m->gguf), t->name, found, expected);
+                   gguf_label(m->gguf), t->name, shape_text(t, found), expected);
 }
 
 bool weights_exists(const struct model *m, int layer, const char *name)
@@ -80,18 +86,22 @@ out:
     return ok;
 }
 
+static bool check_type(const struct model *m, const struct tensor *t, struct err *err)
+{
+    return m->backend->ops->supports_weight(m->backend->ctx, t->type) ||
+           err_set(
+               err, ERR_MODEL,
+               "%s: tensor %s is of type %s, which the %s backend cannot compute; get the model in another "
+               "quantisation, for example Q4_K_M",
+               gguf_label(m->gguf), t->name, dtype_info(t->type)->name, m->backend->ops->name);
+}
+
 static bool bind(struct model *m, const struct weight_part *parts, size_t n_parts, struct bweight **out,
                  struct err *err)
 {
-    for (size_t i = 0; i < n_parts; i++) {
-        const struct tensor *t = parts[i].weight;
-        if (!m->backend->ops->supports_weight(m->backend->ctx, t->type))
-            return err_set(
-                err, ERR_MODEL,
-                "%s: tensor %s is of type %s, which the %s backend cannot compute; get the model in another "
-                "quantisation, for example Q4_K_M",
-                gguf_label(m->gguf), t->name, dtype_info(t->type)->name, m->backend->ops->name);
-    }
+    for (size_t i = 0; i < n_parts; i++)
+        if (!check_type(m, parts[i].weight, err))
+            return false;
     *out = backend_weight_bind(m->backend, parts, n_parts, err);
     return *out || err_prefix(err, "%s", gguf_label(m->gguf));
 }
@@ -122,7 +132,7 @@ static bool find_part(struct model *m, int layer, const char *name, size_t n_col
     return out->bias != NULL;
 }
 
-static bool bind_qkv(struct model *m, int i, struct dense_layer *layer, enum weights_bias bias,
+static bool bind_qkv(struct model *m, int i, struct decoder_layer *layer, enum weights_bias bias,
                      struct err *err)
 {
     const struct model_config *c = &m->config;
@@ -134,17 +144,22 @@ static bool bind_qkv(struct model *m, int i, struct dense_layer *layer, enum wei
            bind(m, parts, 3, &layer->qkv, err);
 }
 
-static bool bind_gate_up(struct model *m, int i, struct dense_layer *layer, struct err *err)
+/* gate rows, then up rows; suffix "" or "_shexp". */
+static bool bind_gate_up(struct model *m, int i, const char *suffix, size_t n_ff, struct decoder_layer *layer,
+                         struct err *err)
 {
     const struct model_config *c = &m->config;
     struct weight_part parts[2] = {0};
-    return find_part(m, i, "ffn_gate", c->n_embd, c->n_ff, WEIGHTS_BIAS_NONE, &parts[0], err) &&
-           find_part(m, i, "ffn_up", c->n_embd, c->n_ff, WEIGHTS_BIAS_NONE, &parts[1], err) &&
+    char gate[32], up[32];
+    snprintf(gate, sizeof gate, "ffn_gate%s", suffix);
+    snprintf(up, sizeof up, "ffn_up%s", suffix);
+    return find_part(m, i, gate, c->n_embd, n_ff, WEIGHTS_BIAS_NONE, &parts[0], err) &&
+           find_part(m, i, up, c->n_embd, n_ff, WEIGHTS_BIAS_NONE, &parts[1], err) &&
            bind(m, parts, 2, &layer->gate_up, err);
 }
 
-bool weights_dense_layer(struct model *m, uint32_t index, struct dense_layer *layer, enum weights_bias bias,
-                         struct err *err)
+bool weights_attention(struct model *m, uint32_t index, struct decoder_layer *layer, enum weights_bias bias,
+                       struct err *err)
 {
     const struct model_config *c = &m->config;
     size_t n_q = (size_t)c->n_head * c->head_dim;
@@ -152,14 +167,91 @@ bool weights_dense_layer(struct model *m, uint32_t index, struct dense_layer *la
     return weights_vector(m, i, "attn_norm.weight", c->n_embd, &layer->attn_norm, err) &&
            bind_qkv(m, i, layer, bias, err) &&
            weights_matrix(m, i, "attn_output.weight", n_q, c->n_embd, &layer->attn_out, err) &&
-           weights_vector(m, i, "ffn_norm.weight", c->n_embd, &layer->ffn_norm, err) &&
-           bind_gate_up(m, i, layer, err) &&
-           weights_matrix(m, i, "ffn_down.weight", c->n_ff, c->n_embd, &layer->down, err);
+           weights_vector(m, i, "ffn_norm.weight", c->n_embd, &layer->ffn_norm, err);
 }
 
-bool weights_head_norms(struct model *m, uint32_t index, struct dense_layer *layer, struct err *err)
+bool weights_head_norms(struct model *m, uint32_t index, struct decoder_layer *layer, size_t n_q, size_t n_k,
+                        struct err *err)
 {
-    size_t n = m->config.head_dim;
-    return weights_vector(m, (int)index, "attn_q_norm.weight", n, &layer->q_norm, err) &&
-           weights_vector(m, (int)index, "attn_k_norm.weight", n, &layer->k_norm, err);
+    return weights_vector(m, (int)index, "attn_q_norm.weight", n_q, &layer->q_norm, err) &&
+           weights_vector(m, (int)index, "attn_k_norm.weight", n_k, &layer->k_norm, err);
+}
+
+bool weights_feed_forward(struct model *m, uint32_t index, struct decoder_layer *layer, struct err *err)
+{
+    const struct model_config *c = &m->config;
+    return bind_gate_up(m, (int)index, "", c->n_ff, layer, err) &&
+           weights_matrix(m, (int)index, "ffn_down.weight", c->n_ff, c->n_embd, &layer->down, err);
+}
+
+/* ---- experts ---- */
+
+/* A stack [n_expert, n_rows, n_cols]. */
+static const struct tensor *find_stack(struct model *m, int layer, const char *name, size_t n_cols,
+                                       size_t n_rows, struct err *err)
+{
+    char full[NAME_BYTES];
+    full_name(full, layer, name);
+    const struct tensor *t = gguf_find_tensor(m->gguf, full);
+    if (!t) {
+        err_set(err, ERR_MODEL, "%s: tensor %s is missing, and %s models need it; %s", gguf_label(m->gguf),
+                full, m->config.arch,
+                weights_exists(m, layer, "ffn_gate.0.weight")
+                    ? "the file has one tensor per expert, as early converters wrote it: get a newer file"
+                    : "download the file again");
+        return NULL;
+    }
+    if (t->dims[0] != n_cols || t->dims[1] != n_rows || t->dims[2] != m->config.n_expert || t->dims[3] != 1) {
+        char found[96];
+        err_set(err, ERR_MODEL,
+                "%s: tensor %s has the shape %s, expected %zu x %zu x %u (the last: experts)" GET_IT_AGAIN,
+                gguf_label(m->gguf), t->name, shape_text(t, found), n_cols, n_rows, m->config.n_expert);
+        return NULL;
+    }
+    m->used[m->n_used++] = t;
+    return t;
+}
+
+static bool bind_stack(struct model *m, const struct tensor *const *parts, size_t n_parts,
+                       struct bexperts **out, struct err *err)
+{
+    for (size_t i = 0; i < n_parts; i++)
+        if (!parts[i] || !check_type(m, parts[i], err))
+            return false;
+    *out = backend_experts_bind(m->backend, parts, n_parts, err);
+    return *out || err_prefix(err, "%s", gguf_label(m->gguf));
+}
+
+static bool bind_expert_gate_up(struct model *m, int i, struct decoder_layer *layer, struct err *err)
+{
+    size_t n_embd = m->config.n_embd, n_ff = m->config.n_ff_expert;
+    const struct tensor *parts[2] = {NULL};
+    if (weights_exists(m, i, "ffn_gate_up_exps.weight")) {
+        parts[0] = find_stack(m, i, "ffn_gate_up_exps.weight", n_embd, 2 * n_ff, err);
+        return bind_stack(m, parts, 1, &layer->gate_up_exps, err);
+    }
+    parts[0] = find_stack(m, i, "ffn_gate_exps.weight", n_embd, n_ff, err);
+    parts[1] = parts[0] ? find_stack(m, i, "ffn_up_exps.weight", n_embd, n_ff, err) : NULL;
+    return bind_stack(m, parts, 2, &layer->gate_up_exps, err);
+}
+
+bool weights_experts(struct model *m, uint32_t index, struct decoder_layer *layer, struct err *err)
+{
+    const struct model_config *c = &m->config;
+    int i = (int)index;
+    if (!weights_matrix(m, i, "ffn_gate_inp.weight", c->n_embd, c->n_expert, &layer->router, err) ||
+        !bind_expert_gate_up(m, i, layer, err))
+        return false;
+    const struct tensor *down = find_stack(m, i, "ffn_down_exps.weight", c->n_ff_expert, c->n_embd, err);
+    return bind_stack(m, &down, 1, &layer->down_exps, err);
+}
+
+bool weights_shared_expert(struct model *m, uint32_t index, struct decoder_layer *layer, struct err *err)
+{
+    const struct model_config *c = &m->config;
+    int i = (int)index;
+    struct weight_part gate = {.weight = weights_find(m, i, "ffn_gate_inp_shexp.weight", c->n_embd, 0, err)};
+    return gate.weight && bind(m, &gate, 1, &layer->shared_gate, err) &&
+           bind_gate_up(m, i, "_shexp", c->n_ff_shared, layer, err) &&
+           weights_matrix(m, i, "ffn_down_shexp.weight", c->n_ff_shared, c->n_embd, &layer->down, err);
 }

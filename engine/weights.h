@@ -22,10 +22,17 @@ bool weights_vector(struct model *m, int layer, const char *name, size_t n, stru
 bool weights_matrix(struct model *m, int layer, const char *name, size_t n_cols, size_t n_rows,
                     struct bweight **out, struct err *err);
 
-/* What every dense layer has: norms, o, gate+up, down; and the fused q, k, v. */
-bool weights_dense_layer(struct model *m, uint32_t index, struct dense_layer *layer, enum weights_bias bias,
-                         struct err *err);
-/* Norms per head on q and k. */
-bool weights_head_norms(struct model *m, uint32_t index, struct dense_layer *layer, struct err *err);
+/* What every layer has: its norms, the fused q, k, v, and o. */
+bool weights_attention(struct model *m, uint32_t index, struct decoder_layer *layer, enum weights_bias bias,
+                       struct err *err);
+/* Norms on q and k, of n_q and n_k values. */
+bool weights_head_norms(struct model *m, uint32_t index, struct decoder_layer *layer, size_t n_q, size_t n_k,
+                        struct err *err);
+/* gate+up and down of a dense layer. */
+bool weights_feed_forward(struct model *m, uint32_t index, struct decoder_layer *layer, struct err *err);
+/* Router, gate+up and down of all experts, as stacks. */
+bool weights_experts(struct model *m, uint32_t index, struct decoder_layer *layer, struct err *err);
+/* gate+up, down and the gate of the expert every token goes through. */
+bool weights_shared_expert(struct model *m, uint32_t index, struct decoder_layer *layer, struct err *err);
 
 #endif

@@ -8,11 +8,11 @@
 #include "kernels_cpu/dot_x86.h"
 
 /* Magnitudes compared as integers: NaN sorts above everything there. */
-ALWAYS_INLINE uint32_t amax_bits(const float *x, size_t n)
+ALWAYS_INLINE uint32_t amax_bits(const float *x)
 {
     const __m256i magnitude = _mm256_set1_epi32(0x7FFFFFFF);
     __m256i max = _mm256_setzero_si256();
-    for (size_t i = 0; i < n; i += 8)
+    for (size_t i = 0; i < 32; i += 8)
         max = _mm256_max_epi32(max, _mm256_and_si256(_mm256_loadu_si256((const void *)(x + i)), magnitude));
     __m128i m = _mm_max_epi32(_mm256_castsi256_si128(max), _mm256_extracti128_si256(max, 1));
     m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0x4E));
@@ -30,18 +30,16 @@ ALWAYS_INLINE __m256i round32(const float *x, __m256 inverse)
     return _mm256_permutevar8x32_epi32(packed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
 }
 
-/* n values, a multiple of 32, with one scale. */
-ALWAYS_INLINE float quantise(const float *x, size_t n, int8_t *q)
+/* 32 values with one scale. */
+ALWAYS_INLINE float quantise(const float *x, int8_t *q)
 {
-    uint32_t bits = amax_bits(x, n);
+    uint32_t bits = amax_bits(x);
     float amax = f32_from_bits(bits);
     if (bits >= 0x7F800000u || amax < ACT_TINY) {
-        memset(q, 0, n);
+        memset(q, 0, 32);
         return bits >= 0x7F800000u ? NAN : 0.0f;
     }
-    __m256 inverse = _mm256_set1_ps(127.0f / amax);
-    for (size_t i = 0; i < n; i += 32)
-        _mm256_storeu_si256((void *)(q + i), round32(x + i, inverse));
+    _mm256_storeu_si256((void *)q, round32(x, _mm256_set1_ps(127.0f / amax)));
     return amax / 127.0f;
 }
 
@@ -54,22 +52,13 @@ ALWAYS_INLINE __m128i sums16(const int8_t *q)
     return _mm_hadd_epi32(halves, halves);
 }
 
-void act_quant_32_avx2(const float *x, size_t k, int8_t *q, float *d, float *s)
+void act_quant_avx2(const float *x, size_t k, int8_t *q, float *d, float *s, int16_t *sums)
 {
-    for (size_t i = 0; i < k / 32; i++) {
-        d[i] = quantise(x + 32 * i, 32, q + 32 * i);
-        __m128i sums = sums16(q + 32 * i);
-        s[i] = d[i] * (float)(_mm_cvtsi128_si32(sums) + _mm_extract_epi32(sums, 1));
-    }
-}
-
-void act_quant_256_avx2(const float *x, size_t k, int8_t *q, float *d, int16_t *sums)
-{
-    for (size_t i = 0; i < k / 256; i++)
-        d[i] = quantise(x + 256 * i, 256, q + 256 * i);
-    for (size_t i = 0; i < k / 16; i += 2) {
-        __m128i two = sums16(q + 16 * i);
-        sums[i] = (int16_t)_mm_cvtsi128_si32(two);
-        sums[i + 1] = (int16_t)_mm_extract_epi32(two, 1);
+    for (size_t i = 0; i < k / 32; i++, q += 32) {
+        d[i] = quantise(x + 32 * i, q);
+        __m128i two = sums16(q);
+        sums[2 * i] = (int16_t)_mm_cvtsi128_si32(two);
+        sums[2 * i + 1] = (int16_t)_mm_extract_epi32(two, 1);
+        s[i] = d[i] * (float)(sums[2 * i] + sums[2 * i + 1]);
     }
 }

@@ -14,7 +14,9 @@
 #include "kernels_cpu/cpu_features.h"
 #include "kernels_cpu/elementwise.h"
 #include "kernels_cpu/gemm.h"
+#include "kernels_cpu/moe.h"
 #include "kernels_cpu/pool.h"
+#include "kernels_cpu/route.h"
 #include "kernels_cpu/weight.h"
 
 #define MAP_FROM_BYTES ((size_t)1 << 20)
@@ -26,6 +28,7 @@ struct cpu_backend {
     const struct cpu_kernels *kernels;
     struct attn *attn;
     struct gemm_ctx *gemm;
+    struct moe_ctx *moe;
     char description[48];
 };
 
@@ -103,7 +106,7 @@ static size_t buf_bytes(const struct bbuf *buf)
     return buf->n_bytes;
 }
 
-static void *buf_host(struct bbuf *buf)
+static void *buf_host(const struct bbuf *buf)
 {
     return buf->data;
 }
@@ -173,6 +176,59 @@ static bool attention(void *ctx, const struct op_attention *op)
     return true;
 }
 
+static struct bexperts *experts_bind(void *ctx, const struct tensor *const *parts, size_t n_parts,
+                                     struct err *err)
+{
+    (void)ctx;
+    return cpu_experts_bind(parts, n_parts, err);
+}
+
+static void experts_free(void *ctx, struct bexperts *w)
+{
+    (void)ctx;
+    cpu_experts_free(w);
+}
+
+static void experts_shape(const struct bexperts *w, struct experts_shape *out)
+{
+    *out = w->shape;
+}
+
+static bool route(void *ctx, const struct op_route *op)
+{
+    struct cpu_backend *cpu = ctx;
+    cpu_route(cpu->pool, op);
+    return true;
+}
+
+static bool moe_gate_up(void *ctx, const struct op_moe_gate_up *op)
+{
+    struct cpu_backend *cpu = ctx;
+    cpu_moe_gate_up(cpu->moe, op);
+    return true;
+}
+
+static bool moe_down(void *ctx, const struct op_moe_down *op)
+{
+    struct cpu_backend *cpu = ctx;
+    cpu_moe_down(cpu->moe, op);
+    return true;
+}
+
+static bool weighted_sum(void *ctx, const struct op_weighted_sum *op)
+{
+    struct cpu_backend *cpu = ctx;
+    cpu_weighted_sum(cpu->moe, op);
+    return true;
+}
+
+static bool add_gated(void *ctx, const struct op_add_gated *op)
+{
+    struct cpu_backend *cpu = ctx;
+    cpu_add_gated(cpu->moe, op);
+    return true;
+}
+
 /* Operations are done when their call returns. */
 static bool sync(void *ctx)
 {
@@ -223,6 +279,7 @@ static void close_cpu(void *ctx)
     struct cpu_backend *cpu = ctx;
     if (!cpu)
         return;
+    moe_ctx_free(cpu->moe);
     gemm_ctx_free(cpu->gemm);
     attn_free(cpu->attn);
     pool_free(cpu->pool);
@@ -251,6 +308,14 @@ static const struct backend_ops cpu_ops = {
     .silu_mul = silu_mul,
     .qkv_rope_cache = qkv_rope_cache,
     .attention = attention,
+    .experts_bind = experts_bind,
+    .experts_free = experts_free,
+    .experts_shape = experts_shape,
+    .route = route,
+    .moe_gate_up = moe_gate_up,
+    .moe_down = moe_down,
+    .weighted_sum = weighted_sum,
+    .add_gated = add_gated,
     .sync = sync,
     .read_bandwidth = read_bandwidth,
     .park = park,
@@ -304,7 +369,8 @@ bool backend_cpu_open(struct backend *out, int n_threads, const char *isa_name, 
     cpu->pool = pool_new(n_threads, err);
     cpu->attn = cpu->pool ? attn_new(n_threads, err) : NULL;
     cpu->gemm = cpu->attn ? gemm_ctx_new(cpu->pool, isa, err) : NULL;
-    if (!cpu->gemm) {
+    cpu->moe = cpu->gemm ? moe_ctx_new(cpu->pool, cpu->kernels, isa, err) : NULL;
+    if (!cpu->moe) {
         close_cpu(cpu);
         return false;
     }

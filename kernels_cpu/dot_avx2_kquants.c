@@ -7,9 +7,9 @@
 
 /* What differs between the types in the arithmetic. */
 enum kind {
-    OWN_MIN, /* mins have a scale of their own, dmin */
-    OFFSET,  /* mins stand for an offset of q and share d: they are subtracted as integers */
-    SIGNED,  /* q is signed, there are no mins */
+    MIN_PER_16,
+    MIN_PER_32,
+    SIGNED, /* q is signed, there are no mins */
 };
 
 /* A super-block; q[j] holds weights 32j .. 32j + 31. */
@@ -42,17 +42,19 @@ ALWAYS_INLINE __m256i products(__m256i q, __m256i y, enum kind kind)
     return _mm256_maddubs_epi16(q, y);
 }
 
-/* One super-block times one column: sum of scale * q * y, spread over 8 lanes. */
-ALWAYS_INLINE __m256i scaled_products(const struct super *s, __m256i even_odd, const int8_t *y,
-                                      enum kind kind)
+/* One super-block times one column: sum of scale * q * y, each 32 of them with the scale of y, over 8 lanes.
+ */
+ALWAYS_INLINE __m256 scaled_products(const struct super *s, __m256i even_odd, const int8_t *y,
+                                     const float *dy, enum kind kind)
 {
-    __m256i sum[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+    __m256 sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
     UNROLLED
     for (int j = 0; j < 8; j++) {
         __m256i p = products(s->q[j], _mm256_loadu_si256((const void *)(y + 32 * j)), kind);
-        sum[j & 1] = _mm256_add_epi32(sum[j & 1], _mm256_madd_epi16(p, scale_of(even_odd, j)));
+        p = _mm256_madd_epi16(p, scale_of(even_odd, j));
+        sum[j & 1] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(p), _mm256_broadcast_ss(dy + j), sum[j & 1]);
     }
-    return _mm256_add_epi32(sum[0], sum[1]);
+    return _mm256_add_ps(sum[0], sum[1]);
 }
 
 ALWAYS_INLINE void dot_supers(const uint8_t *w, size_t block_bytes, unpack_fn *unpack, enum kind kind,
@@ -68,17 +70,23 @@ ALWAYS_INLINE void dot_supers(const uint8_t *w, size_t block_bytes, unpack_fn *u
         prefetch_ahead(w, block_bytes);
         __m256i even_odd = split_even_odd(s.scales.scale);
         __m256 d = f16_broadcast(s.d), dmin = f16_broadcast(s.dmin);
+        __m256 min = mins_per_32(s.scales.min, dmin);
         for (size_t c = 0; c < n; c++) {
             size_t at = c * n_blocks + i;
-            __m256 dy = _mm256_broadcast_ss(a->d + at);
-            __m256i sum = scaled_products(&s, even_odd, a->q + QUANT_SUPER * at, kind);
+            const float *dy = a->d + 8 * at;
+            __m256 sum = scaled_products(&s, even_odd, a->q + QUANT_SUPER * at, dy, kind);
+            acc[c] = _mm256_fmadd_ps(sum, d, acc[c]);
+            if (kind == SIGNED)
+                continue;
+            if (kind == MIN_PER_32) {
+                acc[c] = _mm256_fnmadd_ps(min, _mm256_loadu_ps(a->s + 8 * at), acc[c]);
+                continue;
+            }
+            /* Lane j: the two sub-blocks of the 32 that dy[j] belongs to. */
             __m256i mins =
                 _mm256_madd_epi16(s.scales.min, _mm256_loadu_si256((const void *)(a->sums + 16 * at)));
-            if (kind == OFFSET)
-                sum = _mm256_sub_epi32(sum, mins);
-            acc[c] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), _mm256_mul_ps(d, dy), acc[c]);
-            if (kind == OWN_MIN)
-                acc[c] = _mm256_fnmadd_ps(_mm256_cvtepi32_ps(mins), _mm256_mul_ps(dmin, dy), acc[c]);
+            __m256 min_scale = _mm256_mul_ps(dmin, _mm256_loadu_ps(dy));
+            acc[c] = _mm256_fnmadd_ps(_mm256_cvtepi32_ps(mins), min_scale, acc[c]);
         }
     }
     for (size_t c = 0; c < n; c++)
@@ -118,8 +126,7 @@ ALWAYS_INLINE void unpack_q3_k(const uint8_t *w, struct super *out)
         out->q[j] = _mm256_or_si256(low, high);
     }
     out->scales = scales_q3_k(b->scales);
-    out->d = b->d;
-    out->dmin = 0;
+    out->d = out->dmin = b->d;
 }
 
 ALWAYS_INLINE void unpack_q4_k(const uint8_t *w, struct super *out)
@@ -163,8 +170,7 @@ ALWAYS_INLINE void unpack_q6_k(const uint8_t *w, struct super *out)
         out->q[j] = _mm256_or_si256(low, _mm256_and_si256(high, _mm256_set1_epi8(0x30)));
     }
     out->scales = scales_q6_k(b->scales);
-    out->d = b->d;
-    out->dmin = 0;
+    out->d = out->dmin = b->d;
 }
 
 ALWAYS_INLINE void unpack_iq4_xs(const uint8_t *w, struct super *out)
@@ -178,8 +184,7 @@ ALWAYS_INLINE void unpack_iq4_xs(const uint8_t *w, struct super *out)
         out->q[j] = _mm256_shuffle_epi8(levels, _mm256_and_si256(index, _mm256_set1_epi8(15)));
     }
     out->scales = scales_iq4_xs(b);
-    out->d = b->d;
-    out->dmin = 0;
+    out->d = out->dmin = b->d;
 }
 
 /* A single column keeps its sum in a register; more columns share one copy of the code. */
@@ -192,9 +197,9 @@ ALWAYS_INLINE void unpack_iq4_xs(const uint8_t *w, struct super *out)
             dot_supers(w, sizeof(struct block_##type), unpack_##type, kind, a, a->n, out);                   \
     }
 
-DOT_SUPERS(q2_k, OWN_MIN)
-DOT_SUPERS(q3_k, OFFSET)
-DOT_SUPERS(q4_k, OWN_MIN)
-DOT_SUPERS(q5_k, OWN_MIN)
-DOT_SUPERS(q6_k, OFFSET)
+DOT_SUPERS(q2_k, MIN_PER_16)
+DOT_SUPERS(q3_k, MIN_PER_16)
+DOT_SUPERS(q4_k, MIN_PER_32)
+DOT_SUPERS(q5_k, MIN_PER_32)
+DOT_SUPERS(q6_k, MIN_PER_16)
 DOT_SUPERS(iq4_xs, SIGNED)

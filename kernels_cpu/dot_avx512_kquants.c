@@ -1,16 +1,11 @@
-/* Types of 256 weights with AVX-512 VNNI. Per vector of 64 weights one vpdpbusd; its sums of four products
- * fit int16 (at most 4 * 63 * 127 = 32004), so two vectors are packed and vpdpwssd applies the scales of the
- * sub-blocks. The levels of IQ4_XS are larger: their sums are scaled as int32. */
+/* Types of 256 weights with AVX-512 VNNI. Weights and columns are brought to the order of ACT_Q8_LANES: four
+ * vpdpbusd in a chain leave 16 sums of 16 products, one per sub-block, which are scaled as floats. */
 #include "kernels_cpu/dot_avx512.h"
 
 #include "kernels_cpu/dot_x86_512.h"
 
 /* What differs between the types in the arithmetic. */
-enum kind {
-    OWN_MIN, /* mins have a scale of their own, dmin */
-    OFFSET,  /* mins stand for an offset of q and share d: they are subtracted as integers */
-    WIDE,    /* OFFSET, and sums of four products exceed int16 */
-};
+enum kind { MIN_PER_16, MIN_PER_32 };
 
 /* A super-block; q[g] holds weights 64g .. 64g + 63, unsigned. */
 struct super {
@@ -21,57 +16,53 @@ struct super {
 
 typedef void unpack_fn(const uint8_t *w, struct super *out);
 
-/* Scales of 64 or 128 weights in the order of the products: 128-bit lane L of vpdpbusd's result belongs to
- * sub-block 4g + L. */
-struct lane_scales {
-    __m512i v[4];
-};
-
-/* For packed vectors 2i, 2i + 1: lane L is scale 8i + L four times, then 8i + 4 + L four times, int16. */
-ALWAYS_INLINE struct lane_scales packed_scales(__m256i scales)
+/* From natural order to that of ACT_Q8_LANES: dword v of each 128-bit lane goes to vector v. */
+ALWAYS_INLINE void to_lanes(__m512i q[4])
 {
-    const __m512i first = _mm512_set_epi16(7, 7, 7, 7, 3, 3, 3, 3, 6, 6, 6, 6, 2, 2, 2, 2, 5, 5, 5, 5, 1, 1,
-                                           1, 1, 4, 4, 4, 4, 0, 0, 0, 0);
-    __m512i s = _mm512_castsi256_si512(scales);
-    struct lane_scales out;
-    out.v[0] = _mm512_permutexvar_epi16(first, s);
-    out.v[1] = _mm512_permutexvar_epi16(_mm512_add_epi16(first, _mm512_set1_epi16(8)), s);
-    return out;
+    __m512i low01 = _mm512_unpacklo_epi32(q[0], q[1]), high01 = _mm512_unpackhi_epi32(q[0], q[1]);
+    __m512i low23 = _mm512_unpacklo_epi32(q[2], q[3]), high23 = _mm512_unpackhi_epi32(q[2], q[3]);
+    q[0] = _mm512_unpacklo_epi64(low01, low23);
+    q[1] = _mm512_unpackhi_epi64(low01, low23);
+    q[2] = _mm512_unpacklo_epi64(high01, high23);
+    q[3] = _mm512_unpackhi_epi64(high01, high23);
 }
 
-/* For vector g: lane L is scale 4g + L, int32. */
-ALWAYS_INLINE struct lane_scales wide_scales(__m256i scales)
+void act_lanes_avx512(const int8_t *q, size_t k, int8_t *lanes)
 {
-    const __m512i first = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
-    __m512i s = _mm512_cvtepi16_epi32(scales);
-    struct lane_scales out;
-    UNROLLED
-    for (int g = 0; g < 4; g++)
-        out.v[g] = _mm512_permutexvar_epi32(_mm512_add_epi32(first, _mm512_set1_epi32(4 * g)), s);
-    return out;
-}
-
-ALWAYS_INLINE __m512i products(__m512i q, const int8_t *y)
-{
-    return _mm512_dpbusd_epi32(_mm512_setzero_si512(), q, _mm512_loadu_si512(y));
-}
-
-/* One super-block times one column: sum of scale * q * y, spread over 16 lanes. */
-ALWAYS_INLINE __m512i scaled_products(const struct super *s, const struct lane_scales *scales,
-                                      const int8_t *y, enum kind kind)
-{
-    __m512i p[4];
-    UNROLLED
-    for (int g = 0; g < 4; g++)
-        p[g] = products(s->q[g], y + 64 * g);
-    if (kind == WIDE) {
+    for (size_t i = 0; i < k; i += QUANT_SUPER) {
+        __m512i x[4];
         UNROLLED
         for (int g = 0; g < 4; g++)
-            p[g] = _mm512_mullo_epi32(p[g], scales->v[g]);
-        return _mm512_add_epi32(_mm512_add_epi32(p[0], p[1]), _mm512_add_epi32(p[2], p[3]));
+            x[g] = _mm512_loadu_si512(q + i + 64 * (size_t)g);
+        to_lanes(x);
+        UNROLLED
+        for (int v = 0; v < 4; v++)
+            _mm512_storeu_si512(lanes + i + 64 * (size_t)v, x[v]);
     }
-    __m512i sum = _mm512_madd_epi16(_mm512_packs_epi32(p[0], p[1]), scales->v[0]);
-    return _mm512_dpwssd_epi32(sum, _mm512_packs_epi32(p[2], p[3]), scales->v[1]);
+}
+
+/* Scale 4g + L in dword 4L + g, times d. */
+ALWAYS_INLINE __m512 lane_scales(__m256i scales, __m512 d)
+{
+    const __m512i order = _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
+    return _mm512_mul_ps(d,
+                         _mm512_cvtepi32_ps(_mm512_permutexvar_epi32(order, _mm512_cvtepi16_epi32(scales))));
+}
+
+/* The scale of the 32 values that dword 4L + g belongs to: 2g + L / 2. */
+ALWAYS_INLINE __m512 lane_dy(const float *dy)
+{
+    const __m512i order = _mm512_set_epi32(7, 5, 3, 1, 7, 5, 3, 1, 6, 4, 2, 0, 6, 4, 2, 0);
+    return _mm512_permutexvar_ps(order, _mm512_castps256_ps512(_mm256_loadu_ps(dy)));
+}
+
+ALWAYS_INLINE __m512 products(const struct super *s, const int8_t *y)
+{
+    __m512i p = _mm512_setzero_si512();
+    UNROLLED
+    for (int v = 0; v < 4; v++)
+        p = _mm512_dpbusd_epi32(p, s->q[v], _mm512_loadu_si512(y + 64 * v));
+    return _mm512_cvtepi32_ps(p);
 }
 
 ALWAYS_INLINE void dot_supers(const uint8_t *w, size_t block_bytes, unpack_fn *unpack, enum kind kind,
@@ -88,24 +79,23 @@ ALWAYS_INLINE void dot_supers(const uint8_t *w, size_t block_bytes, unpack_fn *u
         struct super s;
         unpack(w, &s);
         prefetch_ahead(w, block_bytes);
-        struct lane_scales scales =
-            kind == WIDE ? wide_scales(s.scales.scale) : packed_scales(s.scales.scale);
-        __m512i minus_min = _mm512_zextsi256_si512(_mm256_sub_epi16(_mm256_setzero_si256(), s.scales.min));
-        __m512 d = _mm512_cvtph_ps(_mm256_set1_epi16((short)s.d));
-        __m256 dmin = f16_broadcast(s.dmin);
+        to_lanes(s.q);
+        __m512 scales = lane_scales(s.scales.scale, _mm512_cvtph_ps(_mm256_set1_epi16((short)s.d)));
+        __m256 dmin = f16_broadcast(s.dmin), min = mins_per_32(s.scales.min, dmin);
         for (size_t c = 0; c < n; c++) {
             size_t at = c * n_blocks + i;
-            __m512i sum = scaled_products(&s, &scales, a->q + QUANT_SUPER * at, kind);
-            __m256i y_sums = _mm256_loadu_si256((const void *)(a->sums + 16 * at));
-            if (kind == OWN_MIN) {
-                __m256 mins = _mm256_cvtepi32_ps(_mm256_madd_epi16(s.scales.min, y_sums));
-                __m256 min_scale = _mm256_mul_ps(dmin, _mm256_broadcast_ss(a->d + at));
-                acc_min[c] = _mm256_fnmadd_ps(mins, min_scale, acc_min[c]);
-            } else {
-                sum = _mm512_dpwssd_epi32(sum, minus_min, _mm512_zextsi256_si512(y_sums));
+            const float *dy = a->d + 8 * at;
+            __m512 sums = products(&s, a->q + QUANT_SUPER * at);
+            acc[c] = _mm512_fmadd_ps(sums, _mm512_mul_ps(scales, lane_dy(dy)), acc[c]);
+            if (kind == MIN_PER_32) {
+                acc_min[c] = _mm256_fnmadd_ps(min, _mm256_loadu_ps(a->s + 8 * at), acc_min[c]);
+                continue;
             }
-            __m512 scale = _mm512_mul_ps(d, _mm512_set1_ps(a->d[at]));
-            acc[c] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), scale, acc[c]);
+            /* Lane j: the two sub-blocks of the 32 that dy[j] belongs to. */
+            __m256i mins =
+                _mm256_madd_epi16(s.scales.min, _mm256_loadu_si256((const void *)(a->sums + 16 * at)));
+            acc_min[c] = _mm256_fnmadd_ps(_mm256_cvtepi32_ps(mins), _mm256_mul_ps(dmin, _mm256_loadu_ps(dy)),
+                                          acc_min[c]);
         }
     }
     for (size_t c = 0; c < n; c++)
@@ -159,8 +149,7 @@ ALWAYS_INLINE void unpack_q3_k(const uint8_t *w, struct super *out)
         out->q[g] = merge_bits(low, mask, 2 * g, 2 * g + 1, 2, 4);
     }
     out->scales = scales_q3_k(b->scales);
-    out->d = b->d;
-    out->dmin = 0;
+    out->d = out->dmin = b->d;
 }
 
 ALWAYS_INLINE void unpack_q4_k(const uint8_t *w, struct super *out)
@@ -196,8 +185,7 @@ ALWAYS_INLINE void unpack_q6_k(const uint8_t *w, struct super *out)
         out->q[g] = merge_bits(low, load_twice(b->qh + 32 * half), 4 * upper, 4 * upper + 2, 4, 0x30);
     }
     out->scales = scales_q6_k(b->scales);
-    out->d = b->d;
-    out->dmin = 0;
+    out->d = out->dmin = b->d;
 }
 
 ALWAYS_INLINE void unpack_iq4_xs(const uint8_t *w, struct super *out)
@@ -210,8 +198,7 @@ ALWAYS_INLINE void unpack_iq4_xs(const uint8_t *w, struct super *out)
         out->q[g] =
             _mm512_shuffle_epi8(levels, nibbles_64(_mm256_loadu_si256((const void *)(b->qs + 32 * g))));
     out->scales = scales_iq4_xs(b);
-    out->d = b->d;
-    out->dmin = 0;
+    out->d = out->dmin = b->d;
 }
 
 /* A single column keeps its sums in registers; more columns share one copy of the code. */
@@ -224,9 +211,9 @@ ALWAYS_INLINE void unpack_iq4_xs(const uint8_t *w, struct super *out)
             dot_supers(w, sizeof(struct block_##type), unpack_##type, kind, a, a->n, out);                   \
     }
 
-DOT_SUPERS(q2_k, OWN_MIN)
-DOT_SUPERS(q3_k, OFFSET)
-DOT_SUPERS(q4_k, OWN_MIN)
-DOT_SUPERS(q5_k, OWN_MIN)
-DOT_SUPERS(q6_k, OFFSET)
-DOT_SUPERS(iq4_xs, WIDE)
+DOT_SUPERS(q2_k, MIN_PER_16)
+DOT_SUPERS(q3_k, MIN_PER_16)
+DOT_SUPERS(q4_k, MIN_PER_32)
+DOT_SUPERS(q5_k, MIN_PER_32)
+DOT_SUPERS(q6_k, MIN_PER_16)
+DOT_SUPERS(iq4_xs, MIN_PER_16)

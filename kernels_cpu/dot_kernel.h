@@ -19,25 +19,24 @@
 struct dot_cols {
     size_t n, k;         /* 1 <= n <= DOT_MAX_COLS */
     const float *x;      /* ACT_F32: [n, k] */
-    const int8_t *q;     /* ACT_Q32, ACT_Q256: [n, k] */
-    const float *d;      /* ACT_Q32: [n, k / 32], ACT_Q256: [n, k / 256] */
-    const float *s;      /* ACT_Q32: [n, k / 32] */
-    const int16_t *sums; /* ACT_Q256: [n, k / 16] */
+    const int8_t *q;     /* ACT_Q8 or ACT_Q8_LANES, with the rest: [n, k] */
+    const float *d, *s;  /* [n, k / 32] */
+    const int16_t *sums; /* [n, k / 16] */
 };
 
 /* out[c] = the row w times column c, for c in 0 .. a->n. */
 typedef void dot_fn(const uint8_t *w, const struct dot_cols *a, float *out);
 
 struct dot_set {
-    act_quant_32_fn *quant_32;
-    act_quant_256_fn *quant_256;
+    act_quant_fn *quantise;
+    act_lanes_fn *lanes; /* what types of 256 weights read; NULL: ACT_Q8 */
     dot_fn *dot[DTYPE_N];
 };
 
 /* The kernels of an instruction set, which the machine must have. */
 const struct dot_set *dot_set_get(enum cpu_isa isa);
 
-/* What a type's kernels want to read. */
-enum act_format dot_act_format(enum dtype type);
+/* What a type's kernel wants to read. */
+enum act_format dot_act_format(const struct dot_set *set, enum dtype type);
 
 #endif

@@ -206,13 +206,16 @@ static void dot_supers(const uint8_t *w, size_t block_bytes, void (*unpack)(cons
         struct super b;
         unpack(w, &b);
         for (size_t c = 0; c < a->n; c++) {
-            size_t at = c * n_blocks + i;
-            int products = 0, mins = 0;
+            const int8_t *q = a->q + c * a->k + 256 * i;
+            const float *dy = a->d + c * (a->k / 32) + 8 * i;
+            const int16_t *sums = a->sums + c * (a->k / 16) + 16 * i;
+            double products = 0, mins = 0; /* they may nearly cancel */
             for (int j = 0; j < 16; j++) {
-                products += b.scale[j] * dot_i8(b.q + 16 * j, a->q + 256 * at + 16 * j, 16);
-                mins += b.min[j] * a->sums[16 * at + (size_t)j];
+                int product = b.scale[j] * dot_i8(b.q + 16 * j, q + 16 * j, 16);
+                products += (double)dy[j / 2] * product;
+                mins += (double)dy[j / 2] * (b.min[j] * sums[j]);
             }
-            out[c] += b.d * a->d[at] * (float)products - b.dmin * a->d[at] * (float)mins;
+            out[c] += (float)((double)b.d * products - (double)b.dmin * mins);
         }
     }
 }

@@ -1,6 +1,8 @@
 /* The kernel tables, one per instruction set. */
 #include "kernels_cpu/dot_kernel.h"
 
+#include "engine/quant_blocks.h"
+
 #include "kernels_cpu/dot_avx2.h"
 #include "kernels_cpu/dot_avx512.h"
 #include "kernels_cpu/dot_scalar.h"
@@ -15,11 +17,11 @@
         [DTYPE_IQ4_XS] = dot_##isa##_iq4_xs,                                                                 \
     }
 
-static const struct dot_set scalar_set = {act_quant_32_scalar, act_quant_256_scalar, DOT_TABLE(scalar)};
+static const struct dot_set scalar_set = {act_quant_scalar, NULL, DOT_TABLE(scalar)};
 
 #if defined(__x86_64__)
-static const struct dot_set avx2_set = {act_quant_32_avx2, act_quant_256_avx2, DOT_TABLE(avx2)};
-static const struct dot_set avx512_set = {act_quant_32_avx2, act_quant_256_avx2, DOT_TABLE(avx512)};
+static const struct dot_set avx2_set = {act_quant_avx2, NULL, DOT_TABLE(avx2)};
+static const struct dot_set avx512_set = {act_quant_avx2, act_lanes_avx512, DOT_TABLE(avx512)};
 static const struct dot_set *const sets[] = {&scalar_set, &avx2_set, &avx512_set};
 #else
 static const struct dot_set *const sets[] = {&scalar_set, &scalar_set, &scalar_set};
@@ -30,14 +32,8 @@ const struct dot_set *dot_set_get(enum cpu_isa isa)
     return sets[isa];
 }
 
-enum act_format dot_act_format(enum dtype type)
+enum act_format dot_act_format(const struct dot_set *set, enum dtype type)
 {
-    switch (dtype_info(type)->block_weights) {
-    case 32:
-        return ACT_Q32;
-    case 256:
-        return ACT_Q256;
-    default:
-        return ACT_F32;
-    }
+    size_t block = dtype_info(type)->block_weights;
+    return block == 1 ? ACT_F32 : block == QUANT_SUPER && set->lanes ? ACT_Q8_LANES : ACT_Q8;
 }

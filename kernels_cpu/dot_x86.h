@@ -70,6 +70,12 @@ ALWAYS_INLINE struct scales16 scales_q4_k(const uint8_t scales[12])
                              twice_u8((b & 0x3F3F3F3Fu) | (uint64_t)min_high << 32)};
 }
 
+/* Where both halves of 32 weights have one min: the eight of them times dmin. */
+ALWAYS_INLINE __m256 mins_per_32(__m256i mins, __m256 dmin)
+{
+    return _mm256_mul_ps(dmin, _mm256_cvtepi32_ps(_mm256_madd_epi16(mins, _mm256_set1_epi32(1))));
+}
+
 ALWAYS_INLINE struct scales16 scales_q2_k(const uint8_t scales[16])
 {
     __m128i x = _mm_loadu_si128((const void *)scales), nibble = _mm_set1_epi8(15);

@@ -38,9 +38,10 @@ static void share_rows(struct pool *pool, struct row_job job, size_t row_floats)
 static void rms_norm_row(const struct cpu_kernels *kernels, const void *arg, size_t row)
 {
     const struct op_rms_norm *op = arg;
-    kernels->rms_norm(cpu_buf_f32(op->out) + row * op->n,
-                      cpu_buf_const_f32(op->x) + (op->x_row + row) * op->n, cpu_buf_const_f32(op->w), op->n,
-                      op->eps);
+    size_t stride = op->stride ? op->stride : op->n;
+    kernels->rms_norm(cpu_buf_f32(op->out) + row * stride + op->offset,
+                      cpu_buf_const_f32(op->x) + (op->x_row + row) * stride + op->offset,
+                      cpu_buf_const_f32(op->w), op->n, op->eps);
 }
 
 void cpu_rms_norm(struct pool *pool, const struct cpu_kernels *kernels, const struct op_rms_norm *op)

@@ -8,6 +8,7 @@
 #ifndef FERRUM_GEMM_H
 #define FERRUM_GEMM_H
 
+#include "kernels_cpu/act_cols.h"
 #include "kernels_cpu/cpu_features.h"
 #include "kernels_cpu/pool.h"
 #include "kernels_cpu/weight.h"
@@ -23,5 +24,8 @@ void cpu_gemm(struct gemm_ctx *g, const struct bweight *w, const float *a, size_
 
 /* out[i, k] = row ids[i] of the table, biases left out; 0 <= ids[i] < table->n. */
 void cpu_embed(struct gemm_ctx *g, const struct bweight *table, const int32_t *ids, size_t n, float *out);
+
+/* Columns to walk together for one visit of a row. */
+size_t gemm_tile_cols(const struct act_cols *in);
 
 #endif

@@ -16,6 +16,10 @@
     X(ATTENTION, "attention")                                                                                \
     X(O_PROJ, "o_proj")                                                                                      \
     X(FFN, "ffn")                                                                                            \
+    X(ROUTER, "router")                                                                                      \
+    X(GATE_UP, "gate_up")                                                                                    \
+    X(DOWN, "down")                                                                                          \
+    X(WEIGHTED_SUM, "weighted_sum")                                                                          \
     X(LM_HEAD, "lm_head")                                                                                    \
     X(SAMPLE, "sample")
 

@@ -16,6 +16,7 @@ import unittest
 from harness import CHATML, LONG, PROGRAM, QWEN, SMALL, STORIES, WORK, ProgramTest, main, make_model, patched_copy
 
 TURN = ('--temp', '0', '-n', '8')
+MOE = make_model('moe.gguf', '--ctx', '256', '--seed', '3', arch='qwen2moe')
 
 
 def signals_as_usual():
@@ -383,6 +384,30 @@ class Subcommands(ProgramTest):
         report = json.loads(self.check(0, 'inspect', LONG, '--json'))
         self.assertEqual(report['config']['arch'], 'llama')
         self.assertTrue(report['tensors'])
+
+    def test_inspect_shows_experts(self):
+        config = json.loads(self.check(0, 'inspect', MOE, '--json'))['config']
+        self.assertEqual([config[k] for k in ('n_expert', 'n_expert_used', 'n_ff_expert', 'n_ff_shared')],
+                         [8, 2, 32, 96])
+        self.assertLess(config['token_weight_bytes'], config['weight_bytes'])
+        self.assertRegex(self.check(0, 'inspect', MOE), rb'n_expert_used +2\n')
+        self.assertNotIn('n_expert', json.loads(self.check(0, 'inspect', LONG, '--json'))['config'])
+
+    def test_bench_counts_the_experts_used(self):
+        config = json.loads(self.check(0, 'inspect', MOE, '--json'))['config']
+        report = json.loads(self.check(0, 'bench', MOE, '-p', '0', '-n', '8', '-r', '1', '--json'))
+        decode = report['tests'][0]
+        read = decode['gb_s'] * 1e9 / decode['tok_s']  # weights and a few rows of KV
+        self.assertGreaterEqual(read, config['token_weight_bytes'])
+        self.assertLess(read, config['token_weight_bytes'] * 1.1)
+
+    def test_a_profile_names_the_experts_operations(self):
+        path = os.path.join(self.home, 'p.json')
+        self.check(0, MOE, *TURN, '-p', 'hi', '--profile', path)
+        with open(path) as f:
+            text = f.read()
+        for name in ('router', 'gate_up', 'down', 'weighted_sum', 'attention'):
+            self.assertIn('"%s"' % name, text)
 
     def test_a_subcommand_into_a_full_device_exits_1(self):
         with open('/dev/full', 'wb') as full:

@@ -136,7 +136,7 @@ int main(int argc, char **argv)
     backend_buf_write(&w.b, pool, 0, plain, POOL_BYTES, &err);
     for (size_t i = 0; i < n_pages; i++)
         table[i] = (uint32_t)i;
-    w.norm = (struct op_rms_norm){q, 0, q, out, 1, 1024, 1e-6f};
+    w.norm = (struct op_rms_norm){.x = q, .w = q, .out = out, .n_tokens = 1, .n = 1024, .eps = 1e-6f};
     printf("rms_norm of 1024: %.3f us\n", best_us(run_norm, &w, 1000, 5));
     w.attention = (struct op_attention){
         q, out, 0.088f, 1, HEADS, KV_HEADS, DIM, 0, 0, {.pool = pool, .table = table, .n_pages = n_pages}};

@@ -63,6 +63,26 @@ void edit_dim(struct buf *file, const char *tensor, int dim, uint64_t value)
     memcpy(dims + (size_t)dim * sizeof value, &value, sizeof value);
 }
 
+void edit_type(struct buf *file, const char *tensor, uint32_t ggml_id)
+{
+    uint32_t n_dims;
+    char *at = find_name(file, tensor) + strlen(tensor);
+    memcpy(&n_dims, at, sizeof n_dims);
+    memcpy(at + sizeof n_dims + n_dims * sizeof(uint64_t), &ggml_id, sizeof ggml_id);
+}
+
+void edit_weight(struct buf *file, const char *tensor, size_t index, float value)
+{
+    struct gguf *g = gguf_open_memory(file->data, file->len, "edited", true, NULL);
+    assert_non_null(g);
+    const struct tensor *t = gguf_find_tensor(g, tensor);
+    assert_non_null(t);
+    assert_true(t->type == DTYPE_F32 && index < t->n_bytes / sizeof value);
+    size_t at = (size_t)((const char *)t->data - file->data) + index * sizeof value;
+    gguf_close(g);
+    memcpy(file->data + at, &value, sizeof value);
+}
+
 static void insert(struct buf *file, size_t at, const void *bytes, size_t n)
 {
     struct buf longer = {0};

@@ -16,6 +16,10 @@ void edit_string(struct buf *file, const char *key, const char *value);
 void edit_rename(struct buf *file, const char *name, const char *other);
 /* A dimension of a tensor. */
 void edit_dim(struct buf *file, const char *tensor, int dim, uint64_t value);
+/* Its type, as GGUF numbers it; its bytes stay. */
+void edit_type(struct buf *file, const char *tensor, uint32_t ggml_id);
+/* One weight of an f32 tensor. */
+void edit_weight(struct buf *file, const char *tensor, size_t index, float value);
 /* Puts the writer's keys in front of the others and empties it. */
 void edit_insert_keys(struct buf *file, struct gguf_writer *keys);
 

@@ -90,7 +90,7 @@ static size_t ref_buf_bytes(const struct bbuf *b)
     return b->n_bytes;
 }
 
-static void *ref_buf_host(struct bbuf *b)
+static void *ref_buf_host(const struct bbuf *b)
 {
     return b->data;
 }
@@ -176,9 +176,10 @@ static void norm_row(const float *x, const float *w, float *out, size_t n, float
 static bool ref_rms_norm(void *ctx, const struct op_rms_norm *op)
 {
     (void)ctx;
+    size_t stride = op->stride ? op->stride : op->n;
     for (size_t t = 0; t < op->n_tokens; t++)
-        norm_row(floats(op->x) + (op->x_row + t) * op->n, floats(op->w), floats(op->out) + t * op->n, op->n,
-                 op->eps);
+        norm_row(floats(op->x) + (op->x_row + t) * stride + op->offset, floats(op->w),
+                 floats(op->out) + t * stride + op->offset, op->n, op->eps);
     return true;
 }
 
@@ -317,6 +318,144 @@ static bool ref_attention(void *ctx, const struct op_attention *op)
     return true;
 }
 
+/* ---- mixture of experts: one token, one slot, one expert at a time ---- */
+
+struct bexperts {
+    float *w; /* [E, n, k] */
+    struct experts_shape shape;
+};
+
+static struct bexperts *ref_experts_bind(void *ctx, const struct tensor *const *parts, size_t n_parts,
+                                         struct err *err)
+{
+    (void)ctx;
+    (void)err;
+    struct bexperts *w = mem_need(sizeof *w);
+    struct experts_shape s = {.n_experts = parts[0]->dims[2], .k = parts[0]->dims[0]};
+    for (size_t i = 0; i < n_parts; i++) {
+        s.n += parts[i]->dims[1];
+        s.expert_bytes += parts[i]->n_bytes / s.n_experts;
+    }
+    w->w = mem_need(s.n_experts * s.n * s.k * sizeof(float));
+    for (size_t e = 0, row = 0; e < s.n_experts; e++)
+        for (size_t i = 0; i < n_parts; row += parts[i++]->dims[1]) {
+            const struct tensor *t = parts[i];
+            const char *slab = (const char *)t->data + e * (t->n_bytes / s.n_experts);
+            dtype_to_f32(t->type, slab, w->w + row * s.k, t->dims[1] * s.k);
+        }
+    w->shape = s;
+    return w;
+}
+
+static void ref_experts_free(void *ctx, struct bexperts *w)
+{
+    (void)ctx;
+    if (w)
+        mem_free(w->w);
+    mem_free(w);
+}
+
+static void ref_experts_shape(const struct bexperts *w, struct experts_shape *out)
+{
+    *out = w->shape;
+}
+
+static int32_t *ids_of(const struct bbuf *b)
+{
+    return (int32_t *)(void *)b->data;
+}
+
+/* A softmax over all in f64, then the K largest of it by plain selection. */
+static bool ref_route(void *ctx, const struct op_route *op)
+{
+    (void)ctx;
+    for (size_t t = 0; t < op->n_tokens; t++) {
+        const float *logits = floats(op->logits) + t * op->n_experts;
+        int32_t *ids = ids_of(op->ids) + t * op->n_used;
+        float *weights = floats(op->weights) + t * op->n_used;
+        double sum = 0, used = 0, largest = -INFINITY;
+        for (size_t e = 0; e < op->n_experts; e++)
+            largest = fmax(largest, (double)logits[e]);
+        for (size_t e = 0; e < op->n_experts; e++)
+            sum += exp((double)logits[e] - largest);
+        for (size_t s = 0; s < op->n_used; s++) {
+            ids[s] = -1;
+            for (int32_t e = 0; (size_t)e < op->n_experts; e++) {
+                bool taken = false;
+                for (size_t i = 0; i < s; i++)
+                    taken = taken || ids[i] == e;
+                if (!taken && (ids[s] < 0 || logits[e] > logits[ids[s]]))
+                    ids[s] = e;
+            }
+            used += exp((double)logits[ids[s]] - largest) / sum;
+        }
+        for (size_t s = 0; s < op->n_used; s++) {
+            double share = exp((double)logits[ids[s]] - largest) / sum;
+            weights[s] = (float)((op->renormalise ? share / used : share) * (double)op->scale);
+        }
+    }
+    return true;
+}
+
+static double expert_dot(const struct bexperts *w, size_t expert, size_t row, const float *x)
+{
+    const float *weights = w->w + (expert * w->shape.n + row) * w->shape.k;
+    double sum = 0;
+    for (size_t j = 0; j < w->shape.k; j++)
+        sum += (double)weights[j] * (double)x[j];
+    return sum;
+}
+
+static bool ref_moe_gate_up(void *ctx, const struct op_moe_gate_up *op)
+{
+    (void)ctx;
+    size_t n_ff = op->w->shape.n / 2;
+    for (size_t p = 0; p < op->n_tokens * op->n_used; p++) {
+        const float *x = floats(op->x) + p / op->n_used * op->w->shape.k;
+        size_t expert = (size_t)ids_of(op->ids)[p];
+        for (size_t i = 0; i < n_ff; i++) {
+            double g = expert_dot(op->w, expert, i, x), u = expert_dot(op->w, expert, n_ff + i, x);
+            floats(op->out)[p * n_ff + i] = (float)(g / (1.0 + exp(-g)) * u);
+        }
+    }
+    return true;
+}
+
+static bool ref_moe_down(void *ctx, const struct op_moe_down *op)
+{
+    (void)ctx;
+    size_t n = op->w->shape.n, k = op->w->shape.k;
+    for (size_t p = 0; p < op->n_tokens * op->n_used; p++)
+        for (size_t i = 0; i < n; i++)
+            floats(op->out)[p * n + i] =
+                (float)expert_dot(op->w, (size_t)ids_of(op->ids)[p], i, floats(op->x) + p * k);
+    return true;
+}
+
+static bool ref_weighted_sum(void *ctx, const struct op_weighted_sum *op)
+{
+    (void)ctx;
+    for (size_t t = 0; t < op->n_tokens; t++)
+        for (size_t i = 0; i < op->n; i++) {
+            double sum = (double)floats(op->out)[t * op->n + i];
+            for (size_t s = 0; s < op->n_used; s++)
+                sum += (double)floats(op->weights)[t * op->n_used + s] *
+                       (double)floats(op->slots)[(t * op->n_used + s) * op->n + i];
+            floats(op->out)[t * op->n + i] = (float)sum;
+        }
+    return true;
+}
+
+static bool ref_add_gated(void *ctx, const struct op_add_gated *op)
+{
+    (void)ctx;
+    for (size_t t = 0; t < op->n_tokens; t++)
+        for (size_t i = 0; i < op->n; i++)
+            floats(op->out)[t * op->n + i] +=
+                (float)((double)floats(op->x)[t * op->n + i] / (1.0 + exp(-(double)floats(op->gate)[t])));
+    return true;
+}
+
 static bool ref_sync(void *ctx)
 {
     (void)ctx;
@@ -345,6 +484,14 @@ static const struct backend_ops ref_ops = {
     .silu_mul = ref_silu_mul,
     .qkv_rope_cache = ref_qkv_rope_cache,
     .attention = ref_attention,
+    .experts_bind = ref_experts_bind,
+    .experts_free = ref_experts_free,
+    .experts_shape = ref_experts_shape,
+    .route = ref_route,
+    .moe_gate_up = ref_moe_gate_up,
+    .moe_down = ref_moe_down,
+    .weighted_sum = ref_weighted_sum,
+    .add_gated = ref_add_gated,
     .sync = ref_sync,
 };
 

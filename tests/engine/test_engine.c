@@ -1,5 +1,6 @@
 /* The engine through its door: requests in, events out, on tiny random models; one trained model when it is
  * there. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,6 +18,7 @@
 #include "engine/engine.h"
 #include "kernels_cpu/backend_cpu.h"
 #include "tests/engine/engine_fixture.h"
+#include "tests/engine/model_edit.h"
 #include "tests/support/shared_path.h"
 #include "tests/support/tiny_model.h"
 
@@ -327,6 +329,29 @@ static void engine__run__ends_where_the_context_ends(void **state)
     assert_int_equal(r->stats.prompt_tokens + r->stats.completion_tokens, 100);
     result_free(r);
     engine_close(e);
+}
+
+/* A damaged weight: no token is made up. */
+static void engine__run__logits_that_are_no_numbers_are_an_error(void **state)
+{
+    (void)state;
+    struct tiny_options options = {.arch = "qwen3moe", .type = DTYPE_F32, .seed = 1};
+    struct buf file = {0};
+    char path[] = "/tmp/ferrum-engine-XXXXXX";
+    close(mkstemp(path));
+    assert_true(tiny_model_make(&options, &file));
+    for (size_t i = 0; i < TINY_N_EMBD; i++)
+        edit_weight(&file, "blk.0.ffn_gate_inp.weight", i, NAN);
+    assert_true(test_write_file(path, file.data, file.len));
+    struct engine *e = open_engine(path, 100);
+    struct result *r = run(e, ask("abc", 3));
+    assert_int_equal(r->reason, FINISH_ERROR);
+    assert_int_equal(r->n_ids, 0);
+    assert_non_null(strstr(r->error.text, "no finite number for the next token; its file may be damaged"));
+    result_free(r);
+    engine_close(e);
+    unlink(path);
+    buf_fini(&file);
 }
 
 static void engine__run__bad_settings_are_an_error(void **state)
@@ -674,6 +699,7 @@ int main(void)
         cmocka_unit_test(engine__run__zero_tokens_wanted),
         cmocka_unit_test(engine__run__too_long_is_refused_and_nothing_lost),
         cmocka_unit_test(engine__run__ends_where_the_context_ends),
+        cmocka_unit_test(engine__run__logits_that_are_no_numbers_are_an_error),
         cmocka_unit_test(engine__run__bad_settings_are_an_error),
         cmocka_unit_test(engine__run__same_seed_same_answer),
         cmocka_unit_test(engine__stop__also_across_tokens),

@@ -73,11 +73,6 @@ static const char *text_of(const json_t *row, const char *key)
     return json_string_value(json_object_get(row, key));
 }
 
-static bool is_dense(const json_t *row)
-{
-    return !strstr(text_of(row, "model"), "moe") && !strstr(text_of(row, "model"), "mixtral");
-}
-
 /* f32 models are not shipped but made. */
 static bool make_model(const json_t *row, char *path, size_t n_path)
 {
@@ -196,8 +191,7 @@ static void parity__compare__no_worse_than_the_peer(void **state)
     need_rows();
     bool ok = true;
     for (size_t i = 0; i < json_array_size(rows); i++)
-        if (is_dense(json_array_get(rows, i)))
-            ok = check_row(json_array_get(rows, i)) && ok;
+        ok = check_row(json_array_get(rows, i)) && ok;
     assert_true(ok);
 }
 
@@ -235,8 +229,7 @@ static void parity__batches__same_bits_however_cut(void **state)
     (void)state;
     need_rows();
     for (size_t i = 0; i < json_array_size(rows); i++)
-        if (is_dense(json_array_get(rows, i)))
-            check_batches(json_array_get(rows, i));
+        check_batches(json_array_get(rows, i));
 }
 
 int main(void)

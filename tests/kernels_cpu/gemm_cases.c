@@ -85,7 +85,7 @@ static void random_floats(enum dtype type, uint8_t *row, size_t k, uint32_t *sta
 void gemm_random_row(enum dtype type, uint8_t *row, size_t k, uint32_t *state)
 {
     const struct dtype_info *info = dtype_info(type);
-    if (dot_act_format(type) == ACT_F32) {
+    if (dtype_info(type)->block_weights == 1) {
         random_floats(type, row, k, state);
         return;
     }
@@ -158,18 +158,16 @@ void gemm_case_free(struct gemm_case *t)
 /* What the kernels see of a: the quantised values, back as floats. */
 static void quantised_input(const struct gemm_case *t, enum act_format format, double *seen)
 {
-    size_t k = t->k, block = format == ACT_Q32 ? 32 : 256;
+    size_t k = t->k;
     int8_t *q = mem_need(k);
     float *d = mem_need((k / 32 + 1) * sizeof *d), *s = mem_need((k / 32 + 1) * sizeof *s);
     int16_t *sums = mem_need((k / 16 + 1) * sizeof *sums);
     for (size_t r = 0; r < t->m; r++) {
         const float *x = t->a + r * k;
-        if (format == ACT_Q32)
-            act_quant_32_scalar(x, k, q, d, s);
-        else if (format == ACT_Q256)
-            act_quant_256_scalar(x, k, q, d, sums);
+        if (format == ACT_Q8)
+            act_quant_scalar(x, k, q, d, s, sums);
         for (size_t i = 0; i < k; i++)
-            seen[r * k + i] = format == ACT_F32 ? (double)x[i] : (double)d[i / block] * q[i];
+            seen[r * k + i] = format == ACT_F32 ? (double)x[i] : (double)d[i / 32] * q[i];
     }
     mem_free(q);
     mem_free(d);
@@ -181,7 +179,7 @@ static void solve_part(struct gemm_case *t, size_t part, size_t base, double *se
 {
     const struct tensor *w = &t->weights[part];
     size_t k = t->k, n = w->dims[1], row_bytes = w->n_bytes / n;
-    quantised_input(t, dot_act_format(w->type), seen);
+    quantised_input(t, dot_act_format(dot_set_get(CPU_SCALAR), w->type), seen);
     for (size_t r = 0; r < n; r++) {
         float bias = 0;
         if (t->parts[part].bias)

@@ -183,7 +183,7 @@ static void backend_rms_norm__refuses_wrong_arguments(void **state)
 {
     (void)state;
     struct err err = {0};
-    struct op_rms_norm op = {small, 0, large, small, 2, 32, 1e-5f};
+    struct op_rms_norm op = {.x = small, .w = large, .out = small, .n_tokens = 2, .n = 32, .eps = 1e-5f};
     assert_true(backend_rms_norm(&backend, &op, &err));
     op.n_tokens = 3;
     expect(backend_rms_norm(&backend, &op, &err), &err,

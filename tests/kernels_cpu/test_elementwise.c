@@ -41,7 +41,8 @@ static float *run_norm(const char *isa, int n_threads, size_t rows, size_t n, si
     struct bbuf *xb = fixture_buf(&b, x, (x_row + rows) * n), *wb = fixture_buf(&b, w, n);
     struct bbuf *out = in_place ? xb : fixture_buf(&b, NULL, rows * n);
     struct err err = {0};
-    struct op_rms_norm op = {xb, x_row, wb, out, rows, n, 1e-5f};
+    struct op_rms_norm op = {
+        .x = xb, .x_row = x_row, .w = wb, .out = out, .n_tokens = rows, .n = n, .eps = 1e-5f};
     if (!backend_rms_norm(&b, &op, &err))
         fail_msg("%s", err.text);
     float *found = fixture_read(&b, out, rows * n);
@@ -80,6 +81,43 @@ static void rms_norm__any_number_of_threads__same_bits(void **state)
     assert_memory_equal(one, three, 41 * 1000 * sizeof *one);
     mem_free(one);
     mem_free(three);
+}
+
+/* A part of wider rows in place: the bits of the same values on their own, the rest untouched. */
+static void rms_norm__part_of_wider_rows__same_bits(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t rows, n, stride, offset;
+    } parts[] = {{1, 64, 64, 0}, {5, 64, 96, 32}, {3, 33, 100, 67}, {40, 1000, 2001, 1000}};
+    for (size_t isa = 0; isa < n_isas(); isa++)
+        for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+            size_t rows = parts[i].rows, n = parts[i].n, stride = parts[i].stride, offset = parts[i].offset;
+            struct backend b = fixture_open(2, isas[isa]);
+            struct err err = {0};
+            float *x = normal(rows * stride, 3), *weight = normal(n, 4);
+            struct bbuf *w = fixture_buf(&b, weight, n), *all = fixture_buf(&b, x, rows * stride);
+            struct op_rms_norm op = {.x = all,
+                                     .w = w,
+                                     .out = all,
+                                     .n_tokens = rows,
+                                     .n = n,
+                                     .stride = stride,
+                                     .offset = offset,
+                                     .eps = 1e-5f};
+            assert_true(backend_rms_norm(&b, &op, &err));
+            float *found = fixture_read(&b, all, rows * stride);
+            const struct cpu_kernels *kernels = cpu_kernels_get(isa ? CPU_AVX2 : CPU_SCALAR);
+            for (size_t r = 0; r < rows; r++)
+                kernels->rms_norm(x + r * stride + offset, x + r * stride + offset, weight, n, 1e-5f);
+            assert_memory_equal(found, x, rows * stride * sizeof *x);
+            mem_free(found);
+            mem_free(x);
+            mem_free(weight);
+            backend_buf_free(&b, w);
+            backend_buf_free(&b, all);
+            backend_close(&b);
+        }
 }
 
 static float *run_silu(const char *isa, int n_threads, const float *gate_up, size_t rows, size_t n_ff)
@@ -434,6 +472,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rms_norm__matches_reference),
         cmocka_unit_test(rms_norm__any_number_of_threads__same_bits),
+        cmocka_unit_test(rms_norm__part_of_wider_rows__same_bits),
         cmocka_unit_test(silu_mul__matches_reference),
         cmocka_unit_test(silu_mul__exact_to_a_millionth),
         cmocka_unit_test(silu_mul__finite_for_finite_input),

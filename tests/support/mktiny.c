@@ -8,8 +8,8 @@
 static int usage(void)
 {
     fprintf(stderr,
-            "usage: mktiny llama|qwen2|qwen3 OUT [--chatml] [--think | --think-opens] [--script TEXT]\n"
-            "       [--ctx N] [--type f32|q8_0|q4_0] [--seed N]\n");
+            "usage: mktiny llama|qwen2|qwen3|qwen3moe|qwen2moe|olmoe OUT [--experts] [--chatml]\n"
+            "       [--think | --think-opens] [--script TEXT] [--ctx N] [--type f32|q8_0|q4_0] [--seed N]\n");
     return 2;
 }
 
@@ -27,6 +27,8 @@ static bool *switch_named(struct tiny_options *o, const char *name)
 {
     if (strcmp(name, "--chatml") == 0)
         return &o->chatml;
+    if (strcmp(name, "--experts") == 0)
+        return &o->experts;
     if (strcmp(name, "--think") == 0)
         return &o->think;
     return strcmp(name, "--think-opens") == 0 ? &o->think_opens : NULL;

@@ -11,7 +11,7 @@
 #include "tests/support/gguf_write.h"
 #include "tests/support/tiny_script.h"
 
-enum { N_HEADS = 4, N_KV_HEADS = 2, N_FF = 128 };
+enum { N_HEADS = 4, N_KV_HEADS = 2, N_FF = 128, N_FF_SHARED = 96 };
 enum {
     TOKEN_NORMAL = 1,
     TOKEN_UNKNOWN = 2,
@@ -112,11 +112,14 @@ struct maker {
     struct tiny_tokens *tokens;
 };
 
-static void add_values(struct maker *m, const char *name, enum dtype type, const uint64_t dims[2], int n_dims,
+static void add_values(struct maker *m, const char *name, enum dtype type, const uint64_t *dims, int n_dims,
                        const float *x)
 {
     struct buf bytes = {0};
-    encode(type, x, (size_t)(dims[0] * dims[1]), &bytes);
+    size_t n = 1;
+    for (int i = 0; i < n_dims; i++)
+        n *= (size_t)dims[i];
+    encode(type, x, n, &bytes);
     gguf_write_tensor(&m->file, name, (uint32_t)dtype_info(type)->ggml_id, dims, n_dims, bytes.data,
                       bytes.len);
     buf_fini(&bytes);
@@ -131,6 +134,34 @@ static void add_tensor(struct maker *m, const char *name, enum dtype type, uint6
     for (size_t i = 0; i < n; i++)
         x[i] = mean + deviation * next_normal(&m->state);
     add_values(m, name, type, dims, n_rows ? 2 : 1, x);
+    mem_free(x);
+}
+
+/* One matrix per expert. */
+static float *make_stack(struct maker *m, uint64_t n_in, uint64_t n_rows, float deviation)
+{
+    size_t n = (size_t)(n_in * n_rows * TINY_N_EXPERTS);
+    float *x = mem_need(n * sizeof *x);
+    for (size_t i = 0; i < n; i++)
+        x[i] = deviation * next_normal(&m->state);
+    return x;
+}
+
+static void add_stack(struct maker *m, const char *name, uint64_t n_in, uint64_t n_rows, const float *x)
+{
+    uint64_t dims[3] = {n_in, n_rows, TINY_N_EXPERTS};
+    add_values(m, name, m->options->type, dims, 3, x);
+}
+
+static void add_fused_stack(struct maker *m, const char *name, const float *gate, const float *up)
+{
+    enum { SLAB = TINY_N_EMBD * TINY_N_FF_EXPERT };
+    float *x = mem_need(2 * SLAB * TINY_N_EXPERTS * sizeof *x);
+    for (size_t e = 0; e < TINY_N_EXPERTS; e++) {
+        memcpy(x + 2 * e * SLAB, gate + e * SLAB, SLAB * sizeof *x);
+        memcpy(x + (2 * e + 1) * SLAB, up + e * SLAB, SLAB * sizeof *x);
+    }
+    add_stack(m, name, TINY_N_EMBD, 2 * (uint64_t)TINY_N_FF_EXPERT, x);
     mem_free(x);
 }
 
@@ -149,15 +180,53 @@ static bool is_arch(const struct maker *m, const char *arch)
     return strcmp(m->options->arch, arch) == 0;
 }
 
+static bool is_qwen3(const struct maker *m)
+{
+    return is_arch(m, "qwen3") || is_arch(m, "qwen3moe");
+}
+
+static bool has_experts(const struct maker *m)
+{
+    return m->options->experts || is_arch(m, "qwen3moe") || is_arch(m, "qwen2moe") || is_arch(m, "olmoe");
+}
+
 static uint32_t head_size(const struct maker *m)
 {
-    return is_arch(m, "qwen3") ? 32 : TINY_N_EMBD / N_HEADS;
+    return is_qwen3(m) ? 32 : TINY_N_EMBD / N_HEADS;
 }
 
 static const char *in_layer(char name[64], int layer, const char *part)
 {
     snprintf(name, 64, "blk.%d.%s", layer, part);
     return name;
+}
+
+static void add_experts(struct maker *m, int i, float added)
+{
+    char name[64];
+    float *gate = make_stack(m, TINY_N_EMBD, TINY_N_FF_EXPERT, WEIGHT_DEVIATION);
+    float *up = make_stack(m, TINY_N_EMBD, TINY_N_FF_EXPERT, WEIGHT_DEVIATION);
+    float *down = make_stack(m, TINY_N_FF_EXPERT, TINY_N_EMBD, added);
+    if (m->options->fused_experts) {
+        add_fused_stack(m, in_layer(name, i, "ffn_gate_up_exps.weight"), gate, up);
+    } else {
+        add_stack(m, in_layer(name, i, "ffn_gate_exps.weight"), TINY_N_EMBD, TINY_N_FF_EXPERT, gate);
+        add_stack(m, in_layer(name, i, "ffn_up_exps.weight"), TINY_N_EMBD, TINY_N_FF_EXPERT, up);
+    }
+    add_stack(m, in_layer(name, i, "ffn_down_exps.weight"), TINY_N_FF_EXPERT, TINY_N_EMBD, down);
+    mem_free(gate);
+    mem_free(up);
+    mem_free(down);
+}
+
+static void add_shared_expert(struct maker *m, int i, float added)
+{
+    char name[64];
+    add_vector(m, in_layer(name, i, "ffn_gate_inp_shexp.weight"), TINY_N_EMBD, 0);
+    add_matrix(m, in_layer(name, i, "ffn_gate_shexp.weight"), TINY_N_EMBD, N_FF_SHARED);
+    add_matrix(m, in_layer(name, i, "ffn_up_shexp.weight"), TINY_N_EMBD, N_FF_SHARED);
+    add_tensor(m, in_layer(name, i, "ffn_down_shexp.weight"), m->options->type, N_FF_SHARED, TINY_N_EMBD, 0,
+               added);
 }
 
 static void add_layer(struct maker *m, int i)
@@ -170,16 +239,24 @@ static void add_layer(struct maker *m, int i)
     add_matrix(m, in_layer(name, i, "attn_k.weight"), TINY_N_EMBD, n_kv);
     add_matrix(m, in_layer(name, i, "attn_v.weight"), TINY_N_EMBD, n_kv);
     add_tensor(m, in_layer(name, i, "attn_output.weight"), m->options->type, n_q, TINY_N_EMBD, 0, added);
-    if (is_arch(m, "qwen2")) {
+    if (is_arch(m, "qwen2") || is_arch(m, "qwen2moe")) {
         add_vector(m, in_layer(name, i, "attn_q.bias"), n_q, 0);
         add_vector(m, in_layer(name, i, "attn_k.bias"), n_kv, 0);
         add_vector(m, in_layer(name, i, "attn_v.bias"), n_kv, 0);
     }
-    if (is_arch(m, "qwen3")) {
-        add_vector(m, in_layer(name, i, "attn_q_norm.weight"), head_size(m), 1);
-        add_vector(m, in_layer(name, i, "attn_k_norm.weight"), head_size(m), 1);
+    if (is_qwen3(m) || is_arch(m, "olmoe")) {
+        add_vector(m, in_layer(name, i, "attn_q_norm.weight"), is_qwen3(m) ? head_size(m) : n_q, 1);
+        add_vector(m, in_layer(name, i, "attn_k_norm.weight"), is_qwen3(m) ? head_size(m) : n_kv, 1);
     }
     add_vector(m, in_layer(name, i, "ffn_norm.weight"), TINY_N_EMBD, 1);
+    if (has_experts(m)) {
+        add_tensor(m, in_layer(name, i, "ffn_gate_inp.weight"), DTYPE_F32, TINY_N_EMBD, TINY_N_EXPERTS, 0,
+                   WEIGHT_DEVIATION);
+        add_experts(m, i, added);
+        if (is_arch(m, "qwen2moe"))
+            add_shared_expert(m, i, added);
+        return;
+    }
     add_matrix(m, in_layer(name, i, "ffn_gate.weight"), TINY_N_EMBD, N_FF);
     add_matrix(m, in_layer(name, i, "ffn_up.weight"), TINY_N_EMBD, N_FF);
     add_tensor(m, in_layer(name, i, "ffn_down.weight"), m->options->type, N_FF, TINY_N_EMBD, 0, added);
@@ -253,6 +330,13 @@ static void add_keys(struct maker *m)
     put_u32(m, "vocab_size", (uint32_t)m->tokens->n);
     put_f32(m, "rope.freq_base", is_arch(m, "llama") ? 1e4f : 1e6f);
     put_f32(m, "attention.layer_norm_rms_epsilon", 1e-5f);
+    if (!has_experts(m))
+        return;
+    put_u32(m, "expert_count", TINY_N_EXPERTS);
+    put_u32(m, "expert_used_count", TINY_N_EXPERTS_USED);
+    put_u32(m, "expert_feed_forward_length", TINY_N_FF_EXPERT);
+    if (is_arch(m, "qwen2moe"))
+        put_u32(m, "expert_shared_feed_forward_length", N_FF_SHARED);
 }
 
 /* ---- vocabulary ---- */
@@ -355,8 +439,12 @@ static void add_vocab(struct maker *m)
 
 bool tiny_model_make(const struct tiny_options *options, struct buf *out)
 {
+    static const char *const archs[] = {"llama", "qwen2", "qwen3", "qwen3moe", "qwen2moe", "olmoe"};
     struct maker m = {.options = options, .state = options->seed};
-    if (!is_arch(&m, "llama") && !is_arch(&m, "qwen2") && !is_arch(&m, "qwen3"))
+    size_t n_known = sizeof archs / sizeof *archs, at = 0;
+    while (at < n_known && !is_arch(&m, archs[at]))
+        at++;
+    if (at == n_known || (options->experts && (is_arch(&m, "qwen2") || is_arch(&m, "qwen3"))))
         return false;
     if (options->type != DTYPE_F32 && options->type != DTYPE_Q8_0 && options->type != DTYPE_Q4_0)
         return false;

@@ -1,8 +1,9 @@
 /* tiny_model.h: a complete, tiny model with seeded random weights, so that tests need no downloaded file.
  *
- * 2 layers, width 64, 4 heads, 2 KV heads (head size 16, for qwen3 32), ffn 128, a byte-level SPM vocabulary
- * of 384 tokens. The same options give the same bytes. What it says is noise, unless it has a script; every
- * path through the program is the real one. Single thread.
+ * 2 layers, width 64, 4 heads, 2 KV heads (head size 16, for qwen3 and qwen3moe 32), ffn 128 or 8 experts of
+ * 32, 2 of them used (and for qwen2moe a shared one of 96), a byte-level SPM vocabulary of 384 tokens. The
+ * same options give the same bytes. What it says is noise, unless it has a script; every path through the
+ * program is the real one. Single thread.
  *
  * A scripted model answers every prompt with the script and the end of the turn, whatever the sampler: its
  * layers add nothing, each token has one follower, and the pieces of the script are tokens of their own
@@ -21,10 +22,16 @@
 #define TINY_N_VOCAB 384
 #define TINY_N_LAYERS 2
 #define TINY_N_EMBD 64
+#define TINY_N_EXPERTS 8
+#define TINY_N_EXPERTS_USED 2
+#define TINY_N_FF_EXPERT 32
 
 struct tiny_options {
-    const char *arch; /* "llama" (own output matrix), "qwen2", "qwen3" (both tied) */
-    enum dtype type;  /* of the matrices: DTYPE_F32, DTYPE_Q8_0 or DTYPE_Q4_0 */
+    const char
+        *arch;    /* "llama" (own output matrix), "qwen2", "qwen3", "qwen3moe", "qwen2moe", "olmoe" (tied) */
+    bool experts; /* for llama, as Mixtral; the last three have them anyway */
+    bool fused_experts; /* gate and up of an expert in one stack; the numbers are the same */
+    enum dtype type;    /* of the matrices: DTYPE_F32, DTYPE_Q8_0 or DTYPE_Q4_0 */
     bool chatml; /* <|im_start|>, <|im_end|> as control tokens 3 and 4, a ChatML template, <|im_end|> ends */
     bool think;  /* ChatML with a template that reasons (enable_thinking, reasoning_content, old reasoning
                     dropped), <think> and </think> as user-defined tokens, and a token of two newlines */

@@ -1,28 +1,11 @@
-/* The decoder of all dense families (Llama, Qwen 2, Qwen 3): pre-norm attention and gated feed-forward, each
- * added to the residual stream. One call per operation of the seam; families differ in what is bound, not in
- * what is done. Shapes as in model_internal.h and run_state.h; T = step->n_tokens. */
+/* The decoder of all families: pre-norm attention and gated feed-forward or experts (model_moe.c), each added
+ * to the residual stream. One call per operation of the seam; families differ in what is bound, not in what
+ * is done. Shapes as in model_internal.h and run_state.h; T = step->n_tokens. */
 #include <math.h>
 
-#include "engine/base/clock.h"
 #include "engine/model_internal.h"
 
-/* Measures one operation: started where it is made, added when it is closed. */
-struct timer {
-    const struct step *step;
-    uint64_t start_ns;
-};
-
-static struct timer timer_start(const struct step *step)
-{
-    return (struct timer){step, clock_now_ns()};
-}
-
-static void timer_add(const struct timer *t, enum prof_op op, uint64_t n_bytes)
-{
-    prof_add(t->step->prof, t->step->phase, op, clock_now_ns() - t->start_ns, n_bytes);
-}
-
-static uint64_t weight_bytes(const struct model *m, const struct bweight *w)
+uint64_t decoder_weight_bytes(const struct model *m, const struct bweight *w)
 {
     size_t n, k, n_bytes;
     m->backend->ops->weight_shape(w, &n, &k, &n_bytes);
@@ -48,7 +31,7 @@ static bool embed(const struct model *m, struct run_state *r, const struct step 
         .n_tokens = s->n_tokens,
     };
     bool ok = backend_embed(m->backend, &op, err);
-    timer_add(&t, PROF_EMBED, weight_bytes(m, m->embed) / m->config.n_vocab * s->n_tokens);
+    timer_add(&t, PROF_EMBED, decoder_weight_bytes(m, m->embed) / m->config.n_vocab * s->n_tokens);
     return ok;
 }
 
@@ -71,9 +54,8 @@ static bool norm(const struct model *m, struct run_state *r, const struct step *
     return ok;
 }
 
-/* out = (+=) a * w^T */
-static bool multiply(const struct model *m, const struct step *s, enum prof_op kind, const struct bweight *w,
-                     const struct bbuf *a, struct bbuf *out, bool add, struct err *err)
+bool decoder_multiply(const struct model *m, const struct step *s, enum prof_op kind, const struct bweight *w,
+                      const struct bbuf *a, struct bbuf *out, bool add, struct err *err)
 {
     struct timer t = timer_start(s);
     struct op_gemm op = {
@@ -84,21 +66,21 @@ static bool multiply(const struct model *m, const struct step *s, enum prof_op k
         .add = add,
     };
     bool ok = backend_gemm(m->backend, &op, err);
-    timer_add(&t, kind, weight_bytes(m, w));
+    timer_add(&t, kind, decoder_weight_bytes(m, w));
     return ok;
 }
 
 /* Splits qkv; q rotated to r->q; k rotated and v to the cache. */
 static bool rotate_and_store(const struct model *m, struct run_state *r, const struct step *s,
-                             const struct dense_layer *l, const struct kv_layer *kv, struct err *err)
+                             const struct decoder_layer *l, const struct kv_layer *kv, struct err *err)
 {
     const struct model_config *c = &m->config;
     struct timer t = timer_start(s);
     struct op_qkv_rope_cache op = {
         .qkv = r->qkv,
         .q = r->q,
-        .q_norm = l->q_norm,
-        .k_norm = l->k_norm,
+        .q_norm = m->family->norms_whole_rows ? NULL : l->q_norm,
+        .k_norm = m->family->norms_whole_rows ? NULL : l->k_norm,
         .eps = c->rms_eps,
         .cos = r->cos,
         .sin = r->sin,
@@ -138,43 +120,83 @@ static bool attend(const struct model *m, struct run_state *r, const struct step
     return ok;
 }
 
-static bool gate(const struct model *m, struct run_state *r, const struct step *s, struct err *err)
+static bool gate(const struct model *m, struct run_state *r, const struct step *s, size_t n_ff,
+                 struct err *err)
 {
     struct timer t = timer_start(s);
     struct op_silu_mul op = {
         .gate_up = r->gate_up,
         .out = r->ff,
         .n_tokens = s->n_tokens,
-        .n_ff = m->config.n_ff,
+        .n_ff = n_ff,
     };
     bool ok = backend_silu_mul(m->backend, &op, err);
     timer_add(&t, PROF_FFN, 0);
     return ok;
 }
 
+bool decoder_feed_forward(const struct model *m, struct run_state *r, const struct step *s,
+                          const struct decoder_layer *l, size_t n_ff, struct bbuf *out, bool add,
+                          struct err *err)
+{
+    bool ok = decoder_multiply(m, s, PROF_FFN, l->gate_up, r->h, r->gate_up, false, err);
+    ok = ok && gate(m, r, s, n_ff, err);
+    return ok && decoder_multiply(m, s, PROF_FFN, l->down, r->ff, out, add, err);
+}
+
+/* A norm over all heads of q, or of k, of a token at once. */
+static bool norm_heads(const struct model *m, struct run_state *r, const struct step *s, const struct bbuf *w,
+                       size_t first_head, size_t n_heads, struct err *err)
+{
+    const struct model_config *c = &m->config;
+    struct timer t = timer_start(s);
+    struct op_rms_norm op = {
+        .x = r->qkv,
+        .w = w,
+        .out = r->qkv,
+        .n_tokens = s->n_tokens,
+        .n = n_heads * c->head_dim,
+        .stride = (c->n_head + 2 * (size_t)c->n_kv_head) * c->head_dim,
+        .offset = first_head * c->head_dim,
+        .eps = c->rms_eps,
+    };
+    bool ok = backend_rms_norm(m->backend, &op, err);
+    timer_add(&t, PROF_NORM, 0);
+    return ok;
+}
+
+static bool norm_whole_rows(const struct model *m, struct run_state *r, const struct step *s,
+                            const struct decoder_layer *l, struct err *err)
+{
+    const struct model_config *c = &m->config;
+    return !m->family->norms_whole_rows || (norm_heads(m, r, s, l->q_norm, 0, c->n_head, err) &&
+                                            norm_heads(m, r, s, l->k_norm, c->n_head, c->n_kv_head, err));
+}
+
 static bool attention_block(const struct model *m, struct run_state *r, const struct step *s, uint32_t index,
                             struct err *err)
 {
-    const struct dense_layer *l = &m->layers[index];
+    const struct decoder_layer *l = &m->layers[index];
     struct kv_layer kv = kv_pages_layer(s->pages, index);
     bool ok = norm(m, r, s, 0, l->attn_norm, err);
-    ok = ok && multiply(m, s, PROF_QKV, l->qkv, r->h, r->qkv, false, err);
+    ok = ok && decoder_multiply(m, s, PROF_QKV, l->qkv, r->h, r->qkv, false, err);
+    ok = ok && norm_whole_rows(m, r, s, l, err);
     ok = ok && rotate_and_store(m, r, s, l, &kv, err);
     ok = ok && attend(m, r, s, &kv, err);
-    return ok && multiply(m, s, PROF_O_PROJ, l->attn_out, r->attn, r->x, true, err);
+    return ok && decoder_multiply(m, s, PROF_O_PROJ, l->attn_out, r->attn, r->x, true, err);
 }
 
 static bool feed_forward_block(const struct model *m, struct run_state *r, const struct step *s,
                                uint32_t index, struct err *err)
 {
-    const struct dense_layer *l = &m->layers[index];
-    bool ok = norm(m, r, s, 0, l->ffn_norm, err);
-    ok = ok && multiply(m, s, PROF_FFN, l->gate_up, r->h, r->gate_up, false, err);
-    ok = ok && gate(m, r, s, err);
-    return ok && multiply(m, s, PROF_FFN, l->down, r->ff, r->x, true, err);
+    const struct decoder_layer *l = &m->layers[index];
+    if (!norm(m, r, s, 0, l->ffn_norm, err))
+        return false;
+    return l->router ? moe_block(m, r, s, l, err)
+                     : decoder_feed_forward(m, r, s, l, m->config.n_ff, r->x, true, err);
 }
 
-bool dense_forward(const struct model *m, struct run_state *r, const struct step *step, struct err *err)
+bool decoder_forward(const struct model *m, struct run_state *r, const struct step *step, struct err *err)
 {
     if (!embed(m, r, step, err))
         return false;
@@ -193,5 +215,5 @@ bool model_head(const struct model *m, struct run_state *r, const struct step *s
     struct step rows = *step;
     rows.n_tokens = n;
     return norm(m, r, &rows, first, m->out_norm, err) &&
-           multiply(m, &rows, PROF_LM_HEAD, m->head, r->h, r->logits, false, err);
+           decoder_multiply(m, &rows, PROF_LM_HEAD, m->head, r->h, r->logits, false, err);
 }

@@ -1,0 +1,117 @@
+/* A mixture of experts in place of a feed-forward layer: the router's logits choose experts for each token,
+ * their products are weighed and added to the residual stream. Source: the papers of Mixtral (arXiv
+ * 2401.04088), OLMoE (arXiv 2409.02060) and the Qwen reports. */
+#include "engine/model_internal.h"
+
+static uint64_t expert_bytes(const struct model *m, const struct bexperts *w, size_t n)
+{
+    struct experts_shape shape;
+    m->backend->ops->experts_shape(w, &shape);
+    return shape.expert_bytes * (n < shape.n_experts ? n : shape.n_experts);
+}
+
+static bool route(const struct model *m, struct run_state *r, const struct step *s,
+                  const struct decoder_layer *l, struct err *err)
+{
+    const struct model_config *c = &m->config;
+    struct timer t = timer_start(s);
+    struct op_gemm product = {.w = l->router, .a = r->h, .out = r->router_logits, .n_tokens = s->n_tokens};
+    struct op_route op = {
+        .logits = r->router_logits,
+        .ids = r->expert_ids,
+        .weights = r->expert_weights,
+        .n_tokens = s->n_tokens,
+        .n_experts = c->n_expert,
+        .n_used = c->n_expert_used,
+        .renormalise = m->family->renormalise,
+        .scale = 1,
+    };
+    bool ok = backend_gemm(m->backend, &product, err) && backend_route(m->backend, &op, err);
+    timer_add(&t, PROF_ROUTER, decoder_weight_bytes(m, l->router));
+    return ok;
+}
+
+/* Bytes are those of as many experts as there are pairs at most: exact for one token. */
+static bool gate_up(const struct model *m, struct run_state *r, const struct step *s,
+                    const struct decoder_layer *l, struct err *err)
+{
+    struct timer t = timer_start(s);
+    struct op_moe_gate_up op = {
+        .w = l->gate_up_exps,
+        .x = r->h,
+        .ids = r->expert_ids,
+        .out = r->expert_ff,
+        .n_tokens = s->n_tokens,
+        .n_used = m->config.n_expert_used,
+    };
+    bool ok = backend_moe_gate_up(m->backend, &op, err);
+    timer_add(&t, PROF_GATE_UP, expert_bytes(m, l->gate_up_exps, op.n_used * s->n_tokens));
+    return ok;
+}
+
+static bool down(const struct model *m, struct run_state *r, const struct step *s,
+                 const struct decoder_layer *l, struct err *err)
+{
+    struct timer t = timer_start(s);
+    struct op_moe_down op = {
+        .w = l->down_exps,
+        .x = r->expert_ff,
+        .ids = r->expert_ids,
+        .out = r->expert_out,
+        .n_tokens = s->n_tokens,
+        .n_used = m->config.n_expert_used,
+    };
+    bool ok = backend_moe_down(m->backend, &op, err);
+    timer_add(&t, PROF_DOWN, expert_bytes(m, l->down_exps, op.n_used * s->n_tokens));
+    return ok;
+}
+
+static bool weigh(const struct model *m, struct run_state *r, const struct step *s, struct err *err)
+{
+    struct timer t = timer_start(s);
+    struct op_weighted_sum op = {
+        .slots = r->expert_out,
+        .weights = r->expert_weights,
+        .out = r->x,
+        .n_tokens = s->n_tokens,
+        .n_used = m->config.n_expert_used,
+        .n = m->config.n_embd,
+    };
+    bool ok = backend_weighted_sum(m->backend, &op, err);
+    timer_add(&t, PROF_WEIGHTED_SUM, 0);
+    return ok;
+}
+
+/* r->x += the rows of r->expert_out, each as far as its gate is open. */
+static bool add_gated(const struct model *m, struct run_state *r, const struct step *s, struct err *err)
+{
+    struct timer t = timer_start(s);
+    struct op_add_gated op = {
+        .x = r->expert_out,
+        .gate = r->router_logits,
+        .out = r->x,
+        .n_tokens = s->n_tokens,
+        .n = m->config.n_embd,
+    };
+    bool ok = backend_add_gated(m->backend, &op, err);
+    timer_add(&t, PROF_WEIGHTED_SUM, 0);
+    return ok;
+}
+
+/* Its output takes the place of the first slots, and its gates that of router logits: both are used up. */
+static bool shared_expert(const struct model *m, struct run_state *r, const struct step *s,
+                          const struct decoder_layer *l, struct err *err)
+{
+    if (!l->gate_up)
+        return true;
+    return decoder_feed_forward(m, r, s, l, m->config.n_ff_shared, r->expert_out, false, err) &&
+           decoder_multiply(m, s, PROF_FFN, l->shared_gate, r->h, r->router_logits, false, err) &&
+           add_gated(m, r, s, err);
+}
+
+bool moe_block(const struct model *m, struct run_state *r, const struct step *s,
+               const struct decoder_layer *l, struct err *err)
+{
+    return route(m, r, s, l, err) && gate_up(m, r, s, l, err) && down(m, r, s, l, err) &&
+           weigh(m, r, s, err) && shared_expert(m, r, s, l, err);
+}

@@ -1,0 +1,312 @@
+/* The driver of the experts' products: quantises the input once, sorts pairs by expert, deals (expert, rows)
+ * to the threads. */
+#include "kernels_cpu/moe.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "engine/base/mem.h"
+#include "kernels_cpu/act_cols.h"
+#include "kernels_cpu/cpu_buf.h"
+#include "kernels_cpu/gemm.h"
+#include "kernels_cpu/route.h"
+
+/* Quantised columns of one pass; more of them take several passes over the experts they want. */
+#define SCRATCH_BYTES ((size_t)32 << 20)
+#define MAX_PAIRS ((size_t)1 << 16) /* of one pass */
+/* Rows of one task. A multiple of 16: the silu of a row then has the same lanes in every cut. */
+#define MAX_TASK_ROWS ((size_t)64)
+#define MIN_TASK_ROWS ((size_t)16)
+#define TASKS_PER_THREAD 8
+/* Below this many floats the caller works alone: about 5 us. */
+#define SHARE_MIN_FLOATS 32768
+
+struct moe_ctx {
+    struct pool *pool;
+    const struct cpu_kernels *kernels;
+    const struct dot_set *set;
+    uint8_t *scratch;  /* SCRATCH_BYTES: columns */
+    uint8_t *gathered; /* [threads] of gathered_bytes: one tile of columns each */
+    size_t gathered_bytes;
+    uint32_t *start; /* [EXPERTS_MAX + 1] */
+    uint32_t *pairs; /* [MAX_PAIRS] */
+    uint32_t *used;  /* [EXPERTS_MAX] experts that have pairs */
+};
+
+/* One pass: some tokens of one product. */
+struct moe_pass {
+    struct moe_ctx *ctx;
+    const struct bexperts *w;
+    struct act_cols in;
+    size_t pairs_per_column; /* K: all slots of a token read its column; 1: each pair has its own */
+    float *out;              /* [pairs, n_out] */
+    size_t n_out;
+    bool gate_up; /* rows i and n_out + i make one value */
+    size_t n_used_experts, tile_cols, task_rows, tasks_per_expert;
+    atomic_size_t next_task;
+};
+
+/* A tile in work: columns of some pairs of one expert. */
+struct tile {
+    const struct act_cols *cols;
+    size_t first, n; /* columns of cols */
+    const uint32_t *pairs;
+    size_t expert;
+};
+
+static size_t map_bytes(const struct moe_ctx *m)
+{
+    return m->gathered_bytes * (size_t)pool_n_threads(m->pool);
+}
+
+struct moe_ctx *moe_ctx_new(struct pool *pool, const struct cpu_kernels *kernels, enum cpu_isa isa,
+                            struct err *err)
+{
+    struct moe_ctx *m = mem_alloc(sizeof *m, err);
+    if (!m)
+        return NULL;
+    m->pool = pool;
+    m->kernels = kernels;
+    m->set = dot_set_get(isa);
+    m->gathered_bytes =
+        act_cols_bytes(DOT_MAX_COLS, EXPERTS_MAX_K) + DOT_MAX_COLS * EXPERTS_MAX_K * sizeof(float);
+    m->scratch = mem_map(SCRATCH_BYTES, err);
+    m->gathered = m->scratch ? mem_map(map_bytes(m), err) : NULL;
+    m->start = m->gathered ? mem_array(EXPERTS_MAX + 1, sizeof *m->start, err) : NULL;
+    m->used = m->start ? mem_array(EXPERTS_MAX, sizeof *m->used, err) : NULL;
+    m->pairs = m->used ? mem_array(MAX_PAIRS, sizeof *m->pairs, err) : NULL;
+    if (m->pairs)
+        return m;
+    moe_ctx_free(m);
+    return NULL;
+}
+
+void moe_ctx_free(struct moe_ctx *m)
+{
+    if (!m)
+        return;
+    if (m->scratch)
+        mem_unmap(m->scratch, SCRATCH_BYTES);
+    if (m->gathered)
+        mem_unmap(m->gathered, map_bytes(m));
+    mem_free(m->start);
+    mem_free(m->used);
+    mem_free(m->pairs);
+    mem_free(m);
+}
+
+static size_t min_size(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* ---- one task ---- */
+
+static void dot_row(const struct moe_pass *p, const struct tile *t, size_t row, float *out)
+{
+    enum dtype type;
+    const uint8_t *w = expert_row(p->w, t->expert, row, &type);
+    struct dot_cols cols = act_cols_view(t->cols, dot_act_format(p->in.set, type), t->first, t->n);
+    p->in.set->dot[type](w, &cols, out);
+}
+
+static void down_rows(const struct moe_pass *p, const struct tile *t, size_t begin, size_t end)
+{
+    float result[DOT_MAX_COLS];
+    for (size_t r = begin; r < end; r++) {
+        dot_row(p, t, r, result);
+        for (size_t c = 0; c < t->n; c++)
+            p->out[t->pairs[c] * p->n_out + r] = result[c];
+    }
+}
+
+static void gate_up_rows(const struct moe_pass *p, const struct tile *t, size_t begin, size_t end)
+{
+    float gate[DOT_MAX_COLS][MAX_TASK_ROWS], up[DOT_MAX_COLS][MAX_TASK_ROWS], result[DOT_MAX_COLS];
+    for (size_t r = begin; r < end; r++) {
+        dot_row(p, t, r, result);
+        for (size_t c = 0; c < t->n; c++)
+            gate[c][r - begin] = result[c];
+        dot_row(p, t, p->n_out + r, result);
+        for (size_t c = 0; c < t->n; c++)
+            up[c][r - begin] = result[c];
+    }
+    for (size_t c = 0; c < t->n; c++)
+        p->ctx->kernels->silu_mul(p->out + t->pairs[c] * p->n_out + begin, gate[c], up[c], end - begin);
+}
+
+static void run_tile(const struct moe_pass *p, const struct tile *t, size_t begin, size_t end)
+{
+    if (p->gate_up)
+        gate_up_rows(p, t, begin, end);
+    else
+        down_rows(p, t, begin, end);
+}
+
+/* Rows [begin, end) of an expert times the columns of its pairs. A single column is read where it lies. */
+static void run_rows(const struct moe_pass *p, size_t expert, size_t begin, size_t end, uint8_t *memory)
+{
+    const struct moe_ctx *m = p->ctx;
+    for (size_t at = m->start[expert], stop = m->start[expert + 1]; at < stop;) {
+        size_t n = min_size(stop - at, p->tile_cols);
+        struct tile t = {.pairs = m->pairs + at, .n = n, .expert = expert};
+        struct act_cols gathered;
+        uint32_t index[DOT_MAX_COLS];
+        for (size_t c = 0; c < n; c++)
+            index[c] = (uint32_t)(t.pairs[c] / p->pairs_per_column);
+        if (n == 1) {
+            t.cols = &p->in;
+            t.first = index[0];
+        } else {
+            memcpy(gathered.wants, p->in.wants, sizeof gathered.wants);
+            float *floats = (float *)(void *)memory;
+            act_cols_lay_out(&gathered, p->in.set, floats, n, p->in.k,
+                             memory + DOT_MAX_COLS * EXPERTS_MAX_K * sizeof *floats);
+            act_cols_gather(&p->in, index, n, &gathered);
+            t.cols = &gathered;
+        }
+        run_tile(p, &t, begin, end);
+        at += n;
+    }
+}
+
+static void run_tasks(void *arg, int thread, int n_threads)
+{
+    struct moe_pass *p = arg;
+    uint8_t *memory = p->ctx->gathered + (size_t)thread * p->ctx->gathered_bytes;
+    size_t n_tasks = p->n_used_experts * p->tasks_per_expert;
+    (void)n_threads;
+    for (size_t i; (i = atomic_fetch_add_explicit(&p->next_task, 1, memory_order_relaxed)) < n_tasks;) {
+        size_t begin = i % p->tasks_per_expert * p->task_rows;
+        run_rows(p, p->ctx->used[i / p->tasks_per_expert], begin, min_size(begin + p->task_rows, p->n_out),
+                 memory);
+    }
+}
+
+/* ---- one pass ---- */
+
+static void list_used(struct moe_pass *p)
+{
+    const struct moe_ctx *m = p->ctx;
+    p->n_used_experts = 0;
+    for (size_t e = 0; e < p->w->shape.n_experts; e++)
+        if (m->start[e + 1] > m->start[e])
+            m->used[p->n_used_experts++] = (uint32_t)e;
+}
+
+static void choose_sizes(struct moe_pass *p)
+{
+    size_t n_rows = p->n_used_experts * p->n_out;
+    size_t rows = n_rows / ((size_t)pool_n_threads(p->ctx->pool) * TASKS_PER_THREAD) & ~(MIN_TASK_ROWS - 1);
+    rows = rows < MIN_TASK_ROWS ? MIN_TASK_ROWS : rows;
+    p->task_rows = min_size(rows, MAX_TASK_ROWS);
+    p->tasks_per_expert = (p->n_out + p->task_rows - 1) / p->task_rows;
+    p->tile_cols = gemm_tile_cols(&p->in);
+}
+
+/* x [n_columns, k]; ids of the pairs of every column, one after the other. */
+static void run_product(struct moe_pass *p, const float *x, const int32_t *ids, size_t n_columns)
+{
+    struct moe_ctx *m = p->ctx;
+    float *out = p->out;
+    size_t k = p->w->shape.k, n_slots = p->pairs_per_column;
+    size_t step = min_size(act_cols_fitting(SCRATCH_BYTES, k), MAX_PAIRS / n_slots);
+    for (size_t i = 0; i < p->w->n_parts; i++)
+        p->in.wants[dot_act_format(m->set, p->w->parts[i].type)] = true;
+    for (size_t at = 0; at < n_columns; at += step) {
+        size_t n = min_size(step, n_columns - at);
+        cpu_bucket_pairs(ids + at * n_slots, n * n_slots, p->w->shape.n_experts, m->start, m->pairs);
+        act_cols_lay_out(&p->in, m->set, x + at * k, n, k, m->scratch);
+        atomic_store(&p->in.next, 0);
+        atomic_store(&p->next_task, 0);
+        p->out = out + at * n_slots * p->n_out;
+        list_used(p);
+        choose_sizes(p);
+        act_cols_quantise(&p->in, m->pool);
+        pool_run(m->pool, run_tasks, p);
+    }
+}
+
+void cpu_moe_gate_up(struct moe_ctx *m, const struct op_moe_gate_up *op)
+{
+    struct moe_pass p = {.ctx = m,
+                         .w = op->w,
+                         .pairs_per_column = op->n_used,
+                         .out = cpu_buf_f32(op->out),
+                         .n_out = op->w->shape.n / 2,
+                         .gate_up = true};
+    run_product(&p, cpu_buf_const_f32(op->x), op->ids->data, op->n_tokens);
+}
+
+void cpu_moe_down(struct moe_ctx *m, const struct op_moe_down *op)
+{
+    struct moe_pass p = {
+        .ctx = m, .w = op->w, .pairs_per_column = 1, .out = cpu_buf_f32(op->out), .n_out = op->w->shape.n};
+    run_product(&p, cpu_buf_const_f32(op->x), op->ids->data, op->n_tokens * op->n_used);
+}
+
+/* ---- sums ---- */
+
+struct sum_job {
+    const struct op_weighted_sum *op;
+    const struct op_add_gated *gated;
+    size_t n_tokens;
+};
+
+static void sum_slots(const struct op_weighted_sum *op, size_t t)
+{
+    const float *weights = cpu_buf_const_f32(op->weights) + t * op->n_used;
+    const float *slots = cpu_buf_const_f32(op->slots) + t * op->n_used * op->n;
+    float *out = cpu_buf_f32(op->out) + t * op->n;
+    enum { CHUNK = 256 };
+    for (size_t at = 0; at < op->n; at += CHUNK) {
+        float sum[CHUNK] = {0};
+        size_t n = min_size(CHUNK, op->n - at);
+        for (size_t s = 0; s < op->n_used; s++)
+            for (size_t i = 0; i < n; i++)
+                sum[i] += weights[s] * slots[s * op->n + at + i];
+        for (size_t i = 0; i < n; i++)
+            out[at + i] += sum[i];
+    }
+}
+
+static void add_gated_row(const struct op_add_gated *op, size_t t)
+{
+    const float *x = cpu_buf_const_f32(op->x) + t * op->n;
+    float *out = cpu_buf_f32(op->out) + t * op->n;
+    float gate = 1.0f / (1.0f + expf(-cpu_buf_const_f32(op->gate)[t]));
+    for (size_t i = 0; i < op->n; i++)
+        out[i] += gate * x[i];
+}
+
+static void run_sums(void *arg, int thread, int n_threads)
+{
+    const struct sum_job *job = arg;
+    size_t begin = job->n_tokens * (size_t)thread / (size_t)n_threads;
+    size_t end = job->n_tokens * (size_t)(thread + 1) / (size_t)n_threads;
+    for (size_t t = begin; t < end; t++) {
+        if (job->op)
+            sum_slots(job->op, t);
+        else
+            add_gated_row(job->gated, t);
+    }
+}
+
+static void share_sums(struct moe_ctx *m, struct sum_job job, size_t n_floats)
+{
+    if (job.n_tokens < 2 || n_floats < SHARE_MIN_FLOATS)
+        run_sums(&job, 0, 1);
+    else
+        pool_run(m->pool, run_sums, &job);
+}
+
+void cpu_weighted_sum(struct moe_ctx *m, const struct op_weighted_sum *op)
+{
+    share_sums(m, (struct sum_job){.op = op, .n_tokens = op->n_tokens}, op->n_tokens * op->n_used * op->n);
+}
+
+void cpu_add_gated(struct moe_ctx *m, const struct op_add_gated *op)
+{
+    share_sums(m, (struct sum_job){.gated = op, .n_tokens = op->n_tokens}, op->n_tokens * op->n);
+}
