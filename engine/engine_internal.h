@@ -41,6 +41,7 @@ struct engine {
     struct timeline *timeline;
     bool template_failed; /* the model's template could not render a chat: not asked again */
     bool distrusts_shelf; /* rows from it have failed: not asked again */
+    bool has_unproven;    /* rows from the shelf are in memory that no logits followed yet */
     size_t n_unsaved;     /* blocks the shelf had no room for, and is to be offered again */
     int retry_ms;         /* the pause before that */
     struct prof_entry sampling;

@@ -251,7 +251,7 @@ size_t timeline_load(struct timeline *t, const int32_t *ids, size_t n, const str
                      struct load_stats *stats)
 {
     size_t most = n ? n - 1 : 0, n_had = t->n;
-    assert(n <= t->n_ctx && memcmp(ids, t->ids, (t->n < n ? t->n : n) * sizeof *ids) == 0);
+    assert(most <= t->n_ctx && memcmp(ids, t->ids, (t->n < most ? t->n : most) * sizeof *ids) == 0);
     size_t n_now = kv_shelving_load(&t->shelving, ids, n_had, most, control, stats);
     if (n_now > n_had) {
         memcpy(t->ids + n_had, ids + n_had, (n_now - n_had) * sizeof *ids);

@@ -45,8 +45,9 @@ size_t timeline_length(const struct timeline *t);
 
 /* How many of ids[0..n) the prefix begins with. */
 size_t timeline_shared(const struct timeline *t, const int32_t *ids, size_t n);
-/* Cuts the prefix to what it shares with ids[0..n), but leaves at least one of the n tokens to compute, so
- * that logits follow. Returns the tokens kept. */
+/* Cuts the prefix to what it shares with ids[0..n-1): of n tokens the last is left to compute, so that logits
+ * follow. It is not looked at; who wants no logits gives one more than there are ids. Returns the tokens
+ * kept. */
 size_t timeline_keep(struct timeline *t, const int32_t *ids, size_t n);
 
 struct eval_control {
@@ -74,9 +75,9 @@ struct load_stats {
     uint64_t ns; /* finding and reading */
 };
 
-/* After timeline_keep with the same ids: rows that the shelf has, as long as reading them is cheaper than
- * computing; at least one of the n tokens is left to compute. Returns the length. It fails by loading less:
- * when cancelled, or at a block that is damaged. control may be NULL. */
+/* After timeline_keep with the same ids and n: rows that the shelf has, as long as reading them is cheaper
+ * than computing; the last of the n tokens is left to compute here too. Returns the length. It fails by
+ * loading less: when cancelled, or at a block that is damaged. control may be NULL. */
 size_t timeline_load(struct timeline *t, const int32_t *ids, size_t n, const struct eval_control *control,
                      struct load_stats *stats);
 

@@ -45,7 +45,8 @@ bool turn_check_fit(struct turn *t, struct err *err);
 bool turn_send_prompt(struct turn *t, struct err *err);
 
 /* Brings the rows of the prompt into the KV cache: those in memory, then those on the shelf, the others
- * computed. Logits follow. The statistics say what came from where, also when it fails or is cancelled. */
+ * computed. Logits follow, but for a warm request. The statistics say what came from where, also when it
+ * fails or is cancelled. */
 bool turn_prefill(struct turn *t, struct err *err);
 
 /* A request that wants no answer (engine_request.warm). */

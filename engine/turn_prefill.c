@@ -33,13 +33,19 @@ static void report_computed(void *turn, size_t done, size_t total)
     report(t, t->stats.reused_disk + done);
 }
 
+/* For timeline_keep and timeline_load: logits are wanted behind the prompt of an answer alone. */
+static size_t n_and_logits(const struct turn *t)
+{
+    return t->prompt.n + (t->job->request.warm ? 1 : 0);
+}
+
 static void load_rows(struct turn *t)
 {
     struct load_stats loaded;
     struct eval_control control = {.cancel = t->cancel, .progress = report_loaded, .arg = t};
     if (t->engine->distrusts_shelf)
         return;
-    timeline_load(t->engine->timeline, t->prompt.ids, t->prompt.n, &control, &loaded);
+    timeline_load(t->engine->timeline, t->prompt.ids, n_and_logits(t), &control, &loaded);
     t->stats.reused_disk = loaded.n_tokens;
     t->stats.foreign_tokens = loaded.foreign_tokens;
     t->stats.damaged_blocks = loaded.damaged_blocks;
@@ -58,10 +64,11 @@ static bool compute_rows(struct turn *t, struct err *err)
     return ok;
 }
 
+/* Also when there are none: all rows of a warm request were there. */
 static bool has_finite_logits(const struct turn *t)
 {
     const float *logits = timeline_logits(t->engine->timeline);
-    uint32_t n = model_config(turn_model(t))->n_vocab, i = 0;
+    uint32_t n = logits ? model_config(turn_model(t))->n_vocab : 0, i = 0;
     while (i < n && isfinite(logits[i]))
         i++;
     return i == n;
@@ -71,10 +78,13 @@ static bool has_finite_logits(const struct turn *t)
  * same rows cannot fail again and again. */
 static bool compute_what_was_loaded(struct turn *t, struct err *err)
 {
-    log_line("computing behind %u tokens from disk failed: they are computed again, and nothing more is read",
-             t->stats.reused_disk);
+    log_line("computing behind tokens from disk failed: they are computed again, and nothing more is read");
     t->engine->distrusts_shelf = true;
     t->stats.reused_disk = t->stats.foreign_tokens = 0;
+    if (t->engine->has_unproven)
+        t->stats.reused_memory = 0;
+    t->engine->has_unproven = false;
+    t->n_missing = t->prompt.n - t->stats.reused_memory;
     timeline_keep(t->engine->timeline, t->prompt.ids, t->stats.reused_memory + 1);
     err_clear(err);
     return compute_rows(t, err);
@@ -96,13 +106,15 @@ static void count(struct turn *t, bool ok)
 
 bool turn_prefill(struct turn *t, struct err *err)
 {
-    t->stats.reused_memory = (uint32_t)timeline_keep(t->engine->timeline, t->prompt.ids, t->prompt.n);
+    t->stats.reused_memory = (uint32_t)timeline_keep(t->engine->timeline, t->prompt.ids, n_and_logits(t));
     t->n_missing = t->prompt.n - t->stats.reused_memory;
     report(t, 0);
     load_rows(t);
     bool ok = compute_rows(t, err);
-    if (t->stats.reused_disk && (ok ? !has_finite_logits(t) : err->code != ERR_CANCELLED))
+    bool is_loaded = t->stats.reused_disk || t->engine->has_unproven;
+    if (is_loaded && (ok ? !has_finite_logits(t) : err->code != ERR_CANCELLED))
         ok = compute_what_was_loaded(t, err);
+    t->engine->has_unproven = is_loaded && !timeline_logits(t->engine->timeline);
     count(t, ok);
     t->prefilled_ns = ok ? clock_now_ns() : 0;
     return ok;

@@ -289,16 +289,19 @@ static void engine_shelf__turn__damage_is_counted(void **state)
 }
 
 /* Rows that pass every check, and are wrong: not numbers. */
-static void engine_shelf__turn__rows_that_fail_are_computed_once(void **state)
+static void fail_after_reopening(bool is_warmed)
 {
-    (void)state;
     struct talk whole = {.engine = open_engine(chatml_path, 0, false)};
     struct talk cut = {.engine = open_engine(chatml_path, 0, true)};
     ask(&whole, QUESTION, 30);
     ask(&whole, "more", 5);
     ask(&cut, QUESTION, 30);
+    warm(&cut);
     memset((void *)(uintptr_t)shelf.blocks[0].b.bytes, 0xff, shelf.blocks[0].b.n_bytes);
     reopen(&cut, chatml_path, true);
+    if (is_warmed)
+        warm(&cut);
+    assert_int_equal(cut.stats.reused_disk, is_warmed ? cut.stats.prompt_tokens : 0);
     ask(&cut, "more", 5);
     assert_int_equal(cut.reason, FINISH_LENGTH);
     assert_int_equal(cut.stats.reused_disk, 0);
@@ -309,6 +312,18 @@ static void engine_shelf__turn__rows_that_fail_are_computed_once(void **state)
     assert_int_equal(shelf.n_finds, n_finds);
     close_chat(&whole);
     close_chat(&cut);
+}
+
+static void engine_shelf__turn__rows_that_fail_are_computed_once(void **state)
+{
+    (void)state;
+    fail_after_reopening(false);
+}
+
+static void engine_shelf__turn__warmed_rows_that_fail_are_computed_once(void **state)
+{
+    (void)state;
+    fail_after_reopening(true);
 }
 
 static void engine_shelf__idle__saves_what_was_refused(void **state)
@@ -381,10 +396,34 @@ static void engine_shelf__warm__from_disk_in_a_new_engine(void **state)
     uint32_t n_warm = c.stats.prompt_tokens;
     reopen(&c, think_path, true);
     warm(&c);
-    assert_int_equal(c.stats.reused_disk, n_warm - 1);
-    assert_int_equal(c.stats.prefilled_tokens, 1);
+    assert_int_equal(c.stats.reused_disk, n_warm);
+    assert_int_equal(c.stats.prefilled_tokens, 0);
     ask(&c, "why", 1);
     assert_int_equal(c.stats.reused_memory, n_warm);
+    close_chat(&c);
+}
+
+/* Back from a longer path to one that is all in memory, and to the other, which is all on the shelf. */
+static void engine_shelf__warm__another_branch_computes_nothing(void **state)
+{
+    (void)state;
+    struct talk c = {.engine = open_engine(chatml_path, 0, true)}, other = {.engine = c.engine};
+    ask(&c, QUESTION, 40);
+    ask(&other, "Another one, which has nothing in common with it and which is about as long.", 40);
+    warm(&other);
+    warm(&c);
+    for (int i = 0; i < 2; i++) {
+        warm(&other);
+        assert_int_equal(other.stats.prefilled_tokens, 0);
+        assert_true(other.stats.reused_disk > 0);
+        warm(&c);
+        assert_int_equal(c.stats.prefilled_tokens, 0);
+        assert_int_equal(c.stats.reused_tokens, c.stats.prompt_tokens);
+    }
+    ask(&c, "and?", 1);
+    assert_int_equal(c.reason, FINISH_LENGTH);
+    for (size_t i = 0; i < other.n_msgs; i++)
+        free_msg(&other.msgs[i]);
     close_chat(&c);
 }
 
@@ -585,11 +624,13 @@ int main(void)
         TEST(engine_shelf__turn__costs_are_noted_and_used),
         TEST(engine_shelf__turn__damage_is_counted),
         TEST(engine_shelf__turn__rows_that_fail_are_computed_once),
+        TEST(engine_shelf__turn__warmed_rows_that_fail_are_computed_once),
         TEST(engine_shelf__turn__rows_without_numbers_are_not_reused),
         TEST(engine_shelf__idle__saves_what_was_refused),
         TEST(engine_shelf__close__waits_for_the_shelf),
         TEST(engine_shelf__warm__only_the_new_message_is_left),
         TEST(engine_shelf__warm__from_disk_in_a_new_engine),
+        TEST(engine_shelf__warm__another_branch_computes_nothing),
         TEST(engine_shelf__warm__stored_ids_where_history_stays),
         TEST(engine_shelf__warm__a_question_alone_and_nothing),
         TEST(engine_shelf__warm__too_long_for_the_context),
