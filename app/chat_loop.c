@@ -145,11 +145,11 @@ static void send_message(struct chat_loop *c, const struct ui_event *event)
     mem_free(text);
 }
 
-static void switch_think(struct chat_loop *c, enum think_mode mode)
+static void switch_think(struct chat_loop *c, const char *word, enum think_mode own)
 {
     char *sentence;
-    session_set_think(&c->session, mode, &sentence);
-    ui_notice(c->ui, false, sentence);
+    bool ok = session_set_think(&c->session, word, own, &sentence);
+    ui_notice(c->ui, !ok, sentence);
     mem_free(sentence);
 }
 
@@ -199,10 +199,10 @@ static void run_action(struct chat_loop *c, const struct ui_event *event)
         show_kv(c);
         break;
     case ACTION_THINK:
-        switch_think(c, THINK_ON);
+        switch_think(c, event->text ? event->text : "", THINK_ON);
         break;
     case ACTION_NOTHINK:
-        switch_think(c, THINK_OFF);
+        switch_think(c, event->text ? event->text : "", THINK_OFF);
         break;
     default:
         break;

@@ -105,10 +105,10 @@ static void forget_unsent(struct plain_loop *p)
     p->gave_back = false;
 }
 
-static void switch_think(struct plain_loop *p, enum think_mode mode)
+static void switch_think(struct plain_loop *p, const char *word, enum think_mode own)
 {
     char *sentence;
-    session_set_think(&p->session, mode, &sentence);
+    session_set_think(&p->session, word, own, &sentence);
     say_line(p, sentence);
     mem_free(sentence);
 }
@@ -199,10 +199,10 @@ static void run_command(struct plain_loop *p, const char *line)
         show_kv(p);
         break;
     case ACTION_THINK:
-        switch_think(p, THINK_ON);
+        switch_think(p, argument, THINK_ON);
         break;
     case ACTION_NOTHINK:
-        switch_think(p, THINK_OFF);
+        switch_think(p, argument, THINK_OFF);
         break;
     case ACTION_HELP:
         show_help(p);

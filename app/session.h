@@ -115,8 +115,9 @@ bool session_say(struct session *s, const char *text, size_t n, struct err *err)
 /* Another answer beside msg, an assistant's (-1: beside the last one); the old one stays as a sibling. */
 bool session_regenerate(struct session *s, int msg, struct err *err);
 bool session_is_busy(const struct session *s);
-/* Whether the next turns of this chat reason. *sentence (mem_free) says what comes of it, for people. */
-void session_set_think(struct session *s, enum think_mode mode, char **sentence);
+/* Whether the next turns of this chat reason: "on", "off", "auto", or "" for what the command itself means.
+ * False: another word, nothing was changed. *sentence (mem_free) says what comes of it, for people. */
+bool session_set_think(struct session *s, const char *word, enum think_mode own, char **sentence);
 /* The model is loaded, and its template has a switch for reasoning. */
 bool session_can_switch_think(const struct session *s);
 /* The model is loaded, and its template lets it reason in the next turn. */

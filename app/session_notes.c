@@ -93,15 +93,37 @@ static void note_think(const struct session *s, void (*say)(void *, const char *
         say(arg, no_switch(s));
 }
 
-void session_set_think(struct session *s, enum think_mode mode, char **sentence)
+/* The mode a word names; "" is the command's own. */
+static bool mode_of_word(const char *word, enum think_mode own, enum think_mode *mode)
 {
-    const char *text = mode == THINK_ON ? "The model reasons before its next answers in this chat."
-                                        : "The model answers without reasoning from now on in this chat.";
+    static const char *const words[] = {[THINK_AUTO] = "auto", [THINK_ON] = "on", [THINK_OFF] = "off"};
+    *mode = own;
+    for (size_t i = 0; *word && i < sizeof words / sizeof *words; i++) {
+        *mode = (enum think_mode)i;
+        if (!strcmp(word, words[i]))
+            return true;
+    }
+    return !*word;
+}
+
+bool session_set_think(struct session *s, const char *word, enum think_mode own, char **sentence)
+{
+    static const char *const sentences[] = {
+        [THINK_AUTO] = "The model reasons or not as its template does when nothing is said.",
+        [THINK_ON] = "The model reasons before its next answers in this chat.",
+        [THINK_OFF] = "The model answers without reasoning from now on in this chat."};
+    enum think_mode mode;
+    if (!mode_of_word(word, own, &mode)) {
+        struct err err;
+        err_set(&err, ERR_USAGE, "Expected on, off or auto, found \"%.40s\"; nothing was changed.", word);
+        *sentence = mem_strdup(err.text);
+        return false;
+    }
     s->think = mode;
     s->think_chosen = true;
-    if (s->phase != SESSION_LOADING && !session_can_switch_think(s))
-        text = no_switch(s);
-    *sentence = mem_strdup(text);
+    bool moot = s->phase != SESSION_LOADING && !session_can_switch_think(s);
+    *sentence = mem_strdup(moot ? no_switch(s) : sentences[mode]);
+    return true;
 }
 
 void session_each_note(const struct session *s, void (*say)(void *, const char *), void *arg)

@@ -6,9 +6,9 @@
  * needs; the gguf may be closed afterwards. Read-only after vocab_new: any thread, except that each encoding
  * thread needs its own struct buf for output ids. Text a user types never becomes a special token: only
  * vocab_encode with VOCAB_PARSE_SPECIAL looks for them. Special are control tokens and those user-defined
- * ones that are markers or tags: <|...|>, <|...> and <...|> everywhere, <...> and [...] in byte-level BPE
- * files (<tool_call>, </think>). Other user-defined tokens (runs of spaces, SPM pieces) are text wherever
- * they are spelled out, as in the field. */
+ * ones that are markers or tags: <|...|>, <|...> and <...|> and the marks of reasoning (<think>) everywhere,
+ * <...> and [...] in byte-level BPE files (<tool_call>). Other user-defined tokens (runs of spaces, SPM
+ * pieces) are text wherever they are spelled out, as in the field. */
 #ifndef FERRUM_VOCAB_H
 #define FERRUM_VOCAB_H
 

@@ -133,6 +133,14 @@ class Thinking(ProgramTest):
         self.env['LC_ALL'] = 'C'
         self.assertIn(b'[assistant]\n> Thought, 4 words\n', self.check(0, 'sessions', 'show', '1'))
 
+    def test_marks_a_user_types_are_text(self):
+        mark = self.check(0, 'tokenize', THINK, '--special', stdin=b'<think>').split()
+        self.assertEqual(len(mark), 1)
+        self.assertNotIn(mark[0], self.check(0, 'tokenize', THINK, stdin=b'<think>').split())
+        self.turn(THINK, '--session', 'm', '-p', 'say <think> and </think>')
+        user = [m for m in self.export(1)['messages'] if m['role'] == 'user'][0]
+        self.assertNotIn(int(mark[0]), user['tokens'])
+
     def test_the_plain_loop_folds_and_switches(self):
         pid, fd = self.on_terminal(PROGRAM, THINK, '--session', 's', '--plain')
         shown = self.say(fd, 'hi\n', 'The answer[^>]*> ')
@@ -141,6 +149,9 @@ class Thinking(ProgramTest):
         self.assertIn('without reasoning', self.say(fd, '/nothink\n', r'reasoning[^>]*> '))
         shown = self.say(fd, 'more\n', 'The answer[^>]*> ')
         self.assertNotIn('Thought', shown)
+        self.assertIn('Expected on, off or auto', self.say(fd, '/think maybe\n', r'changed[^>]*> '))
+        self.say(fd, '/think on\n', r'reasons[^>]*> ')
+        self.assertIn('without reasoning', self.say(fd, '/think off\n', r'reasoning[^>]*> '))
         self.say(fd, '/think\n', r'reasons[^>]*> ')
         self.assertIn('Thought', self.say(fd, 'more\n', 'The answer[^>]*> '))
         os.write(fd, b'/quit\n')
