@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "engine/base/clock.h"
 #include "engine/base/mem.h"
 #include "engine/kv_pages.h"
 #include "engine/kv_shelving.h"
@@ -12,6 +13,8 @@
 #include "engine/run_state.h"
 
 #define DEFAULT_BATCH 512
+#define BATCH_NS 1e9
+#define LEAST_TIMED 32 /* fewer tokens say little about the cost of one */
 #define LEAST_CTX 512
 
 struct timeline {
@@ -25,6 +28,7 @@ struct timeline {
     size_t n;
     float *logits; /* [n_vocab] */
     bool has_logits;
+    double ns_per_token; /* of the last prefill step, 0: not known */
     struct prof prof;
 };
 
@@ -205,12 +209,30 @@ static bool eval_batch(struct timeline *t, const struct step *step, bool is_last
     return true;
 }
 
+size_t timeline_batch_tokens(double ns_per_token, size_t n_batch)
+{
+    double wanted = ns_per_token > 0 ? BATCH_NS / ns_per_token : KV_BLOCK_TOKENS;
+    if (wanted >= (double)n_batch)
+        return n_batch;
+    size_t n = (size_t)wanted / KV_BLOCK_TOKENS * KV_BLOCK_TOKENS;
+    n = n > KV_BLOCK_TOKENS ? n : KV_BLOCK_TOKENS;
+    return n < n_batch ? n : n_batch;
+}
+
+static void time_batch(struct timeline *t, size_t n_tokens, uint64_t since_ns)
+{
+    if (n_tokens >= LEAST_TIMED)
+        t->ns_per_token = (double)(clock_now_ns() - since_ns) / (double)n_tokens;
+}
+
 static bool eval_all(struct timeline *t, const int32_t *ids, size_t n, const struct eval_control *control,
                      float *all_logits, struct err *err)
 {
     size_t n_vocab = model_config(t->model)->n_vocab;
     for (size_t at = 0; at < n;) {
-        size_t n_tokens = n - at < t->n_batch ? n - at : t->n_batch;
+        size_t n_tokens = timeline_batch_tokens(t->ns_per_token, t->n_batch);
+        n_tokens = n_tokens < n - at ? n_tokens : n - at;
+        uint64_t start_ns = clock_now_ns();
         struct step step = {.ids = ids + at,
                             .n_tokens = n_tokens,
                             .pos = t->n,
@@ -222,6 +244,7 @@ static bool eval_all(struct timeline *t, const int32_t *ids, size_t n, const str
             cut(t, t->n);
             return false;
         }
+        time_batch(t, n_tokens, start_ns);
         at += n_tokens;
         if (control && control->progress)
             control->progress(control->arg, at, n);

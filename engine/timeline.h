@@ -26,7 +26,7 @@ struct timeline;
 struct timeline_options {
     uint32_t n_ctx;               /* positions; 0: the trained length, or less: see timeline_default_ctx */
     enum dtype kv_type;           /* DTYPE_F16, DTYPE_F32 or DTYPE_I8 */
-    uint32_t n_batch;             /* tokens per prefill step, 0: 512 */
+    uint32_t n_batch;             /* tokens per prefill step at most, 0: 512 */
     const struct kv_shelf *shelf; /* where blocks are kept, or NULL; lives longer */
 };
 
@@ -56,6 +56,10 @@ struct eval_control {
     void (*progress)(void *arg, size_t done, size_t total);
     void *arg;
 };
+
+/* Tokens of the next prefill step when the last one took ns_per_token (0: not known): a multiple of
+ * KV_BLOCK_TOKENS, about a second's worth, so that little is lost when it is cancelled; n_batch at most. */
+size_t timeline_batch_tokens(double ns_per_token, size_t n_batch);
 
 /* Appends n tokens. all_logits (host, f32 [n, n_vocab], may be NULL) gets the logits of every position; else
  * only the last is computed. Ids are checked against the vocabulary. Errors: ERR_PROMPT, ERR_USAGE (id),

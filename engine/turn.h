@@ -20,6 +20,7 @@ struct turn {
     struct answer answer;
     struct turn_stats stats;
     size_t n_missing; /* tokens of the prompt that memory did not have */
+    size_t n_done;    /* of them, as people were told; never less than before */
     size_t max_new;   /* tokens the answer may have */
     uint64_t prefilled_ns;
 };

@@ -15,9 +15,10 @@ static void report(struct turn *t, size_t done)
     engine_copy_prof(t->engine);
     if (t->job->request.warm)
         return;
-    queue_push(&t->engine->events,
-               &(struct engine_event){
-                   .type = ENGINE_PREFILL, .request = t->job->number, .done = done, .total = t->n_missing});
+    t->n_done = done > t->n_done ? done : t->n_done;
+    struct engine_event event = {
+        .type = ENGINE_PREFILL, .request = t->job->number, .done = t->n_done, .total = t->n_missing};
+    queue_push(&t->engine->events, &event);
 }
 
 static void report_loaded(void *turn, size_t done, size_t total)

@@ -244,6 +244,53 @@ static void timeline__cancel__then_continue_equals_uninterrupted(void **state)
     model_free(m);
 }
 
+/* --- how much is computed at a time --- */
+
+static void note_first(void *first, size_t done, size_t total)
+{
+    size_t *n = first;
+    (void)total;
+    *n = *n ? *n : done;
+}
+
+/* A prompt that is stopped loses what was computed of the batch: the first one, whose cost is not known, is
+ * small. */
+static void timeline__batch__begins_small_and_heeds_the_limit(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t n_batch;
+        size_t first;
+    } cases[] = {{0, 64}, {512, 64}, {65, 64}, {64, 64}, {40, 40}, {1, 1}};
+    int32_t tokens[100];
+    for (int i = 0; i < 100; i++)
+        tokens[i] = i % 20;
+    struct model *m = load_tiny();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct timeline *t = open_timeline(m, DTYPE_F32, cases[i].n_batch);
+        size_t first = 0;
+        struct eval_control control = {.progress = note_first, .arg = &first};
+        assert_true(timeline_eval(t, tokens, 100, &control, NULL, NULL));
+        assert_int_equal(first, cases[i].first);
+        assert_int_equal(timeline_length(t), 100);
+        timeline_free(t);
+    }
+    model_free(m);
+}
+
+static void timeline__batch__takes_about_a_second(void **state)
+{
+    (void)state;
+    static const struct {
+        double ns_per_token;
+        size_t n_batch, expected;
+    } cases[] = {{0, 512, 64},          {1e9 / 58, 512, 64},   {1e9 / 5, 512, 64},     {1e9 / 127, 512, 64},
+                 {1e9 / 300, 512, 256}, {1e9 / 450, 512, 448}, {1e9 / 4000, 512, 512}, {1, 512, 512},
+                 {1e9 / 300, 200, 200}, {1e9 / 58, 8, 8}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_int_equal(timeline_batch_tokens(cases[i].ns_per_token, cases[i].n_batch), cases[i].expected);
+}
+
 static void timeline__eval__divided_gives_the_same_bits(void **state)
 {
     (void)state;
@@ -399,6 +446,8 @@ int main(void)
         cmocka_unit_test(timeline__keep__equals_fresh),
         cmocka_unit_test(timeline__keep__leaves_one_to_compute),
         cmocka_unit_test(timeline__cancel__then_continue_equals_uninterrupted),
+        cmocka_unit_test(timeline__batch__begins_small_and_heeds_the_limit),
+        cmocka_unit_test(timeline__batch__takes_about_a_second),
         cmocka_unit_test(timeline__eval__divided_gives_the_same_bits),
         cmocka_unit_test(timeline__eval__refusals_change_nothing),
         cmocka_unit_test(timeline__decode__allocates_nothing),
