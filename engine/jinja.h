@@ -88,6 +88,7 @@ struct jinja_text {
     size_t n;
     struct jtext_run *runs;
     size_t n_runs;
+    long n_steps; /* what the rendering cost, of JINJA_MAX_STEPS */
 };
 
 /* Renders. now: the time of strftime_now, NULL for the present. The values of vars may have been changed by

@@ -181,19 +181,24 @@ static int macro_name_length(const struct jinja_macro *macro)
     return macro->node->name ? (int)macro->node->name->n : 6;
 }
 
-static bool has_param(const struct jinja_node *node, const struct jinja_str *name)
+static bool has_param(struct jinja_run *run, const struct jinja_node *node, const struct jinja_str *name)
 {
-    for (const struct jinja_node *p = node->a; p; p = p->next)
+    for (const struct jinja_node *p = node->a; p; p = p->next) {
+        jinja_charge(run, 1 + name->n / JINJA_BYTES_PER_STEP);
         if (jinja_str_equal(p->name, name))
             return true;
+    }
     return false;
 }
 
-static const struct jinja_value *keyword_for(const struct jinja_args *args, const struct jinja_str *name)
+const struct jinja_value *jinja_keyword_for(struct jinja_run *run, const struct jinja_args *args,
+                                            const struct jinja_str *name)
 {
-    for (size_t i = 0; i < args->n_keywords; i++)
+    for (size_t i = 0; i < args->n_keywords; i++) {
+        jinja_charge(run, 1 + name->n / JINJA_BYTES_PER_STEP);
         if (jinja_str_equal(args->keywords[i].name, name))
             return &args->keywords[i].value;
+    }
     return NULL;
 }
 
@@ -206,7 +211,7 @@ static void bind_other_keywords(struct jinja_run *run, const struct jinja_macro 
     struct jinja_dict *rest = jinja_dict_new(run);
     for (size_t i = 0; i < args->n_keywords; i++) {
         const struct jinja_keyword *k = &args->keywords[i];
-        if (has_param(macro->node, k->name))
+        if (has_param(run, macro->node, k->name))
             continue;
         if (jinja_str_equal(k->name, &caller_name))
             jinja_define(run, k->name, k->value);
@@ -245,7 +250,8 @@ static size_t bind_params(struct jinja_run *run, const struct jinja_macro *macro
 {
     size_t i = 0;
     for (const struct jinja_node *p = macro->node->a; p; p = p->next, i++) {
-        const struct jinja_value *keyword = keyword_for(args, p->name);
+        const struct jinja_value *keyword = jinja_keyword_for(run, args, p->name);
+        jinja_charge(run, 1);
         if (i < args->n && keyword)
             jinja_fail(run, "macro '%.*s' got multiple values for argument '%.*s'", macro_name_length(macro),
                        macro_name(macro), (int)p->name->n, p->name->data);

@@ -15,10 +15,10 @@ struct jinja_value jinja_lookup(struct jinja_run *run, const struct jinja_str *n
     for (const struct jinja_frame *frame = run->frame; frame; frame = frame->parent)
         for (const struct jinja_var *var = frame->vars; var; var = var->next, n++)
             if (jinja_str_equal(var->name, name)) {
-                jinja_charge(run, n / 8);
+                jinja_charge(run, (n + 1) * (1 + name->n / JINJA_BYTES_PER_STEP) / 8);
                 return var->value;
             }
-    jinja_charge(run, (n + run->vars->globals.n) / 8);
+    jinja_charge(run, (n + run->vars->globals.n) * (1 + name->n / JINJA_BYTES_PER_STEP) / 8);
     const struct jinja_value *global = jinja_dict_find_text(&run->vars->globals, name->data, name->n);
     if (global)
         return *global;
@@ -60,7 +60,7 @@ struct jinja_value jinja_get_attr(struct jinja_run *run, struct jinja_value v, c
         return name_value(v.as.macro->node->name);
     if (v.type == JINJA_DICT || v.type == JINJA_NAMESPACE) {
         const struct jinja_value *value = jinja_dict_find_text(v.as.d, name->data, name->n);
-        jinja_charge(run, v.as.d->n / 16);
+        jinja_charge(run, v.as.d->n * (1 + name->n / JINJA_BYTES_PER_STEP) / 8);
         if (value)
             return *value;
     }

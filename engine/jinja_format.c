@@ -32,6 +32,7 @@ static void put_padded(struct jinja_buf *out, const struct jinja_str *body, cons
 {
     int64_t more = f->width - (int64_t)jinja_str_length(out->run, body);
     char align = f->align ? f->align : default_align;
+    jinja_charge(out->run, more > 0 ? (size_t)more / JINJA_CHARS_PER_STEP : 0);
     int64_t left = more <= 0 || align == '<' || align == '=' ? 0 : align == '^' ? more / 2 : more;
     size_t head = 0;
     if (align == '=') { /* the sign stays in front of the filling */
@@ -318,10 +319,7 @@ static struct jinja_value find_field(struct jinja_run *run, const struct jinja_s
             jinja_fail(run, "Replacement index %zu out of range for positional args tuple", i);
         v = args->items[i];
     } else {
-        const struct jinja_value *found = NULL;
-        for (size_t i = 0; i < args->n_keywords; i++)
-            if (jinja_str_equal(args->keywords[i].name, name.as.s))
-                found = &args->keywords[i].value;
+        const struct jinja_value *found = jinja_keyword_for(run, args, name.as.s);
         if (!found)
             jinja_fail(run, "KeyError: '%.*s'", end > 60 ? 60 : (int)end, field->data);
         v = *found;

@@ -26,6 +26,8 @@ static void new_line(struct writer *w, int level)
     if (!w->has_indent)
         return;
     put(w, "\n");
+    jinja_charge(w->buf.run,
+                 (size_t)level * (1 + (w->n_spaces > 0 ? (size_t)w->n_spaces : 0)) / JINJA_CHARS_PER_STEP);
     for (int i = 0; i < level; i++) {
         if (w->indent)
             jinja_put_str(&w->buf, w->indent);
@@ -65,6 +67,7 @@ static bool is_plain(unsigned char c)
 static void put_string(struct writer *w, const struct jinja_str *s)
 {
     put(w, "\"");
+    jinja_charge(w->buf.run, s->n / JINJA_CHARS_PER_STEP);
     for (size_t at = 0, n; at < s->n; at += n) {
         uint32_t cp;
         for (n = 0; at + n < s->n && is_plain((unsigned char)s->data[at + n]);)

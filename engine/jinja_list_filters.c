@@ -24,6 +24,7 @@ static struct jinja_value attribute(struct jinja_call *c, struct jinja_value ite
         const char *dot = memchr(s->data + from, '.', s->n - from);
         size_t to = dot ? (size_t)(dot - s->data) : s->n;
         struct jinja_value part = jinja_part(c->run, s, from, to);
+        jinja_charge(c->run, 1);
         int64_t number = 0;
         bool is_number = to > from && to - from < 10;
         for (size_t i = from; i < to; i++) {
@@ -348,6 +349,7 @@ static struct jinja_value f_map(struct jinja_call *c)
                                     : jinja_call_builtin(c->run, fn, list->items[i], &rest);
         if (v.type == JINJA_UNDEFINED && path && fallback)
             v = *fallback;
+        jinja_charge(c->run, 1);
         jinja_list_append(c->run, out, v);
     }
     return new_list(out);

@@ -31,29 +31,18 @@ static void split_left(struct jinja_run *run, struct jinja_list *list, const str
     add_part(run, list, s, at, s->n);
 }
 
-static size_t find_last(const struct jinja_str *s, size_t end, const struct jinja_str *sep)
-{
-    for (size_t at = end - sep->n + 1; end >= sep->n && at-- > 0;) {
-        struct jinja_str here = {.data = s->data + at, .n = sep->n};
-        if (jinja_str_equal(&here, sep))
-            return at;
-    }
-    return SIZE_MAX;
-}
-
 static void split_right(struct jinja_run *run, struct jinja_list *list, const struct jinja_str *s,
                         const struct jinja_str *sep, int64_t max)
 {
+    const struct jinja_search search = jinja_search_right(run, s, sep);
     size_t end = s->n;
     for (; max != 0; max--) {
-        size_t hit = find_last(s, end, sep);
+        size_t hit = jinja_search_last(&search, end);
         if (hit == SIZE_MAX)
             break;
-        jinja_charge(run, (end - hit) / 16);
         add_part(run, list, s, hit + sep->n, end);
         end = hit;
     }
-    jinja_charge(run, end / 16);
     add_part(run, list, s, 0, end);
     reverse(list);
 }
@@ -63,7 +52,7 @@ static void split_words(struct jinja_run *run, struct jinja_list *list, const st
 {
     uint32_t cp;
     size_t at = 0, n;
-    jinja_charge(run, s->n / 16);
+    jinja_charge(run, s->n / JINJA_CHARS_PER_STEP);
     for (;; max--) {
         while (at < s->n && (n = jinja_char_at(s, at, &cp)) > 0 && jinja_is_space(cp))
             at += n;
@@ -84,7 +73,7 @@ static void split_words_right(struct jinja_run *run, struct jinja_list *list, co
 {
     uint32_t cp;
     size_t end = s->n, n;
-    jinja_charge(run, s->n / 16);
+    jinja_charge(run, s->n / JINJA_CHARS_PER_STEP);
     for (;; max--) {
         while (end > 0 && (n = jinja_char_before(s, end, &cp)) > 0 && jinja_is_space(cp))
             end -= n;

@@ -355,6 +355,7 @@ bool jinja_render(const struct jinja_template *t, struct jinja_vars *vars, const
     run->now = now;
     run->line = run->column = 1;
     bool ok = run_all(run, t, &text) && copy_result(&text, out, err);
+    out->n_steps = run->steps;
     if (run->locale)
         freelocale(run->locale);
     mem_free(run);

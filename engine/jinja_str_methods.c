@@ -70,16 +70,17 @@ static struct jinja_value m_splitlines(struct jinja_call *c)
     struct jinja_list *lines = jinja_list_new(c->run, JINJA_KIND_LIST, 0);
     const struct jinja_str *s = self(c);
     bool keep = jinja_arg_bool(c, 0, false);
+    jinja_charge(c->run, s->n / JINJA_CHARS_PER_STEP);
     for (size_t from = 0, at = 0, n; at < s->n; at += n) {
         uint32_t cp;
         n = jinja_char_at(s, at, &cp);
-        jinja_charge(c->run, at % 16 == 0);
         bool is_end =
             (cp >= 10 && cp <= 13) || (cp >= 28 && cp <= 30) || cp == 0x85 || cp == 0x2028 || cp == 0x2029;
         if (cp == '\r' && at + 1 < s->n && s->data[at + 1] == '\n')
             n = 2;
         if (is_end || at + n >= s->n) {
             jinja_list_append(c->run, lines, jinja_part(c->run, s, from, is_end && !keep ? at : at + n));
+            jinja_charge(c->run, 1);
             from = at + n;
         }
     }
@@ -88,8 +89,10 @@ static struct jinja_value m_splitlines(struct jinja_call *c)
 
 /* ---- beginnings and ends ---- */
 
-static bool has_affix(const struct jinja_str *s, const struct jinja_str *affix, bool at_end)
+static bool has_affix(struct jinja_run *run, const struct jinja_str *s, const struct jinja_str *affix,
+                      bool at_end)
 {
+    jinja_charge(run, affix->n <= s->n ? affix->n / JINJA_BYTES_PER_STEP : 0);
     struct jinja_str part = {.data = at_end ? s->data + (s->n - affix->n) : s->data, .n = affix->n};
     return affix->n <= s->n && (part.n == 0 || jinja_str_equal(&part, affix));
 }
@@ -106,11 +109,13 @@ static struct jinja_value affix(struct jinja_call *c, bool at_end)
 {
     const struct jinja_str *s = window(c);
     if (c->a[0].type != JINJA_LIST || c->a[0].as.l->kind != JINJA_KIND_TUPLE)
-        return jinja_bool(has_affix(s, jinja_arg_str(c, 0), at_end));
+        return jinja_bool(has_affix(c->run, s, jinja_arg_str(c, 0), at_end));
     const struct jinja_list *any = c->a[0].as.l;
-    for (size_t i = 0; i < any->n; i++)
-        if (any->items[i].type == JINJA_STRING && has_affix(s, any->items[i].as.s, at_end))
+    for (size_t i = 0; i < any->n; i++) {
+        jinja_charge(c->run, 1);
+        if (any->items[i].type == JINJA_STRING && has_affix(c->run, s, any->items[i].as.s, at_end))
             return jinja_bool(true);
+    }
     return jinja_bool(false);
 }
 
@@ -127,31 +132,24 @@ static struct jinja_value m_endswith(struct jinja_call *c)
 static struct jinja_value m_removeprefix(struct jinja_call *c)
 {
     const struct jinja_str *s = self(c), *prefix = jinja_arg_str(c, 0);
-    return jinja_part(c->run, s, has_affix(s, prefix, false) ? prefix->n : 0, s->n);
+    return jinja_part(c->run, s, has_affix(c->run, s, prefix, false) ? prefix->n : 0, s->n);
 }
 
 static struct jinja_value m_removesuffix(struct jinja_call *c)
 {
     const struct jinja_str *s = self(c), *suffix = jinja_arg_str(c, 0);
-    return jinja_part(c->run, s, 0, has_affix(s, suffix, true) ? s->n - suffix->n : s->n);
+    return jinja_part(c->run, s, 0, has_affix(c->run, s, suffix, true) ? s->n - suffix->n : s->n);
 }
 
 /* ---- looking for parts ---- */
 
-/* Byte offset of the first or the last hit inside [0, end). */
+/* Byte offset of the first or the last hit. */
 static size_t find(struct jinja_call *c, const struct jinja_str *s, const struct jinja_str *needle, bool last)
 {
-    size_t hit = SIZE_MAX, at = 0;
-    for (;;) {
-        size_t next = jinja_str_find(c->run, s, at, needle);
-        if (next == SIZE_MAX)
-            return hit;
-        hit = next;
-        if (!last)
-            return hit;
-        at = next + 1;
-        jinja_charge(c->run, 1);
-    }
+    if (!last)
+        return jinja_str_find(c->run, s, 0, needle);
+    const struct jinja_search search = jinja_search_right(c->run, s, needle);
+    return jinja_search_last(&search, s->n);
 }
 
 static int64_t find_index(struct jinja_call *c, bool last)
@@ -325,7 +323,7 @@ static struct jinja_value all_are(struct jinja_call *c, int (*test)(wint_t, loca
 {
     const struct jinja_str *s = self(c);
     locale_t locale = jinja_locale(c->run);
-    jinja_charge(c->run, s->n / 16);
+    jinja_charge(c->run, s->n / JINJA_CHARS_PER_STEP);
     for (size_t at = 0; at < s->n;) {
         uint32_t cp;
         at += jinja_char_at(s, at, &cp);

@@ -5,7 +5,6 @@
 #include "engine/jinja_value.h"
 
 #define MIN_CAP 64
-#define BYTES_PER_STEP 64 /* of copying or comparing, for the step limit */
 
 void jinja_buf_init(struct jinja_buf *buf, struct jinja_run *run)
 {
@@ -45,8 +44,9 @@ static void put_bytes(struct jinja_buf *buf, const char *bytes, size_t n)
         jinja_fail(buf->run, "a string is too long");
     reserve(buf, n);
     memcpy(buf->data + buf->n, bytes, n);
+    size_t old = buf->n;
     buf->n += n;
-    jinja_charge(buf->run, n / BYTES_PER_STEP);
+    jinja_charge(buf->run, buf->n / JINJA_BYTES_PER_STEP - old / JINJA_BYTES_PER_STEP);
 }
 
 void jinja_put(struct jinja_buf *buf, const char *bytes, size_t n, bool is_input)
@@ -188,7 +188,7 @@ size_t jinja_str_length(struct jinja_run *run, const struct jinja_str *s)
     uint32_t cp;
     for (size_t at = 0; at < s->n; count++)
         at += (unsigned char)s->data[at] < 0x80 ? 1 : jinja_char_at(s, at, &cp);
-    jinja_charge(run, s->n / BYTES_PER_STEP);
+    jinja_charge(run, s->n / JINJA_BYTES_PER_STEP);
     return count;
 }
 
@@ -198,7 +198,7 @@ size_t jinja_str_offset(struct jinja_run *run, const struct jinja_str *s, size_t
     uint32_t cp;
     for (; i > 0 && at < s->n; i--)
         at += (unsigned char)s->data[at] < 0x80 ? 1 : jinja_char_at(s, at, &cp);
-    jinja_charge(run, at / BYTES_PER_STEP);
+    jinja_charge(run, at / JINJA_BYTES_PER_STEP);
     return at;
 }
 
@@ -208,8 +208,50 @@ size_t jinja_str_find(struct jinja_run *run, const struct jinja_str *s, size_t f
     if (from > s->n)
         return SIZE_MAX;
     const char *hit = memmem(s->data + from, s->n - from, needle->data, needle->n);
-    jinja_charge(run, (hit ? (size_t)(hit - s->data) - from : s->n - from) / BYTES_PER_STEP);
+    size_t n_read = hit ? (size_t)(hit - s->data) - from + needle->n : s->n - from;
+    jinja_charge(run, n_read / JINJA_CHARS_PER_STEP);
     return hit ? (size_t)(hit - s->data) : SIZE_MAX;
+}
+
+/* Byte i of the needle counted from its end. */
+static char from_end(const struct jinja_str *needle, size_t i)
+{
+    return needle->data[needle->n - 1 - i];
+}
+
+/* Knuth, Morris and Pratt's search, mirrored. Strings have less than JINJA_MAX_MEMORY_BYTES, so that 32 bits
+ * hold a length. */
+struct jinja_search jinja_search_right(struct jinja_run *run, const struct jinja_str *s,
+                                       const struct jinja_str *needle)
+{
+    struct jinja_search search = {.run = run, .s = s, .needle = needle};
+    if (needle->n > s->n)
+        return search;
+    uint32_t *borders = search.borders = jinja_alloc_array(run, needle->n, sizeof *borders);
+    jinja_charge(run, needle->n / JINJA_CHARS_PER_STEP);
+    for (size_t i = 1, k = 0; i < needle->n; i++) {
+        while (k > 0 && from_end(needle, i) != from_end(needle, k))
+            k = borders[k - 1];
+        k += from_end(needle, i) == from_end(needle, k);
+        borders[i] = (uint32_t)k;
+    }
+    return search;
+}
+
+size_t jinja_search_last(const struct jinja_search *search, size_t end)
+{
+    const struct jinja_str *needle = search->needle;
+    if (needle->n == 0)
+        return end;
+    size_t at = needle->n <= end ? end : 0, k = 0;
+    while (at > 0 && k < needle->n) {
+        char c = search->s->data[--at];
+        while (k > 0 && from_end(needle, k) != c)
+            k = search->borders[k - 1];
+        k += from_end(needle, k) == c;
+    }
+    jinja_charge(search->run, (end - at) / JINJA_CHARS_PER_STEP);
+    return k == needle->n ? at : SIZE_MAX;
 }
 
 bool jinja_is_space(uint32_t cp)
@@ -242,6 +284,7 @@ struct jinja_value jinja_escape(struct jinja_run *run, const struct jinja_str *s
     static const char *const forms[] = {"&amp;", "&lt;", "&gt;", "&#39;", "&#34;"};
     struct jinja_buf out;
     jinja_buf_init(&out, run);
+    jinja_charge(run, s->n / JINJA_CHARS_PER_STEP);
     for (size_t i = 0; i < s->n; i++) {
         const char *hit = s->data[i] ? strchr(special, s->data[i]) : NULL;
         if (hit)

@@ -65,6 +65,7 @@ static void put_repr_string(struct jinja_buf *buf, const struct jinja_str *s)
     bool has_single = memchr(s->data, '\'', s->n), has_double = memchr(s->data, '"', s->n);
     char quote = has_single && !has_double ? '"' : '\'';
     jinja_put(buf, &quote, 1, true);
+    jinja_charge(buf->run, s->n / JINJA_CHARS_PER_STEP);
     for (size_t at = 0, n; at < s->n; at += n) {
         uint32_t cp;
         n = jinja_char_at(s, at, &cp);

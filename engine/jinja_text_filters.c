@@ -23,6 +23,7 @@ static struct jinja_value f_title(struct jinja_call *c)
     const struct jinja_str *s = text_of(c);
     struct jinja_buf out;
     jinja_buf_init(&out, c->run);
+    jinja_charge(c->run, s->n / JINJA_CHARS_PER_STEP);
     for (size_t from = 0, at = 0; at < s->n;) {
         uint32_t cp;
         at += jinja_char_at(s, at, &cp);
@@ -121,7 +122,7 @@ static struct jinja_value f_wordcount(struct jinja_call *c)
     const struct jinja_str *s = text_of(c);
     int64_t n = 0;
     bool inside = false;
-    jinja_charge(c->run, s->n / 16);
+    jinja_charge(c->run, s->n / JINJA_CHARS_PER_STEP);
     for (size_t at = 0; at < s->n;) {
         uint32_t cp;
         at += jinja_char_at(s, at, &cp);
@@ -166,9 +167,9 @@ static struct jinja_value f_urlencode(struct jinja_call *c)
     const struct jinja_str *s = text_of(c);
     struct jinja_buf out;
     jinja_buf_init(&out, c->run);
+    jinja_charge(c->run, s->n / JINJA_CHARS_PER_STEP);
     for (size_t i = 0; i < s->n; i++) {
         char text[4];
-        jinja_charge(c->run, i % 16 == 0);
         if (is_url_safe(s->data[i])) {
             jinja_put_part(&out, s, i, i + 1);
         } else {

@@ -107,7 +107,7 @@ static void check_hashable(struct jinja_run *run, struct jinja_value key)
 struct jinja_value *jinja_dict_find(struct jinja_run *run, const struct jinja_dict *d, struct jinja_value key)
 {
     check_hashable(run, key);
-    jinja_charge(run, d->n / 16);
+    jinja_charge(run, d->n / 8);
     for (size_t i = 0; i < d->n; i++)
         if (jinja_equal(run, d->pairs[i].key, key))
             return &d->pairs[i].value;
@@ -254,9 +254,11 @@ static bool lists_equal(struct jinja_run *run, const struct jinja_list *a, const
         return a == b;
     if (a->kind != b->kind || a->n != b->n)
         return false;
-    for (size_t i = 0; i < a->n; i++)
+    for (size_t i = 0; i < a->n; i++) {
+        jinja_charge(run, 1);
         if (!jinja_equal(run, a->items[i], b->items[i]))
             return false;
+    }
     return true;
 }
 
@@ -265,6 +267,7 @@ static bool dicts_equal(struct jinja_run *run, const struct jinja_dict *a, const
     if (a->n != b->n)
         return false;
     for (size_t i = 0; i < a->n; i++) {
+        jinja_charge(run, 1);
         const struct jinja_value *other = jinja_dict_find(run, b, a->pairs[i].key);
         if (!other || !jinja_equal(run, a->pairs[i].value, *other))
             return false;
@@ -304,9 +307,11 @@ static int order_lists(struct jinja_run *run, const struct jinja_list *a, const 
 {
     jinja_enter(run);
     int order = 0;
-    for (size_t i = 0; order == 0 && i < a->n && i < b->n; i++)
+    for (size_t i = 0; order == 0 && i < a->n && i < b->n; i++) {
+        jinja_charge(run, 1);
         if (!jinja_equal(run, a->items[i], b->items[i]))
             order = jinja_order(run, a->items[i], b->items[i]);
+    }
     jinja_leave(run);
     return order ? order : (a->n > b->n) - (a->n < b->n);
 }

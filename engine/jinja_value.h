@@ -161,6 +161,11 @@ void jinja_leave(struct jinja_run *run);
 
 /* ---- strings (jinja_string.c) ---- */
 
+/* What one step pays for, so that the step limit is well below a second or two of work: bytes that are looked
+ * at one by one, and bytes that are copied or compared as blocks. */
+#define JINJA_CHARS_PER_STEP 8
+#define JINJA_BYTES_PER_STEP 64
+
 /* A growing string with its marks. */
 struct jinja_buf {
     struct jinja_run *run;
@@ -191,6 +196,16 @@ size_t jinja_str_offset(struct jinja_run *run, const struct jinja_str *s, size_t
 /* Where needle is in s from byte `from`; SIZE_MAX when it is not. */
 size_t jinja_str_find(struct jinja_run *run, const struct jinja_str *s, size_t from,
                       const struct jinja_str *needle);
+/* Searches one string from the right for one needle, in time linear in both. */
+struct jinja_search {
+    struct jinja_run *run;
+    const struct jinja_str *s, *needle;
+    uint32_t *borders; /* per length of a suffix of the needle: the longest shorter one it begins with */
+};
+struct jinja_search jinja_search_right(struct jinja_run *run, const struct jinja_str *s,
+                                       const struct jinja_str *needle);
+/* The last hit inside [0, end); SIZE_MAX when there is none. */
+size_t jinja_search_last(const struct jinja_search *search, size_t end);
 size_t jinja_char_at(const struct jinja_str *s, size_t at, uint32_t *cp); /* its bytes */
 size_t jinja_char_before(const struct jinja_str *s, size_t end, uint32_t *cp);
 bool jinja_is_space(uint32_t cp);
@@ -296,6 +311,8 @@ struct jinja_value jinja_call_builtin(struct jinja_run *run, const struct jinja_
 struct jinja_value jinja_call_value(struct jinja_run *run, struct jinja_value callee,
                                     const struct jinja_args *args);
 const struct jinja_value *jinja_keyword(const struct jinja_args *args, const char *name);
+const struct jinja_value *jinja_keyword_for(struct jinja_run *run, const struct jinja_args *args,
+                                            const struct jinja_str *name);
 int64_t jinja_arg_int(struct jinja_call *c, int i, int64_t fallback); /* missing or None: the fallback */
 const struct jinja_str *jinja_arg_str(struct jinja_call *c, int i);   /* must be a string */
 bool jinja_arg_bool(struct jinja_call *c, int i, bool fallback);

@@ -123,6 +123,87 @@ static void jinja__render__stays_within_its_limits(void **state)
     assert_error("{{ 'x' * 9999999999 }}", "more");
 }
 
+static const struct work {
+    const char *source; /* N: 16 Ki, or twice that */
+    long n_least;       /* steps that N = 16 Ki must cost at least */
+} works[] = {
+    {"{{ ('a' * N).strip('b' * N ~ 'a') | length }}", 4096},
+    {"{{ ('\u00e4' * 99).strip('b' * N ~ '\u00e4') | length }}", 99 * 2048},
+    {"{{ ('a' * N).lstrip('b' * N ~ 'a') | length }}", 4096},
+    {"{{ ('a' * N).rstrip('b' * N ~ 'a') | length }}", 4096},
+    {"{{ ('a' * N) | trim('b' * N ~ 'a') | length }}", 4096},
+    {"{{ ('a' * N).rsplit('a' * (N // 2) ~ 'b') | length }}", 2048},
+    {"{{ ('a' * N).rsplit('b' ~ 'a' * (N // 2)) | length }}", 2048},
+    {"{{ ('a' * N).rsplit('a') | length }}", 4096},
+    {"{{ ('a' * N).rfind('a' * (N // 2)) }}", 1024},
+    {"{{ ('a' * N).rfind('b' ~ 'a' * (N // 2)) }}", 2048},
+    {"{{ ('a' * N).rpartition('b' ~ 'a' * (N // 2)) | length }}", 2048},
+    {"{{ ('a' * N).find('a' * (N // 2) ~ 'b') }}", 2048},
+    {"{{ ('a' * N).count('a' * 99 ~ 'b') }}", 2048},
+    {"{{ ('a' * N).replace('a' * 200 ~ 'b', '') | length }}", 2048},
+    {"{{ ('a' * N).split('a') | length }}", 4096},
+    {"{{ ('\u00e4' * N).splitlines() | length }}", 2048},
+    {"{{ ('a ' * N).split() | length }}", 4096},
+    {"{{ ('a' * N).startswith('a' * N) }}", 512},
+    {"{{ ('a' * N) | upper | length }}", 2048},
+    {"{{ ('a-' * N) | title | length }}", 4096},
+    {"{{ ('a' * N).isalpha() }}", 2048},
+    {"{{ ('<' * N) | e | length }}", 2048},
+    {"{{ ('\"' * N) | tojson | length }}", 2048},
+    {"{{ [('\"' * N)] | string | length }}", 2048},
+    {"{{ ('\u00fc/' * N) | urlencode | length }}", 4096},
+    {"{{ 'a' * N == 'a' * N }}", 512},
+    {"{{ 'a' * N < 'a' * N }}", 256},
+    {"{{ [0] * N == [0] * N }}", 3 * 16384},
+    {"{{ [0] * N < [0] * N }}", 3 * 16384},
+    {"{{ 1 in [0] * N }}", 2 * 16384},
+    {"{{ ([[[0]]] * N) | map(attribute='0.0') | list | length }}", 16384},
+    {"{{ ([0] * N + [1] * N)[::-1] | length }}", 16384},
+    {"{{ ([0, 1] * N) | sort(reverse=true) | length }}", 16384},
+    {"{{ ([[1]] * N) | groupby(0) | length }}", 16384},
+    {"{{ ([0] * N) | batch(3) | list | length + ([0] * N) | slice(5) | list | length }}", 32768},
+    {"{{ (['a'] * N) | join(', ') | length }}", 16384},
+    {"{{ 'x'.center(N) | length + 'x'.zfill(N) | length }}", 16384},
+    {"{{ [[[[1]]]] | tojson(indent=256) | length }}", 100},
+    {"{{ ('%9999d' % 1) | length + '{:>9999}'.format(1) | length }}", 1000},
+    {"{{ ('a\\n' * N) | indent(3) | length }}", 16384},
+};
+
+static long steps_of(const char *source, int n)
+{
+    struct buf text = {0};
+    struct err err = {0};
+    struct jinja_text out;
+    char number[32];
+    snprintf(number, sizeof number, "%d", n);
+    for (const char *s = source; *s; s++)
+        if (*s == 'N')
+            buf_puts(&text, number);
+        else
+            buf_putc(&text, *s);
+    bool ok = render(buf_text(&text), &out, &err);
+    long steps = out.n_steps;
+    if (!ok && !strstr(err.text, "steps") && !strstr(err.text, "MiB"))
+        fail_msg("%s: %s", buf_text(&text), err.text);
+    jinja_text_fini(&out);
+    buf_fini(&text);
+    return ok ? steps : -1;
+}
+
+/* That the calls end at all with the larger sizes is the other half of this test: work that is neither linear
+ * nor charged would take hours. */
+static void jinja__render__charges_work_in_proportion(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof works / sizeof *works; i++) {
+        long one = steps_of(works[i].source, 16384), two = steps_of(works[i].source, 32768);
+        if (one >= 0 && (one < works[i].n_least || (two >= 0 && two > one * 5 / 2 + 64)))
+            fail_msg("%s: %ld steps, of twice the size %ld", works[i].source, one, two);
+        assert_true(one >= 0 || works[i].n_least == 0);
+        steps_of(works[i].source, 600000);
+    }
+}
+
 static void jinja__parse__refuses_deep_nesting(void **state)
 {
     (void)state;
@@ -164,6 +245,7 @@ int main(void)
         cmocka_unit_test(jinja__render__marks_json_by_its_strings),
         cmocka_unit_test(jinja__parse__names_line_and_column),
         cmocka_unit_test(jinja__render__stays_within_its_limits),
+        cmocka_unit_test(jinja__render__charges_work_in_proportion),
         cmocka_unit_test(jinja__parse__refuses_deep_nesting),
         cmocka_unit_test(jinja__render__survives_every_failing_allocation),
     };
