@@ -355,6 +355,8 @@ def parse():
 
 def main():
     args = parse()
+    if args.work:
+        os.makedirs(args.work, exist_ok=True)
     home = tempfile.mkdtemp(prefix='ferrum-resume-', dir=args.work)
     try:
         bench = Bench(args, home)
