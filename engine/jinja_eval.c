@@ -41,10 +41,25 @@ static struct jinja_value bind_method(struct jinja_run *run, const struct jinja_
     return (struct jinja_value){.type = JINJA_METHOD, .as.method = method};
 }
 
+/* Undefined, so that asking for it is no error yet, and calling it is one. */
+static struct jinja_value refused(struct jinja_run *run, struct jinja_value v, const struct jinja_str *name)
+{
+    struct jinja_buf hint;
+    jinja_buf_init(&hint, run);
+    jinja_puts(&hint, "access to attribute '");
+    jinja_put_str(&hint, name);
+    jinja_puts(&hint, "' of '");
+    jinja_puts(&hint, jinja_type_name(v));
+    jinja_put(&hint, "' object is unsafe.", sizeof "' object is unsafe.", false);
+    return jinja_undefined_hint(run, hint.data);
+}
+
 struct jinja_value jinja_get_attr(struct jinja_run *run, struct jinja_value v, const struct jinja_str *name)
 {
     if (v.type == JINJA_UNDEFINED)
         jinja_fail_undefined(run, v);
+    if (jinja_is_refused(v, name))
+        return refused(run, v, name);
     const struct jinja_builtin *method = jinja_method_find(v, name);
     if (method)
         return bind_method(run, method, v);

@@ -326,9 +326,18 @@ static struct jinja_args rest_of(const struct jinja_args *args, size_t n)
     return rest;
 }
 
+/* What is false, None among it, counts as an empty list for this family, and its arguments are not looked at.
+ */
+static struct jinja_value nothing(struct jinja_call *c)
+{
+    return new_list(jinja_list_new(c->run, JINJA_KIND_GENERATOR, 0));
+}
+
 /* map(attribute=..., default=...) or map('filter', arguments) */
 static struct jinja_value f_map(struct jinja_call *c)
 {
+    if (!jinja_truth(c->self))
+        return nothing(c);
     const struct jinja_list *list = items_of(c);
     struct jinja_list *out = jinja_list_new(c->run, JINJA_KIND_GENERATOR, list->n);
     const struct jinja_value *path = jinja_keyword(c->args, "attribute"),
@@ -361,6 +370,8 @@ static struct jinja_value f_map(struct jinja_call *c)
 /* select, reject (test, arguments); selectattr, rejectattr (attribute, test, arguments) */
 static struct jinja_value f_select(struct jinja_call *c)
 {
+    if (!jinja_truth(c->self))
+        return nothing(c);
     const struct jinja_list *list = items_of(c);
     struct jinja_list *out = jinja_list_new(c->run, JINJA_KIND_GENERATOR, 0);
     bool by_attribute = c->aux & BY_ATTRIBUTE;
@@ -400,7 +411,7 @@ static struct jinja_value f_center(struct jinja_call *c)
 static struct jinja_value f_attr(struct jinja_call *c)
 {
     const struct jinja_str *name = jinja_arg_str(c, 0);
-    if (c->self.type == JINJA_DICT && !jinja_method_find(c->self, name))
+    if (c->self.type == JINJA_DICT && !jinja_method_find(c->self, name) && !jinja_is_refused(c->self, name))
         return jinja_undefined(c->run, jinja_object_name(c->self), c->a[0]);
     return jinja_get_attr(c->run, c->self, name);
 }

@@ -1,8 +1,6 @@
 /* jinja_methods.c: the methods of lists, dicts, loops and cyclers; those of strings are in
- * jinja_str_methods.c. transformers' sandbox forbids the ones that change a list; community templates use
- * them, so they work here. */
-#include <string.h>
-
+ * jinja_str_methods.c. Those that would change a list or a dict are refused, as transformers' sandbox does.
+ */
 #include "engine/jinja_value.h"
 
 /* ---- dict ---- */
@@ -42,46 +40,6 @@ static struct jinja_value dict_get(struct jinja_call *c)
     return value ? *value : c->a[1].type == JINJA_MISSING ? jinja_null() : c->a[1];
 }
 
-static struct jinja_value dict_pop(struct jinja_call *c)
-{
-    const struct jinja_value *value = jinja_dict_find(c->run, c->self.as.d, c->a[0]);
-    struct jinja_value result = value ? *value : c->a[1];
-    struct jinja_buf key;
-    if (value)
-        jinja_dict_remove(c->run, c->self.as.d, c->a[0]);
-    if (result.type == JINJA_MISSING) {
-        jinja_buf_init(&key, c->run);
-        jinja_put_repr(&key, c->a[0]);
-        jinja_fail(c->run, "KeyError: %.*s", key.n > 100 ? 100 : (int)key.n, key.data);
-    }
-    return result;
-}
-
-static struct jinja_value dict_update(struct jinja_call *c)
-{
-    if (c->args->n && c->args->items[0].type != JINJA_DICT)
-        jinja_fail(c->run, "'%s' object is not a mapping", jinja_type_name(c->args->items[0]));
-    const struct jinja_dict *from = c->args->n ? c->args->items[0].as.d : NULL;
-    for (size_t i = 0; from && i < from->n; i++)
-        jinja_dict_set(c->run, c->self.as.d, from->pairs[i].key, from->pairs[i].value);
-    for (size_t i = 0; i < c->args->n_keywords; i++)
-        jinja_dict_set(c->run, c->self.as.d,
-                       (struct jinja_value){.type = JINJA_STRING,
-                                            .as.s = (struct jinja_str *)(uintptr_t)c->args->keywords[i].name},
-                       c->args->keywords[i].value);
-    return jinja_null();
-}
-
-static struct jinja_value dict_setdefault(struct jinja_call *c)
-{
-    const struct jinja_value *value = jinja_dict_find(c->run, c->self.as.d, c->a[0]);
-    if (value)
-        return *value;
-    struct jinja_value fallback = c->a[1].type == JINJA_MISSING ? jinja_null() : c->a[1];
-    jinja_dict_set(c->run, c->self.as.d, c->a[0], fallback);
-    return fallback;
-}
-
 static struct jinja_value dict_copy(struct jinja_call *c)
 {
     struct jinja_dict *copy = jinja_dict_new(c->run);
@@ -91,71 +49,7 @@ static struct jinja_value dict_copy(struct jinja_call *c)
     return (struct jinja_value){.type = JINJA_DICT, .as.d = copy};
 }
 
-static struct jinja_value dict_clear(struct jinja_call *c)
-{
-    c->self.as.d->n = 0;
-    return jinja_null();
-}
-
 /* ---- list ---- */
-
-static struct jinja_value list_append(struct jinja_call *c)
-{
-    jinja_list_append(c->run, c->self.as.l, c->a[0]);
-    return jinja_null();
-}
-
-static struct jinja_value list_extend(struct jinja_call *c)
-{
-    const struct jinja_list *more = jinja_copy_items(c->run, c->a[0], JINJA_KIND_LIST);
-    for (size_t i = 0; i < more->n; i++)
-        jinja_list_append(c->run, c->self.as.l, more->items[i]);
-    return jinja_null();
-}
-
-static struct jinja_value list_insert(struct jinja_call *c)
-{
-    struct jinja_list *list = c->self.as.l;
-    int64_t n = (int64_t)list->n, at = jinja_arg_int(c, 0, 0);
-    at = at < 0 ? (at < -n ? 0 : at + n) : at > n ? n : at;
-    jinja_list_append(c->run, list, c->a[1]);
-    memmove(list->items + at + 1, list->items + at, (size_t)(n - at) * sizeof *list->items);
-    list->items[at] = c->a[1];
-    jinja_charge(c->run, (size_t)(n - at) / 4);
-    return jinja_null();
-}
-
-static struct jinja_value list_pop(struct jinja_call *c)
-{
-    struct jinja_list *list = c->self.as.l;
-    int64_t n = (int64_t)list->n, at = jinja_arg_int(c, 0, -1);
-    at = at < 0 ? at + n : at;
-    if (at < 0 || at >= n)
-        jinja_fail(c->run, n ? "pop index out of range" : "pop from empty list");
-    struct jinja_value item = list->items[at];
-    memmove(list->items + at, list->items + at + 1, (size_t)(n - at - 1) * sizeof *list->items);
-    list->n--;
-    jinja_charge(c->run, (size_t)(n - at) / 4);
-    return item;
-}
-
-static struct jinja_value list_reverse(struct jinja_call *c)
-{
-    struct jinja_list *list = c->self.as.l;
-    for (size_t i = 0; i < list->n / 2; i++) {
-        struct jinja_value item = list->items[i];
-        list->items[i] = list->items[list->n - 1 - i];
-        list->items[list->n - 1 - i] = item;
-    }
-    jinja_charge(c->run, list->n / 4);
-    return jinja_null();
-}
-
-static struct jinja_value list_clear(struct jinja_call *c)
-{
-    c->self.as.l->n = 0;
-    return jinja_null();
-}
 
 static struct jinja_value list_copy(struct jinja_call *c)
 {
@@ -220,23 +114,10 @@ static struct jinja_value cycler_reset(struct jinja_call *c)
 }
 
 static const struct jinja_builtin dict_methods[] = {
-    {"get", "key| default", dict_get, 0},
-    {"items", "", dict_items, 0},
-    {"keys", "", dict_keys, 0},
-    {"values", "", dict_values, 0},
-    {"pop", "key| default", dict_pop, 0},
-    {"update", "*", dict_update, 0},
-    {"setdefault", "key| default", dict_setdefault, 0},
-    {"copy", "", dict_copy, 0},
-    {"clear", "", dict_clear, 0},
+    {"get", "key| default", dict_get, 0}, {"items", "", dict_items, 0}, {"keys", "", dict_keys, 0},
+    {"values", "", dict_values, 0},       {"copy", "", dict_copy, 0},
 };
 static const struct jinja_builtin list_methods[] = {
-    {"append", "item|", list_append, 0},
-    {"extend", "items|", list_extend, 0},
-    {"insert", "index item|", list_insert, 0},
-    {"pop", "index", list_pop, 0},
-    {"reverse", "", list_reverse, 0},
-    {"clear", "", list_clear, 0},
     {"copy", "", list_copy, 0},
     {"index", "value|", list_index, 0},
     {"count", "value|", list_count, 0},
@@ -254,6 +135,22 @@ static const struct jinja_builtin cycler_methods[] = {
     {"reset", "", cycler_reset, 0},
 };
 #define FIND(table) jinja_find_in(table, sizeof table / sizeof *table, name)
+
+bool jinja_is_refused(struct jinja_value self, const struct jinja_str *name)
+{
+    static const char *const of_lists[] = {"append", "clear",  "extend",  "insert",
+                                           "pop",    "remove", "reverse", "sort"};
+    static const char *const of_dicts[] = {"clear", "pop", "popitem", "setdefault", "update"};
+    bool is_list = self.type == JINJA_LIST && self.as.l->kind == JINJA_KIND_LIST;
+    const char *const *names = is_list ? of_lists : of_dicts;
+    size_t n = is_list                   ? sizeof of_lists / sizeof *of_lists
+               : self.type == JINJA_DICT ? sizeof of_dicts / sizeof *of_dicts
+                                         : 0;
+    for (size_t i = 0; i < n; i++)
+        if (jinja_str_is(name, names[i]))
+            return true;
+    return false;
+}
 
 const struct jinja_builtin *jinja_method_find(struct jinja_value self, const struct jinja_str *name)
 {

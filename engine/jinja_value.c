@@ -136,18 +136,6 @@ void jinja_dict_set(struct jinja_run *run, struct jinja_dict *d, struct jinja_va
     d->pairs[d->n++] = (struct jinja_pair){key, value};
 }
 
-bool jinja_dict_remove(struct jinja_run *run, struct jinja_dict *d, struct jinja_value key)
-{
-    struct jinja_value *value = jinja_dict_find(run, d, key);
-    if (!value)
-        return false;
-    size_t i = (size_t)((struct jinja_pair *)(void *)((char *)value - offsetof(struct jinja_pair, value)) -
-                        d->pairs);
-    memmove(d->pairs + i, d->pairs + i + 1, (d->n - i - 1) * sizeof *d->pairs);
-    d->n--;
-    return true;
-}
-
 /* ---- kinds ---- */
 
 bool jinja_is_integer(struct jinja_value v)

@@ -239,7 +239,6 @@ struct jinja_value *jinja_dict_find(struct jinja_run *run, const struct jinja_di
 struct jinja_value *jinja_dict_find_text(const struct jinja_dict *d, const char *key, size_t n);
 void jinja_dict_set(struct jinja_run *run, struct jinja_dict *d, struct jinja_value key,
                     struct jinja_value value);
-bool jinja_dict_remove(struct jinja_run *run, struct jinja_dict *d, struct jinja_value key);
 struct jinja_value jinja_pair(struct jinja_run *run, struct jinja_value a,
                               struct jinja_value b); /* a tuple */
 bool jinja_truth(struct jinja_value v);
@@ -321,6 +320,8 @@ bool jinja_given(struct jinja_call *c, int i); /* neither missing nor None */
 const struct jinja_builtin *jinja_filter_find(const struct jinja_str *name);
 const struct jinja_builtin *jinja_test_find(const struct jinja_str *name);
 const struct jinja_builtin *jinja_global_find(const struct jinja_str *name);
+/* Whether that is a method which changes what it belongs to: the sandbox has no such. */
+bool jinja_is_refused(struct jinja_value self, const struct jinja_str *name);
 /* The method of that name, or NULL. */
 const struct jinja_builtin *jinja_method_find(struct jinja_value self, const struct jinja_str *name);
 const struct jinja_builtin *jinja_str_method_find(const struct jinja_str *name);

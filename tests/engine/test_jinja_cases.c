@@ -30,11 +30,11 @@ static bool render(const char *source, size_t n, const json_t *context, struct j
     return ok;
 }
 
-/* Texts of what is undefined, and of raise_exception, are the reference's; others are ours. */
+/* Texts of what is undefined or refused, and of raise_exception, are the reference's; others are ours. */
 static bool same_error(const char *reference, const char *text)
 {
-    static const char *const kinds[] = {"UndefinedError: ", "TemplateError: "};
-    for (size_t i = 0; i < 2; i++)
+    static const char *const kinds[] = {"UndefinedError: ", "TemplateError: ", "SecurityError: "};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (!strncmp(reference, kinds[i], strlen(kinds[i])))
             return strstr(text, reference + strlen(kinds[i])) != NULL;
     return text[0] != 0;
