@@ -326,6 +326,9 @@ static void on_db_event(struct chat_loop *c, struct chat_db_event *event)
         ui_note(c->ui, event->error.text);
         ui_notice(c->ui, true, event->error.text);
         break;
+    case CHAT_DB_FORGET:
+        session_forget(&c->session, event->uid);
+        break;
     case CHAT_DB_CREATED:
         if (event->name_taken)
             ui_notice(c->ui, true, event->error.text);

@@ -207,19 +207,46 @@ static bool show_chat(struct store *s, int64_t id, bool as_json, bool whole, str
 
 /* ---- delete ---- */
 
-/* The KV blocks that only this chat used. What cannot be done here is said, and leaves the deletion be. */
-static uint64_t forget_blocks(const char *path, const unsigned char uid[CHAT_UID_BYTES])
+#define MAX_PENDING 64 /* chats deleted before whose blocks a killed program, or a locked kv.db, left */
+
+static bool forget_one(struct store *s, struct kv_db *db, const unsigned char uid[CHAT_UID_BYTES],
+                       uint64_t *n_blocks, struct err *err)
 {
-    uint64_t n_blocks = 0;
+    *n_blocks = 0;
+    return (!db || kv_db_forget_owner(db, uid, n_blocks, err)) && store_forgotten_done(s, uid, err);
+}
+
+/* The KV blocks that only uid used, and those of chats deleted before. db NULL: there are none. */
+static bool forget_all(struct store *s, struct kv_db *db, const unsigned char uid[CHAT_UID_BYTES],
+                       uint64_t *n_blocks, struct err *err)
+{
+    unsigned char pending[MAX_PENDING][CHAT_UID_BYTES];
+    size_t n = 0;
+    uint64_t n_old;
+    bool ok = forget_one(s, db, uid, n_blocks, err) && store_forgotten(s, pending, MAX_PENDING, &n, err);
+    for (size_t i = 0; ok && i < n; i++)
+        ok = forget_one(s, db, pending[i], &n_old, err);
+    return ok;
+}
+
+/* What cannot be done here is said, leaves the deletion be, and is done by the next deletion or start. */
+static uint64_t forget_blocks(struct store *s, const char *path, const unsigned char uid[CHAT_UID_BYTES])
+{
+    uint64_t n_blocks = 0, n_aside;
     struct err note = {0}, err = {0};
-    if (access(path, F_OK))
-        return 0;
-    struct kv_db *db = kv_db_open(&(struct kv_db_options){.path = path, .just_look = true}, &note, &err);
-    if (!db || !kv_db_forget_owner(db, uid, &n_blocks, &err))
-        report_line("%s; KV blocks of the chat may be left there, `ferrum-chat kv clear` drops all",
-                    err.text);
+    struct kv_db *db = NULL;
+    bool there = access(path, F_OK) == 0;
+    if (there)
+        db = kv_db_open(&(struct kv_db_options){.path = path, .just_look = true}, &note, &err);
+    bool ok =
+        (db || !there) && forget_all(s, db, uid, &n_blocks, &err) && kv_db_drop_aside(path, &n_aside, &err);
+    if (!ok)
+        report_line(
+            "%s; KV blocks of the chat may be left there until the next start or deletion, or `ferrum-chat "
+            "kv clear`, which drops all",
+            err.text);
     else if (note.code)
-        report_line("%s", note.text);
+        report_line("%s; it is removed now, for it may hold what is deleted", note.text);
     kv_db_close(db);
     return n_blocks;
 }
@@ -246,7 +273,7 @@ static bool delete_chat(struct store *s, int64_t id, const char *kv_path, bool a
         return false;
     if (!found)
         return no_such_chat(id, err);
-    uint64_t n_blocks = kv_path ? forget_blocks(kv_path, uid) : 0;
+    uint64_t n_blocks = kv_path ? forget_blocks(s, kv_path, uid) : 0;
     if (as_json)
         print_json(json_pack("{s:I, s:I}", "deleted", (json_int_t)id, "kv_blocks", (json_int_t)n_blocks));
     else if (n_blocks)

@@ -19,6 +19,7 @@
 #define EVENT_SLOTS 256
 #define RETRY_MS 1000
 #define EVENT_RETRY_MS 5
+#define MAX_FORGOTTEN 64 /* at a start; more wait for the next */
 
 struct chat_db {
     pthread_t thread;
@@ -141,6 +142,21 @@ static bool run_first(struct chat_db *db, struct store *s)
     return !retry;
 }
 
+/* What earlier programs left undone; where it cannot be read, the next start tries again. */
+static void send_forgotten(struct chat_db *db, struct store *s)
+{
+    unsigned char uids[MAX_FORGOTTEN][CHAT_UID_BYTES];
+    struct err ignored;
+    size_t n = 0;
+    if (!store_forgotten(s, uids, MAX_FORGOTTEN, &n, &ignored))
+        return;
+    for (size_t i = 0; i < n; i++) {
+        struct chat_db_event event = {.type = CHAT_DB_FORGET};
+        memcpy(event.uid, uids[i], sizeof event.uid);
+        send_event(db, &event);
+    }
+}
+
 static void *thread_main(void *arg)
 {
     struct chat_db *db = arg;
@@ -151,6 +167,10 @@ static void *thread_main(void *arg)
     db->state = s ? CHAT_DB_OPEN : CHAT_DB_BAD;
     db->trouble = err;
     pthread_cond_broadcast(&db->changed);
+    pthread_mutex_unlock(&db->mutex);
+    if (s)
+        send_forgotten(db, s);
+    pthread_mutex_lock(&db->mutex);
     while (s && next_job(db)) {
         if (run_first(db, s))
             finish_first(db);
@@ -332,6 +352,11 @@ void chat_db_delete(struct chat_db *db, int64_t id)
     struct job *job = job_new(JOB_DELETE, NULL);
     job->id = id;
     add(db, job);
+}
+
+void chat_db_forgotten_done(struct chat_db *db, const unsigned char uid[CHAT_UID_BYTES])
+{
+    add(db, job_new(JOB_FORGOTTEN_DONE, uid));
 }
 
 void chat_db_put_draft(struct chat_db *db, const struct chat *chat, const char *text, size_t cursor)

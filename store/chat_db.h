@@ -27,6 +27,8 @@ enum chat_db_event_type {
     CHAT_DB_RECOVERED,
     CHAT_DB_GONE,   /* uid: a write found the chat deleted by another program; what it held is not stored */
     CHAT_DB_FAILED, /* error: a question, a delete, or a write that can never succeed */
+    CHAT_DB_FORGET, /* uid: of a chat deleted by an earlier program, whose blocks kv.db may still hold; comes
+                       after opening, and at each start until chat_db_forgotten_done was called */
 };
 
 struct chat_db_event {
@@ -68,6 +70,8 @@ void chat_db_set_head(struct chat_db *db, const struct chat *chat);
 void chat_db_set_model(struct chat_db *db, const struct chat *chat, const struct store_model *model);
 void chat_db_rename(struct chat_db *db, int64_t id, const char *title);
 void chat_db_delete(struct chat_db *db, int64_t id);
+/* kv.db holds nothing of this deleted chat any more (kv_io_next_forgotten). */
+void chat_db_forgotten_done(struct chat_db *db, const unsigned char uid[CHAT_UID_BYTES]);
 void chat_db_put_draft(struct chat_db *db, const struct chat *chat, const char *text, size_t cursor);
 void chat_db_list(struct chat_db *db);
 /* Answers CHAT_DB_LOADED. key NULL: no chat, just the draft that belongs to none yet. */

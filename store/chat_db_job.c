@@ -101,7 +101,7 @@ void job_copy_key(struct job *job, const struct chat_key *key)
 bool job_is_write(const struct job *job)
 {
     return job->type == JOB_CREATE || job->type == JOB_PUT || job->type == JOB_SET_MODEL ||
-           job->type == JOB_PUT_DRAFT;
+           job->type == JOB_PUT_DRAFT || job->type == JOB_FORGOTTEN_DONE;
 }
 
 bool job_supersedes(const struct job *newer, const struct job *older)
@@ -153,6 +153,8 @@ bool job_run(struct job *job, struct store *s, struct chat_db_event *event, bool
         return store_set_model(s, uid, &job->model, err);
     case JOB_PUT_DRAFT:
         return store_put_draft(s, uid, job->text, job->cursor, err);
+    case JOB_FORGOTTEN_DONE:
+        return store_forgotten_done(s, uid, err);
     case JOB_RENAME:
         *has_event = false;
         return store_rename(s, job->id, job->text, err);

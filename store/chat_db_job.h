@@ -11,6 +11,7 @@ enum job_type {
     JOB_SET_MODEL,
     JOB_RENAME,
     JOB_DELETE,
+    JOB_FORGOTTEN_DONE,
     JOB_PUT_DRAFT,
     JOB_LIST,
     JOB_LOAD

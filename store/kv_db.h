@@ -52,6 +52,9 @@ bool kv_db_note_prefill(struct kv_db *db, double ns_per_token, struct err *err);
  * back. */
 bool kv_db_forget_owner(struct kv_db *db, const unsigned char owner[KV_OWNER_BYTES], uint64_t *n_blocks,
                         struct err *err);
+/* Removes what was put aside (PATH.bad): it may hold blocks and ids of deleted chats. kv_db_forget_owner does
+ * so. */
+bool kv_db_drop_aside(const char *path, uint64_t *n_bytes, struct err *err);
 /* Evicts leaf-first, least recently used first, until limit and free space are kept. At start, and by put. */
 bool kv_db_enforce(struct kv_db *db, uint64_t *n_evicted, struct err *err);
 /* Gives a slice of free pages back to the system, some 64 MiB of them excepted, which the next blocks will
@@ -78,7 +81,7 @@ struct kv_db_verdict {
 };
 bool kv_db_verify(struct kv_db *db, bool (*progress)(void *arg, uint64_t done, uint64_t total), void *arg,
                   struct kv_db_verdict *out, struct err *err);
-/* Drops all blocks and gives the space back. */
+/* Drops all blocks and gives the space back. What was put aside stays (kv_db_drop_aside). */
 bool kv_db_clear(struct kv_db *db, uint64_t *n_bytes, struct err *err);
 
 #endif

@@ -120,10 +120,13 @@ int kv_lock_shared(const char *path, struct err *err)
 {
     struct buf name = {0};
     buf_printf(&name, "%s.lock", path);
-    int fd = open(buf_text(&name), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    int fd = open(buf_text(&name), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600), error = errno;
     if (fd < 0)
-        err_set(err, ERR_DATABASE, "%s: cannot be created: %s; check the permissions of its directory",
-                buf_text(&name), strerror(errno));
+        err_set(err, ERR_DATABASE,
+                "%s: cannot be %s: %s; no blocks are kept or read; check the permissions of the directory, "
+                "or set XDG_CACHE_HOME (or --data-dir)",
+                buf_text(&name), access(buf_text(&name), F_OK) ? "created" : "opened for writing",
+                strerror(error));
     for (int waited = 0; fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) != 0; waited += LOCK_NAP_MS) {
         if (errno != EINTR && (errno != EWOULDBLOCK || waited >= KV_BUSY_MS)) {
             err_set(err, ERR_DATABASE, "%s: cannot be locked: %s; another program is replacing %s",
@@ -151,12 +154,14 @@ void kv_lock_share_again(int fd)
     }
 }
 
+/* A journal left beside a new file would be played into it. */
+static const char *const ends[] = {"-journal", "-wal", "-shm", ""};
+#define N_ENDS (sizeof ends / sizeof *ends)
+
 bool kv_put_aside(const char *path, struct err *err)
 {
-    /* A journal left beside a new file would be played into it. */
-    static const char *const ends[] = {"-journal", "-wal", "-shm", ""};
     bool ok = true;
-    for (size_t i = 0; ok && i < sizeof ends / sizeof *ends; i++) {
+    for (size_t i = 0; ok && i < N_ENDS; i++) {
         struct buf from = {0}, to = {0};
         buf_printf(&from, "%s%s", path, ends[i]);
         buf_printf(&to, "%s.bad%s", path, ends[i]);
@@ -166,6 +171,25 @@ bool kv_put_aside(const char *path, struct err *err)
                          buf_text(&to), strerror(errno));
         buf_fini(&from);
         buf_fini(&to);
+    }
+    return ok;
+}
+
+bool kv_db_drop_aside(const char *path, uint64_t *n_bytes, struct err *err)
+{
+    bool ok = true;
+    struct stat st;
+    *n_bytes = 0;
+    for (size_t i = 0; ok && i < N_ENDS; i++) {
+        struct buf name = {0};
+        buf_printf(&name, "%s.bad%s", path, ends[i]);
+        uint64_t size = lstat(buf_text(&name), &st) == 0 ? (uint64_t)st.st_size : 0;
+        if (unlink(buf_text(&name)) == 0)
+            *n_bytes += size;
+        else if (errno != ENOENT && errno != ENOTDIR)
+            ok = err_set(err, ERR_DATABASE, "%s: cannot be removed: %s; remove it, it may hold deleted chats",
+                         buf_text(&name), strerror(errno));
+        buf_fini(&name);
     }
     return ok;
 }

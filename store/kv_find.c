@@ -134,7 +134,9 @@ static void drop(struct kv_db *db, int64_t id)
     uint64_t n_removed = 0;
     if (!sql_begin(&db->sql, true, &ignored))
         return;
-    sql_end(&db->sql, kv_row_remove_chain(db, id, &n_removed, &ignored), &ignored);
+    struct kv_tally before = db->tally;
+    if (!sql_end(&db->sql, kv_row_remove_chain(db, id, &n_removed, &ignored), &ignored))
+        db->tally = before;
 }
 
 enum verdict { GOOD, GONE, DAMAGED, FAILED };

@@ -26,8 +26,26 @@ static bool run_for(struct kv_db *db, const char *text, const unsigned char *own
     return stmt && sql_run(&db->sql, stmt, err);
 }
 
-/* What others stand behind stays; nobody's then, it goes when it is old. So does what another chat came to
- * use since it was looked up. */
+/* Takes a leaf away, and what stood in front of nothing else and is used by nobody. */
+static bool remove_with_orphans(struct kv_db *db, int64_t id, uint64_t *n_blocks, struct err *err)
+{
+    bool ok = true;
+    while (ok && id) {
+        int64_t next = 0;
+        sqlite3_stmt *stmt = sql_prepare_with(
+            &db->sql,
+            "SELECT ifnull((SELECT p.id FROM kv_block b JOIN kv_block p ON p.hash=b.parent WHERE b.id=?1"
+            " AND p.n_children<=1 AND NOT EXISTS(SELECT 1 FROM kv_use u WHERE u.block=p.id)),0)",
+            &id, 1, err);
+        ok = sql_number_of(&db->sql, stmt, &next, err) && kv_row_remove(db, id, err);
+        *n_blocks += ok;
+        id = next;
+    }
+    return ok;
+}
+
+/* What others stand behind stays, nobody's then: it goes with the last of them, or when it is old. So does
+ * what another chat came to use since it was looked up. */
 static bool remove_if_leaf(struct kv_db *db, const unsigned char *owner, int64_t id, uint64_t *n_blocks,
                            struct err *err)
 {
@@ -39,8 +57,7 @@ static bool remove_if_leaf(struct kv_db *db, const unsigned char *owner, int64_t
         sqlite3_bind_int64(stmt, 2, id);
     if (!sql_number_of(&db->sql, stmt, &can_go, err))
         return false;
-    *n_blocks += can_go != 0;
-    return !can_go || kv_row_remove(db, id, err);
+    return !can_go || remove_with_orphans(db, id, n_blocks, err);
 }
 
 static bool remove_slice(struct kv_db *db, const unsigned char *owner, const int64_t *ids, size_t n,
@@ -52,10 +69,13 @@ static bool remove_slice(struct kv_db *db, const unsigned char *owner, const int
     if (!sql_begin(&db->sql, true, err))
         return false;
     bool ok = true;
+    struct kv_tally before = db->tally;
     for (size_t i = 0; ok && i < n; i++)
         ok = remove_if_leaf(db, owner, ids[i], &n_removed, err);
     ok = sql_end(&db->sql, ok, err);
     *n_blocks += ok ? n_removed : 0;
+    if (!ok)
+        db->tally = before;
     return ok;
 }
 
@@ -95,7 +115,9 @@ bool kv_db_forget_owner(struct kv_db *db, const unsigned char owner[KV_OWNER_BYT
     *n_blocks = 0;
     if (!sql_exec(&db->sql, "PRAGMA secure_delete=ON", err))
         return false;
-    bool ok = forget(db, owner, n_blocks, err) && kv_tidy_all(db, err);
+    uint64_t n_aside;
+    bool ok = forget(db, owner, n_blocks, err) && kv_tidy_all(db, err) &&
+              kv_db_drop_aside(db->sql.path, &n_aside, err);
     return sql_exec(&db->sql, "PRAGMA secure_delete=FAST", ok ? err : &ignored) && ok;
 }
 

@@ -16,6 +16,10 @@
                        */
 #define KV_BUSY_MS 2000
 
+struct kv_tally {
+    int64_t n_blocks, n_bytes;
+};
+
 struct kv_db {
     struct sql sql;
     int lock_fd;          /* kv.db.lock, held shared; -1: none */
@@ -31,6 +35,7 @@ struct kv_db {
     int64_t found[2];         /* the deepest blocks of the last find: not evicted */
     double fetch_ns_per_byte; /* by kv_db_fetch and verify; 0: not known */
     uint64_t n_new;           /* blocks stored by this connection */
+    struct kv_tally tally;    /* what it stored less what it took away */
     unsigned char *slice;     /* [KV_SLICE_BYTES] */
 };
 

@@ -137,6 +137,7 @@ static void free_all(struct kv_io *io)
     pthread_cond_destroy(&io->change);
     pthread_mutex_destroy(&io->mutex);
     mem_free(io->forget);
+    mem_free(io->forgotten);
     mem_free((char *)io->options.db.path);
     mem_free((char *)io->options.label);
     mem_free((char *)io->options.numerics);
@@ -206,6 +207,16 @@ void kv_io_forget(struct kv_io *io, const unsigned char owner[KV_OWNER_BYTES])
     kv_io_add_forget(io, owner);
     pthread_cond_signal(&io->work);
     pthread_mutex_unlock(&io->mutex);
+}
+
+bool kv_io_next_forgotten(struct kv_io *io, unsigned char owner[KV_OWNER_BYTES])
+{
+    pthread_mutex_lock(&io->mutex);
+    bool ok = io->n_forgotten > 0;
+    if (ok)
+        memcpy(owner, io->forgotten[--io->n_forgotten], KV_OWNER_BYTES);
+    pthread_mutex_unlock(&io->mutex);
+    return ok;
 }
 
 void kv_io_hurry(struct kv_io *io, int limit_ms)

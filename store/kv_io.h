@@ -33,6 +33,8 @@ const struct kv_shelf *kv_io_shelf(struct kv_io *io); /* lives as long as io */
 
 /* A chat was deleted (see kv_db_forget_owner); runs when its turn comes. */
 void kv_io_forget(struct kv_io *io, const unsigned char owner[KV_OWNER_BYTES]);
+/* An owner of whom the file holds nothing any more since it was forgotten; each once. False: none. */
+bool kv_io_next_forgotten(struct kv_io *io, unsigned char owner[KV_OWNER_BYTES]);
 /* The program ends: what is not written in limit_ms from now is dropped, so that an engine that is being
  * closed gets its pages back in time; nothing is taken any more after that. */
 void kv_io_hurry(struct kv_io *io, int limit_ms);
@@ -42,7 +44,8 @@ bool kv_io_flush(struct kv_io *io, int limit_ms);
 struct kv_io_stats {
     uint64_t written_bytes, n_written; /* new blocks of this run */
     uint64_t n_refused;                /* offers that found the ring full */
-    uint64_t kept_blocks, kept_bytes;  /* of the whole file, counted when the thread was at rest last */
+    uint64_t kept_blocks, kept_bytes;  /* of the whole file, counted when the thread was at rest last, and
+                                          with what this program stored and took away since */
     uint64_t limit_bytes;              /* 0: not known yet */
     bool off;                          /* saving is switched off; why says so */
     struct err why;                    /* or a note: the old file was put aside */

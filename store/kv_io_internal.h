@@ -34,10 +34,11 @@ struct kv_io {
     pthread_t thread;
     struct kv_io_options options;
     struct kv_shelf shelf;
-    struct kv_db *db;  /* the thread's alone */
-    size_t batch;      /* the thread's: blocks of the next transaction */
-    bool met_damage;   /* the thread's: when opening */
-    atomic_bool hurry; /* the call the thread is in: wait for no lock, end early */
+    struct kv_db *db;      /* the thread's alone */
+    size_t batch;          /* the thread's: blocks of the next transaction */
+    bool met_damage;       /* the thread's: when opening */
+    struct kv_tally tally; /* the thread's: db's, as far as stats tell it */
+    atomic_bool hurry;     /* the call the thread is in: wait for no lock, end early */
 
     pthread_mutex_t mutex; /* guards all below */
     pthread_cond_t work;   /* for the thread: there is something to do */
@@ -50,6 +51,8 @@ struct kv_io {
     struct question question;
     unsigned char (*forget)[KV_OWNER_BYTES]; /* owners to be forgotten */
     size_t n_forget;
+    unsigned char (*forgotten)[KV_OWNER_BYTES]; /* of whom nothing is left, for kv_io_next_forgotten */
+    size_t n_forgotten;
     double prefill_ns, fetch_ns;
     bool prefill_is_new; /* not in the file yet */
     bool untidy;

@@ -20,11 +20,22 @@ static void leave(struct kv_io *io, bool hurry)
     pthread_mutex_unlock(&io->mutex);
 }
 
+/* n and what came since; other programs may have taken away what this one counted. */
+static uint64_t changed_by(uint64_t n, int64_t change)
+{
+    return change < 0 && n < (uint64_t)-change ? 0 : n + (uint64_t)change;
+}
+
 static void enter(struct kv_io *io)
 {
     pthread_mutex_lock(&io->mutex);
-    if (io->db)
-        io->fetch_ns = io->db->fetch_ns_per_byte;
+    if (!io->db)
+        return;
+    const struct kv_tally *now = &io->db->tally;
+    io->fetch_ns = io->db->fetch_ns_per_byte;
+    io->stats.kept_blocks = changed_by(io->stats.kept_blocks, now->n_blocks - io->tally.n_blocks);
+    io->stats.kept_bytes = changed_by(io->stats.kept_bytes, now->n_bytes - io->tally.n_bytes);
+    io->tally = *now;
 }
 
 static void wait_for_work(struct kv_io *io, int ms)
@@ -94,8 +105,6 @@ static bool write_batch(struct kv_io *io)
     else if (took < BATCH_NS / 2 && io->batch < KV_IO_BATCH_BLOCKS)
         io->batch *= 2;
     io->stats.written_bytes += written;
-    io->stats.kept_blocks += io->db->n_new - io->stats.n_written;
-    io->stats.kept_bytes += written;
     io->stats.n_written = io->db->n_new;
     io->untidy = io->stats_are_old = true;
     pop(io, n);
@@ -139,6 +148,10 @@ static void forget_first(struct kv_io *io)
     io->untidy = io->stats_are_old = true;
     if (!ok && (err.code == ERR_CANCELLED || try_again(io, &err))) /* a question came, or a lock is held */
         return;
+    if (ok) {
+        io->forgotten = mem_need_resize(io->forgotten, io->n_forgotten + 1, sizeof *io->forgotten);
+        memcpy(io->forgotten[io->n_forgotten++], owner, sizeof owner);
+    }
     io->n_forget--;
     memmove(io->forget[0], io->forget[1], io->n_forget * sizeof *io->forget);
     io->n_dropped += !ok;

@@ -213,6 +213,7 @@ bool kv_db_put(struct kv_db *db, const struct kv_block *const *blocks, size_t n,
                struct err *err)
 {
     uint64_t n_written = 0, n_new = 0;
+    struct kv_tally before = db->tally;
     *written = 0;
     db->sql.code = SQLITE_OK;
     for (size_t i = 0; i < n; i++)
@@ -227,6 +228,9 @@ bool kv_db_put(struct kv_db *db, const struct kv_block *const *blocks, size_t n,
     if (ok) {
         *written = n_written;
         db->n_new += n_new;
-    }
+        db->tally.n_blocks += (int64_t)n_new;
+        db->tally.n_bytes += (int64_t)n_written;
+    } else
+        db->tally = before;
     return ok;
 }

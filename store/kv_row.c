@@ -135,12 +135,21 @@ bool kv_row_remove(struct kv_db *db, int64_t id, struct err *err)
         " WHERE hash=(SELECT parent FROM kv_block WHERE id=?1)",
         "UPDATE kv_stat SET value=max(value-ifnull((SELECT n_bytes FROM kv_block WHERE id=?1),0),0)"
         " WHERE name='bytes'",
-        "DELETE FROM kv_block WHERE id=?1", /* and with it kv_data and kv_use */
     };
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
         if (!sql_run_with(&db->sql, steps[i], &id, 1, err))
             return false;
-    return true;
+    /* And with it kv_data and kv_use. */
+    struct sql_ids sizes;
+    sqlite3_stmt *stmt =
+        sql_prepare_with(&db->sql, "DELETE FROM kv_block WHERE id=?1 RETURNING max(n_bytes,0)", &id, 1, err);
+    bool ok = sql_collect(&db->sql, stmt, &sizes, err);
+    for (size_t i = 0; ok && i < sizes.n; i++) {
+        db->tally.n_blocks--;
+        db->tally.n_bytes -= sizes.at[i];
+    }
+    mem_free(sizes.at);
+    return ok;
 }
 
 bool kv_row_remove_chain(struct kv_db *db, int64_t id, uint64_t *n_removed, struct err *err)

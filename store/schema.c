@@ -31,7 +31,9 @@ static const char schema_v1[] =
 /* No triggers: with trusted_schema off they may not touch a virtual table. */
 static const char schema_v2[] =
     "CREATE VIRTUAL TABLE msg_fts USING fts5(text, content='msg', content_rowid='id',"
-    " tokenize='unicode61 remove_diacritics 2');" INDEX_FILL;
+    " tokenize='unicode61 remove_diacritics 2');" INDEX_FILL
+    /* Deleted chats whose blocks kv.db may still hold. */
+    "CREATE TABLE forgotten(id INTEGER PRIMARY KEY, uid BLOB NOT NULL UNIQUE CHECK(length(uid)=16)) STRICT;";
 
 /* From version i+1 to i+2. */
 static const char *const steps[] = {schema_v2};

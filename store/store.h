@@ -118,8 +118,13 @@ bool store_rename(struct store *s, int64_t id, const char *title, struct err *er
  */
 bool store_set_model(struct store *s, const unsigned char uid[CHAT_UID_BYTES],
                      const struct store_model *model, struct err *err);
-/* Gone for good: rows zeroed (secure_delete), pages given back to the system. */
+/* Gone for good: rows zeroed (secure_delete), pages given back to the system. What it left elsewhere (blocks
+ * in kv.db) is to be forgotten too: its uid stays listed here until somebody says that this is done. */
 bool store_delete(struct store *s, int64_t id, bool *found, struct err *err);
+/* Up to max uids of deleted chats whose blocks may still be there, the longest waiting first. */
+bool store_forgotten(struct store *s, unsigned char (*uids)[CHAT_UID_BYTES], size_t max, size_t *n,
+                     struct err *err);
+bool store_forgotten_done(struct store *s, const unsigned char uid[CHAT_UID_BYTES], struct err *err);
 
 /* The unsent text of a chat's editor; "" removes it. NULL uid: the draft of no chat yet. */
 bool store_put_draft(struct store *s, const unsigned char uid[CHAT_UID_BYTES], const char *text,

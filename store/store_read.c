@@ -226,6 +226,25 @@ struct chat *store_load(struct store *s, const struct chat_key *key, struct chat
     return chat;
 }
 
+bool store_forgotten(struct store *s, unsigned char (*uids)[CHAT_UID_BYTES], size_t max, size_t *n,
+                     struct err *err)
+{
+    store_assert_owner(s);
+    *n = 0;
+    sqlite3_stmt *stmt =
+        store_prepare(s, "SELECT uid FROM forgotten WHERE length(uid)=16 ORDER BY id LIMIT ?1", err);
+    if (!stmt)
+        return false;
+    sqlite3_bind_int64(stmt, 1, (int64_t)max);
+    int rc;
+    while ((rc = sqlite3_step(stmt)) == SQLITE_ROW && *n < max)
+        memcpy(uids[(*n)++], sqlite3_column_blob(stmt, 0), CHAT_UID_BYTES);
+    if (rc != SQLITE_DONE)
+        store_fail(s, err, "reading which chats were deleted");
+    sqlite3_finalize(stmt);
+    return rc == SQLITE_DONE;
+}
+
 bool store_get_draft(struct store *s, const unsigned char uid[CHAT_UID_BYTES], struct buf *text,
                      size_t *cursor, struct err *err)
 {

@@ -228,13 +228,25 @@ bool store_delete(struct store *s, int64_t id, bool *found, struct err *err)
     if (!store_begin(s, err))
         return false;
     index_remove_chat(s, id);
-    bool ok = store_run_for(s, "DELETE FROM draft WHERE conv=?1", id, "deleting a draft", err) &&
+    bool ok = store_run_for(s, "INSERT OR IGNORE INTO forgotten(uid) SELECT uid FROM conv WHERE id=?1", id,
+                            "deleting a chat", err) &&
+              store_run_for(s, "DELETE FROM draft WHERE conv=?1", id, "deleting a draft", err) &&
               store_run_for(s, "DELETE FROM conv WHERE id=?1", id, "deleting a chat", err);
     *found = ok && sqlite3_changes(s->db) > 0;
     if (!store_end(s, ok, err))
         return false;
     store_drop_backup(s);
     return store_exec(s, "PRAGMA incremental_vacuum", err);
+}
+
+bool store_forgotten_done(struct store *s, const unsigned char uid[CHAT_UID_BYTES], struct err *err)
+{
+    if (!store_begin(s, err))
+        return false;
+    sqlite3_stmt *stmt = store_prepare(s, "DELETE FROM forgotten WHERE uid=?1", err);
+    if (stmt)
+        sqlite3_bind_blob(stmt, 1, uid, CHAT_UID_BYTES, SQLITE_STATIC);
+    return store_end(s, stmt && store_run(s, stmt, "noting that a chat's blocks are gone", err), err);
 }
 
 bool store_put_draft(struct store *s, const unsigned char uid[CHAT_UID_BYTES], const char *text,

@@ -430,7 +430,7 @@ class Damage(KvTest):
     def test_a_full_file_system_does_not_stop_a_chat(self):
         where = os.path.join(self.home, 'small')
         os.mkdir(where)
-        if subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=2m', 'tmpfs', where], capture_output=True).returncode:
+        if subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', where], capture_output=True).returncode:
             self.skipTest('a small file system cannot be mounted here')
         try:
             self.env['XDG_CACHE_HOME'] = where

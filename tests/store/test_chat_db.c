@@ -156,6 +156,36 @@ static void chat_db__gone__does_not_stand_in_the_way(void **state)
     assert_true(chat_db_close(db, PATIENCE_MS, NULL));
 }
 
+/* What a program that was killed had still to do about a deleted chat comes at each start until it is done.
+ */
+static void chat_db__forgotten__comes_until_it_is_done(void **state)
+{
+    const char *path = temp_path(state, "chat.db");
+    struct chat_db *db = open_ok(path);
+    struct chat *chat = two_messages();
+    struct chat_db_event event;
+    chat_db_create(db, chat, NULL);
+    wait_event(db, CHAT_DB_CREATED, &event);
+    chat_db_delete(db, event.id);
+    assert_true(chat_db_close(db, PATIENCE_MS, NULL));
+    for (int i = 0; i < 2; i++) {
+        db = open_ok(path);
+        wait_event(db, CHAT_DB_FORGET, &event);
+        assert_memory_equal(event.uid, chat->uid, CHAT_UID_BYTES);
+        if (i == 1)
+            chat_db_forgotten_done(db, chat->uid);
+        assert_true(chat_db_close(db, PATIENCE_MS, NULL));
+    }
+    db = open_ok(path);
+    chat_db_load(db, NULL);
+    while (!chat_db_next_event(db, &event)) {
+    }
+    assert_int_equal(event.type, CHAT_DB_LOADED);
+    chat_db_event_fini(&event);
+    chat_free(chat);
+    assert_true(chat_db_close(db, PATIENCE_MS, NULL));
+}
+
 static void chat_db__open__does_not_wait_for_a_locked_file(void **state)
 {
     const char *path = temp_path(state, "chat.db");
@@ -213,6 +243,7 @@ int main(void)
         CASE(chat_db__questions__are_answered_in_order),
         CASE(chat_db__locked__keeps_the_text_and_recovers),
         CASE(chat_db__gone__does_not_stand_in_the_way),
+        CASE(chat_db__forgotten__comes_until_it_is_done),
         CASE(chat_db__open__does_not_wait_for_a_locked_file),
         CASE(chat_db__close__says_what_it_could_not_save),
         CASE(chat_db__open__tells_of_a_bad_place),
