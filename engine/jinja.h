@@ -12,7 +12,8 @@
  *
  * Ownership: a template is its own; values live in a struct jinja_vars and die with it. Thread rule: a
  * template is immutable, any number of threads may render it; a struct jinja_vars belongs to one thread.
- * Errors: ERR_RUNTIME with line and column (bytes, from 1) of the template, or ERR_MEMORY; raise_exception
+ * Errors: ERR_RUNTIME with line and column (bytes, from 1) of the template, its limits among them, or
+ * ERR_MEMORY when there is no memory; raise_exception
  * gives exactly its text. Strings are UTF-8; lengths and indices inside templates count code points. */
 #ifndef FERRUM_JINJA_H
 #define FERRUM_JINJA_H

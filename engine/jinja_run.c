@@ -22,8 +22,10 @@ static bool add_block(struct jinja_arena *arena, size_t n)
         size = n;
     if (size > arena->max_bytes - arena->total_bytes)
         size = n;
-    if (size > arena->max_bytes - arena->total_bytes)
+    if (size > arena->max_bytes - arena->total_bytes) {
+        arena->is_full = true;
         return false;
+    }
     struct jinja_block *block = mem_alloc(sizeof *block + size, NULL);
     if (!block)
         return false;
@@ -37,8 +39,10 @@ static bool add_block(struct jinja_arena *arena, size_t n)
 
 void *jinja_arena_alloc(struct jinja_arena *arena, size_t n)
 {
-    if (n > arena->max_bytes)
+    if (n > arena->max_bytes) {
+        arena->is_full = true;
         return NULL;
+    }
     n = n ? (n + 15) & ~(size_t)15 : 16;
     if (n > arena->size - arena->used && !add_block(arena, n))
         return NULL;
@@ -77,10 +81,11 @@ void jinja_fail_text(struct jinja_run *run, const char *text, size_t n)
 void *jinja_alloc(struct jinja_run *run, size_t n)
 {
     void *p = jinja_arena_alloc(run->arena, n);
+    if (!p && run->arena->is_full)
+        jinja_fail(run, "the template needs more memory than %zu MiB", run->arena->max_bytes >> 20);
     if (!p) {
-        err_set(run->err, ERR_MEMORY,
-                "line %u, column %u: the template needs more memory than there is, or than %zu MiB",
-                run->line, run->column, run->arena->max_bytes >> 20);
+        err_set(run->err, ERR_MEMORY, "line %u, column %u: there is no more memory for the template",
+                run->line, run->column);
         longjmp(run->jump, 1);
     }
     return p;

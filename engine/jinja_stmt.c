@@ -343,9 +343,11 @@ bool jinja_render(const struct jinja_template *t, struct jinja_vars *vars, const
 {
     struct jinja_buf text = {0};
     *out = (struct jinja_text){0};
-    if (vars->failed)
-        return err_set(err, ERR_MEMORY, "the chat needs more memory than there is, or than %zu MiB",
+    if (vars->failed && vars->arena.is_full)
+        return err_set(err, ERR_RUNTIME, "the chat needs more memory than the %zu MiB of a template",
                        vars->arena.max_bytes >> 20);
+    if (vars->failed)
+        return err_set(err, ERR_MEMORY, "there is no more memory for the values of the template");
     struct jinja_run *run = mem_alloc(sizeof *run, err);
     if (!run)
         return false;

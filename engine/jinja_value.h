@@ -118,6 +118,7 @@ struct jinja_arena {
     struct jinja_block *blocks;
     size_t used, size; /* of the first block */
     size_t total_bytes, max_bytes;
+    bool is_full; /* an allocation went over max_bytes: no lack of memory */
 };
 /* 16-byte aligned, zeroed; NULL when memory or the limit is out. */
 void *jinja_arena_alloc(struct jinja_arena *arena, size_t n);

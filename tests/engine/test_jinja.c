@@ -62,6 +62,7 @@ static void assert_error(const char *source, const char *part)
     bool ok = render(source, &out, &err);
     jinja_text_fini(&out);
     assert_false(ok);
+    assert_int_equal(err.code, ERR_RUNTIME); /* its limits too: only a lack of memory is ERR_MEMORY */
     if (!strstr(err.text, part))
         fail_msg("%s: found \"%s\", expected \"%s\"", source, err.text, part);
 }
@@ -117,6 +118,9 @@ static void jinja__render__stays_within_its_limits(void **state)
                  "n.s %}{% endfor %}",
                  "more");
     assert_error("{% set n = namespace() %}{% set n.n = n %}{{ n }}", "recursion");
+    assert_error("{% set n = namespace(s=[0] * 99999) %}{% for i in range(999) %}{% set n.s = n.s + [0] %}"
+                 "{% endfor %}",
+                 "line 1, column 81: the template needs more memory than 512 MiB");
     assert_error("{{ 9223372036854775807 + 1 }}", "64 bits");
     assert_error("{{ 99999999999999999999 }}", "64 bits");
     assert_error("{{ 'a'.center(999999999999) }}", "steps");
