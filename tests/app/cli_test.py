@@ -201,7 +201,8 @@ class OneTurn(ProgramTest):
         self.assertTrue(all(list(t) == ['type', 'id', 'text'] and t['type'] == 'token' for t in tokens))
         fields = ['type', 'text', 'reasoning', 'finish_reason', 'prompt_tokens', 'reused_tokens', 'prefilled_tokens',
                   'completion_tokens', 'ttft_ms', 'prefill_ms', 'decode_ms']
-        self.assertEqual(list(answer), fields + ['reused_memory', 'reused_disk', 'kv_written_bytes', 'saved_ms'])
+        self.assertEqual(list(answer), fields + ['reused_memory', 'reused_disk', 'kv_written_bytes',
+                                                  'damaged_blocks', 'saved_ms'])
         self.assertEqual(list(self.lines(LONG, *TURN, '-p', 'hi', '--no-kv-store')[-2]), fields)
         self.assertEqual(''.join(t['text'] for t in tokens), answer['text'])
         self.assertEqual(answer['finish_reason'], 'length')
