@@ -105,6 +105,30 @@ static void give_back(struct chat_loop *c)
         ui_notice(c->ui, s->failure.code != ERR_CANCELLED, s->failure.text);
 }
 
+/* ---- the KV cache ---- */
+
+static void show_kv_news(struct chat_loop *c)
+{
+    struct buf line = {0};
+    struct err why;
+    while (session_next_receipt(&c->session, &line)) {
+        ui_note(c->ui, buf_text(&line));
+        buf_truncate(&line, 0);
+    }
+    if (session_next_kv_trouble(&c->session, &why)) {
+        ui_note(c->ui, why.text);
+        ui_notice(c->ui, true, why.text);
+    }
+    buf_fini(&line);
+}
+
+/* Receipts of what was come before what is next. */
+static void show_last_news(struct chat_loop *c)
+{
+    session_hurry_receipts(&c->session);
+    show_kv_news(c);
+}
+
 /* ---- what the user does ---- */
 
 /* What the editor held before the edit is there again, and is the draft. */
@@ -112,6 +136,7 @@ static void send_edit(struct chat_loop *c, const struct ui_event *event)
 {
     struct err err = {0};
     char *text = mem_strndup(event->text, event->n_text);
+    show_last_news(c);
     if (session_edit(&c->session, event->msg, text, event->n_text, &err)) {
         c->edited = event->msg;
         chat_loop_store_draft(c);
@@ -133,6 +158,7 @@ static void send_message(struct chat_loop *c, const struct ui_event *event)
     struct session *s = &c->session;
     struct err err = {0};
     char *text = mem_strndup(event->text, event->n_text); /* ui's text ends with the next call to it */
+    show_last_news(c);
     if (session_say(s, text, event->n_text, &err)) {
         c->edited = -1;
         session_clear_draft(s);
@@ -218,12 +244,15 @@ static void on_ui_event(struct chat_loop *c, const struct ui_event *event)
         send_message(c, event);
         break;
     case UI_ACTION:
+        show_last_news(c);
         run_action(c, event);
         break;
     case UI_BRANCH:
+        show_last_news(c);
         show_branch(c, event->msg);
         break;
     case UI_PICKED:
+        show_last_news(c);
         chat_loop_pick(c, event->index);
         break;
     case UI_DELETE:
@@ -326,29 +355,13 @@ static void on_db_event(struct chat_loop *c, struct chat_db_event *event)
         ui_note(c->ui, event->error.text);
         ui_notice(c->ui, true, event->error.text);
         break;
-    case CHAT_DB_FORGET:
-        session_forget(&c->session, event->uid);
+    case CHAT_DB_FORGET: /* the session's */
         break;
     case CHAT_DB_CREATED:
         if (event->name_taken)
             ui_notice(c->ui, true, event->error.text);
         break;
     }
-}
-
-/* ---- the KV cache ---- */
-
-static void show_kv_news(struct chat_loop *c)
-{
-    struct buf line = {0};
-    struct err why;
-    if (session_next_receipt(&c->session, &line))
-        ui_note(c->ui, buf_text(&line));
-    if (session_next_kv_trouble(&c->session, &why)) {
-        ui_note(c->ui, why.text);
-        ui_notice(c->ui, true, why.text);
-    }
-    buf_fini(&line);
 }
 
 /* ---- the loop ---- */

@@ -15,7 +15,7 @@
 #define HURRY_MS 300
 #define SAY_AFTER_MS 500 /* waiting shorter than this is not worth a line */
 #define SLICE_MS 50      /* how late a signal is seen while waiting */
-#define PATIENCE_MS 10000
+#define PATIENCE_MS 2400 /* and then two hurries: 3 s in all */
 #define GIB 1073741824.0
 
 void kv_cache_identify(struct kv_cache *c, const struct gguf *g, const struct model_config *config,
@@ -96,19 +96,28 @@ bool kv_cache_trouble(struct kv_cache *c, struct err *why)
 
 bool kv_cache_settle(struct kv_cache *c, int limit_ms)
 {
-    return !c->io || kv_io_flush(c->io, limit_ms);
+    uint64_t start_ns = clock_now_ns();
+    bool ended = !c->io || kv_io_flush(c->io, limit_ms);
+    c->waited_ns += limit_ms ? clock_now_ns() - start_ns : 0;
+    return ended;
+}
+
+static bool has_waited(const struct kv_cache *c, int ms)
+{
+    return c->waited_ns >= (uint64_t)ms * 1000000u;
 }
 
 void kv_cache_finish(struct kv_cache *c, int signal_fd, bool in_a_hurry)
 {
     if (!c->io)
         return;
-    bool ended = in_a_hurry || kv_io_flush(c->io, SAY_AFTER_MS);
-    uint64_t until = clock_now_ns() + PATIENCE_MS * UINT64_C(1000000);
-    if (!ended)
-        report_line("writing the KV cache, so that this chat resumes at once; Ctrl-C ends that");
-    while (!ended && clock_now_ns() < until)
-        ended = kv_io_flush(c->io, SLICE_MS) || signals_next(signal_fd);
+    bool ended = in_a_hurry || kv_cache_settle(c, 0), has_said = false;
+    while (!ended && !has_waited(c, PATIENCE_MS)) {
+        if (!has_said && has_waited(c, SAY_AFTER_MS))
+            report_line("writing the KV cache, so that this chat resumes at once; Ctrl-C ends that");
+        has_said = has_said || has_waited(c, SAY_AFTER_MS);
+        ended = kv_cache_settle(c, SLICE_MS) || signals_next(signal_fd);
+    }
     kv_io_hurry(c->io, HURRY_MS);
 }
 
@@ -117,8 +126,8 @@ void kv_cache_close(struct kv_cache *c)
     struct err why;
     if (kv_cache_trouble(c, &why))
         report_line("%s", why.text);
-    if (!kv_io_close(c->io, HURRY_MS))
-        log_line("KV cache: closed before everything was written");
+    if (!kv_io_close(c->io, HURRY_MS) && !*c->told)
+        report_line("the KV cache is not fully saved; what is missing is computed when the chat is resumed");
     *c = (struct kv_cache){0};
 }
 
@@ -136,14 +145,14 @@ static uint64_t written(const struct kv_cache *c)
     return stats.written_bytes;
 }
 
-void kv_cache_turn_begins(struct kv_cache *c)
-{
-    c->written_before = written(c);
-}
-
 uint64_t kv_cache_written(const struct kv_cache *c)
 {
     return written(c) - c->written_before;
+}
+
+void kv_cache_told(struct kv_cache *c, uint64_t n_bytes)
+{
+    c->written_before += n_bytes;
 }
 
 static void append_kept(struct buf *out, const struct kv_io_stats *stats)

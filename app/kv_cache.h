@@ -15,7 +15,8 @@
 struct kv_cache {
     struct kv_io *io;        /* NULL: no blocks are kept */
     struct kv_space space;   /* token_bytes 0: not known */
-    uint64_t written_before; /* bytes written when the turn began */
+    uint64_t written_before; /* bytes written when a receipt was shown last */
+    uint64_t waited_ns;      /* by the end of the program, for what is to be written */
     struct err trouble;      /* of opening */
     char told[sizeof(struct err)];
 };
@@ -29,20 +30,21 @@ void kv_cache_open(struct kv_cache *c, const char *path, const struct options *o
 /* For engine_open, or NULL. Lives until kv_cache_close. */
 const struct kv_shelf *kv_cache_shelf(const struct kv_cache *c);
 /* Before the engine is closed, which waits for what it has offered: in a hurry (a signal) writing ends within
- * 300 ms, else it gets some seconds, with a line on stderr when it is felt; a signal ends that. */
+ * 300 ms, else it gets 3 seconds, those of kv_cache_settle among them, with a line on stderr when it is felt;
+ * a signal ends that. */
 void kv_cache_finish(struct kv_cache *c, int signal_fd, bool in_a_hurry);
-/* When the engine is gone. */
+/* When the engine is gone. Says on stderr what is not saved. */
 void kv_cache_close(struct kv_cache *c);
 
 /* A sentence that people have not been told yet. */
 bool kv_cache_trouble(struct kv_cache *c, struct err *why);
 void kv_cache_forget(struct kv_cache *c, const unsigned char owner[KV_OWNER_BYTES]);
-/* Waits until what is offered is on disk, limit_ms at most; false: not yet. */
+/* Waits until what is offered is on disk, limit_ms at most (0: looks only); false: not yet. */
 bool kv_cache_settle(struct kv_cache *c, int limit_ms);
 
-/* Bytes written since kv_cache_turn_begins. */
-void kv_cache_turn_begins(struct kv_cache *c);
+/* Bytes written since kv_cache_told, which takes them as shown: receipts add up to what /kv says. */
 uint64_t kv_cache_written(const struct kv_cache *c);
+void kv_cache_told(struct kv_cache *c, uint64_t n_bytes);
 /* What /kv shows: lines, without the last newline. */
 void kv_cache_report(const struct kv_cache *c, struct buf *out);
 

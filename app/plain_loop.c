@@ -216,10 +216,29 @@ static void run_command(struct plain_loop *p, const char *line)
         prompt(p);
 }
 
+/* What a turn or a resume cost. During an answer it waits: lines would tear that apart. */
+static bool say_receipts(struct plain_loop *p)
+{
+    struct buf line = {0};
+    bool has_said = false;
+    while (!session_is_busy(&p->session) && session_next_receipt(&p->session, &line)) {
+        if (!has_said && !p->prompt_due)
+            output_end_line(&p->out); /* of the prompt that waits */
+        say_line(p, buf_text(&line));
+        buf_truncate(&line, 0);
+        has_said = true;
+    }
+    buf_fini(&line);
+    return has_said;
+}
+
 static void take_line(struct plain_loop *p, const char *bytes, size_t n)
 {
     struct err err = {0};
     struct buf line = {0};
+    session_hurry_receipts(&p->session);
+    say_receipts(p);
+    p->prompt_due = false; /* the line is there already */
     utf8_append_clean(&line, bytes, n);
     size_t escaped = line.len > 1 && line.data[0] == '/' && line.data[1] == '/'; /* "//x" says "/x" */
     if (line.len && line.data[0] == '/' && !escaped) {
@@ -294,21 +313,18 @@ static void on_done(struct plain_loop *p)
 
 static void say_kv_news(struct plain_loop *p)
 {
-    struct buf line = {0};
     struct err why;
-    bool has_receipt = session_next_receipt(&p->session, &line);
-    bool in_trouble = session_next_kv_trouble(&p->session, &why);
-    if ((has_receipt || in_trouble) && !p->prompt_due && !session_is_busy(&p->session))
+    bool has_said = say_receipts(p), in_trouble = session_next_kv_trouble(&p->session, &why);
+    bool is_idle = !session_is_busy(&p->session);
+    if (in_trouble && !has_said && !p->prompt_due && is_idle)
         output_end_line(&p->out); /* of the prompt that waits */
-    if (has_receipt)
-        say_line(p, buf_text(&line));
     if (in_trouble)
         say_line(p, why.text);
-    bool waits = (has_receipt || in_trouble) && !session_is_busy(&p->session);
-    if (waits || (p->prompt_due && !p->session.receipt_due))
+    if (!is_idle || (p->prompt_due && p->session.n_receipts))
+        return;
+    if (has_said || in_trouble || p->prompt_due)
         prompt(p);
-    p->prompt_due = p->prompt_due && p->session.receipt_due && !waits;
-    buf_fini(&line);
+    p->prompt_due = false;
 }
 
 static void say_note(void *arg, const char *sentence)

@@ -241,7 +241,8 @@ static void leave_chat(struct session *s)
     session_stop_warming(s);
     mem_free(s->draft);
     s->draft = NULL;
-    s->title_open = s->title_due = s->draft_loose = s->receipt_due = false;
+    s->title_open = s->title_due = s->draft_loose = false;
+    s->n_receipts = 0;
     s->failure = (struct err){0};
 }
 
@@ -261,7 +262,7 @@ void session_switch(struct session *s, struct chat_db_event *loaded)
         s->answer = s->asked = s->refused = -1;
     }
     settle_loaded(s);
-    session_warm(s);
+    session_warm(s, true);
 }
 
 void session_take_fork(struct session *s, struct chat *fork)
@@ -273,7 +274,7 @@ void session_take_fork(struct session *s, struct chat *fork)
     s->answer = s->asked = s->refused = -1;
     session_store_asked(s, 0);
     settle_loaded(s);
-    session_warm(s);
+    session_warm(s, true);
 }
 
 int session_engine_fd(const struct session *s)
@@ -324,6 +325,7 @@ bool session_close(struct session *s, struct err *err)
     mem_free(s->model_path);
     mem_free(s->draft);
     buf_fini(&s->ignored);
+    buf_fini(&s->forgotten);
     *s = (struct session){.signal = s->signal, .asked = -1, .answer = -1, .refused = -1};
     return ok;
 }

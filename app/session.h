@@ -27,6 +27,13 @@
 
 enum session_phase { SESSION_LOADING, SESSION_IDLE, SESSION_PREFILL, SESSION_GENERATING, SESSION_FAILED };
 
+/* What a turn, or opening a path, computed and reused. */
+struct session_receipt {
+    struct turn_stats stats;
+    uint64_t until_ns; /* when it is shown at the latest: it counts blocks that are being written */
+};
+#define SESSION_MAX_RECEIPTS 4
+
 struct session {
     const struct options *options;
     const struct paths *paths;
@@ -84,12 +91,13 @@ struct session {
     bool warming;    /* the engine has warm_request */
     bool warm_due;   /* the path is to be warmed when the engine is free */
     uint64_t warm_request;
-    bool forget_due; /* forget_uid was deleted while it was being warmed */
+    struct buf forgotten; /* uids, deleted by earlier programs: for a KV cache that is not open yet */
+    bool forget_due;      /* forget_uid was deleted while it was being warmed */
     unsigned char forget_uid[CHAT_UID_BYTES];
-    struct turn_stats receipt; /* of the last turn or resume */
-    bool receipt_due;          /* nobody has seen it */
-    char last_receipt[256];    /* as it was shown */
-    uint64_t receipt_until_ns; /* when it is shown at the latest: it counts blocks that are being written */
+    bool warm_told; /* people get a receipt of that: the path was opened, not answered, just now */
+    struct session_receipt receipts[SESSION_MAX_RECEIPTS]; /* not shown yet, in the order of what they tell */
+    size_t n_receipts;
+    char last_receipt[256]; /* as it was shown */
 };
 
 /* Options that cannot go together, and what a chat cannot do without: ERR_USAGE. session_open asks it too. */
@@ -146,9 +154,13 @@ bool session_fork(struct session *s, int msg, struct err *err);
 
 /* ---- the KV cache (session_kv.c) ---- */
 
-/* The next line about what a resume or a turn computed and reused: false when there is none (yet). */
+/* The next line about what a resume or a turn computed and reused: false when there is none (yet). Each turn
+ * has one; opening a chat or a branch, if something was read or computed. Bytes are those written since the
+ * line before. */
 bool session_next_receipt(struct session *s, struct buf *line);
-/* The same, of the last turn, at once. */
+/* They wait for no block any more: something else comes next. */
+void session_hurry_receipts(struct session *s);
+/* The line of the last turn, at once, where it is the only one. */
 void session_receipt(const struct session *s, struct buf *line);
 /* A sentence about trouble of the cache that people have not been told. */
 bool session_next_kv_trouble(struct session *s, struct err *why);

@@ -14,22 +14,16 @@
 
 static void receipt_due(struct session *s, const struct turn_stats *stats)
 {
-    s->receipt = *stats;
-    s->receipt_until_ns = clock_now_ns() + RECEIPT_WAIT_NS;
-    s->receipt_due = true;
+    if (s->n_receipts == SESSION_MAX_RECEIPTS)
+        return;
+    s->receipts[s->n_receipts++] =
+        (struct session_receipt){.stats = *stats, .until_ns = clock_now_ns() + RECEIPT_WAIT_NS};
 }
 
 /* ---- warming ---- */
 
-void session_warm(struct session *s)
+static void submit_warm(struct session *s)
 {
-    if (!s->stays)
-        return;
-    s->warm_due = true;
-    if (s->warming)
-        engine_cancel(s->engine); /* another path is on screen now */
-    if (s->warming || session_is_busy(s) || s->phase != SESSION_IDLE)
-        return;
     s->warm_due = false;
     if (s->chat->head < 0)
         return;
@@ -38,6 +32,18 @@ void session_warm(struct session *s)
     s->warming = engine_submit(s->engine, &request, &s->warm_request, NULL);
     if (!s->warming)
         engine_request_fini(&request);
+}
+
+void session_warm(struct session *s, bool is_told)
+{
+    if (!s->stays)
+        return;
+    s->warm_due = true;
+    s->warm_told = is_told;
+    if (s->warming)
+        engine_cancel(s->engine); /* another path is on screen now */
+    if (!s->warming && !session_is_busy(s) && s->phase == SESSION_IDLE)
+        submit_warm(s);
 }
 
 void session_stop_warming(struct session *s)
@@ -60,7 +66,7 @@ void session_turn_ended(struct session *s)
 {
     receipt_due(s, &s->stats);
     if (!opt_flag(s->options, OPT_RAW) && s->reason != FINISH_ERROR)
-        session_warm(s);
+        session_warm(s, false);
 }
 
 bool session_take_warm_event(struct session *s, struct engine_event *event)
@@ -79,10 +85,10 @@ bool session_take_warm_event(struct session *s, struct engine_event *event)
     forget_due(s);
     if (event->reason == FINISH_ERROR)
         log_line("not warmed: %s", event->error.text);
-    else if (event->stats.reused_disk)
+    else if (s->warm_told && !s->warm_due && (event->stats.reused_disk || event->stats.prefilled_tokens))
         receipt_due(s, &event->stats);
     if (s->warm_due)
-        session_warm(s);
+        session_warm(s, s->warm_told);
     return true;
 }
 
@@ -90,22 +96,31 @@ bool session_take_warm_event(struct session *s, struct engine_event *event)
 
 int session_receipt_tick(const struct session *s)
 {
-    return s->receipt_due ? RECEIPT_TICK_MS : -1;
+    return s->n_receipts ? RECEIPT_TICK_MS : -1;
 }
 
 bool session_next_receipt(struct session *s, struct buf *line)
 {
-    if (!s->receipt_due || (clock_now_ns() < s->receipt_until_ns && !kv_cache_settle(&s->kv, 0)))
+    const struct session_receipt *next = &s->receipts[0];
+    if (!s->n_receipts || (clock_now_ns() < next->until_ns && !kv_cache_settle(&s->kv, 0)))
         return false;
-    s->receipt_due = false;
-    session_receipt(s, line);
+    uint64_t n_written = kv_cache_written(&s->kv);
+    receipt_append(line, &next->stats, n_written);
+    kv_cache_told(&s->kv, n_written);
+    memmove(s->receipts, s->receipts + 1, --s->n_receipts * sizeof *s->receipts);
     snprintf(s->last_receipt, sizeof s->last_receipt, "%s", buf_text(line));
     return line->len > 0;
 }
 
+void session_hurry_receipts(struct session *s)
+{
+    for (size_t i = 0; i < s->n_receipts; i++)
+        s->receipts[i].until_ns = 0;
+}
+
 void session_receipt(const struct session *s, struct buf *line)
 {
-    receipt_append(line, &s->receipt, kv_cache_written(&s->kv));
+    receipt_append(line, &s->stats, kv_cache_written(&s->kv));
 }
 
 /* ---- chats that are deleted ---- */
@@ -118,6 +133,25 @@ void session_forget(struct session *s, const unsigned char uid[CHAT_UID_BYTES])
         return;
     memcpy(s->forget_uid, uid, CHAT_UID_BYTES);
     s->forget_due = true;
+}
+
+void session_forget_later(struct session *s, const unsigned char uid[CHAT_UID_BYTES])
+{
+    buf_append(&s->forgotten, (const char *)uid, CHAT_UID_BYTES);
+}
+
+void session_settle_forgotten(struct session *s)
+{
+    unsigned char uid[KV_OWNER_BYTES];
+    if (!s->kv.io)
+        return; /* --no-kv-store leaves them to others */
+    for (size_t i = 0; i + sizeof uid <= s->forgotten.len; i += sizeof uid) {
+        memcpy(uid, s->forgotten.data + i, sizeof uid);
+        kv_cache_forget(&s->kv, uid);
+    }
+    buf_truncate(&s->forgotten, 0);
+    while (s->db && kv_io_next_forgotten(s->kv.io, uid))
+        chat_db_forgotten_done(s->db, uid);
 }
 
 /* ---- for people ---- */

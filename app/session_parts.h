@@ -30,13 +30,17 @@ bool session_say_under(struct session *s, int parent, const char *text, size_t n
 
 /* ---- the KV cache (session_kv.c) ---- */
 
-/* The path on screen is warmed as soon as the engine is free. */
-void session_warm(struct session *s);
+/* The path on screen is warmed as soon as the engine is free; is_told: with a receipt. */
+void session_warm(struct session *s, bool is_told);
 void session_stop_warming(struct session *s);
 /* True: the event was of warming. */
 bool session_take_warm_event(struct session *s, struct engine_event *event);
 /* After ENGINE_DONE of a turn is taken in. */
 void session_turn_ended(struct session *s);
+/* A chat that an earlier program deleted and whose blocks are perhaps kept still. */
+void session_forget_later(struct session *s, const unsigned char uid[CHAT_UID_BYTES]);
+/* Tells the KV cache about those, once it is open, and chat.db which ones are done. */
+void session_settle_forgotten(struct session *s);
 /* ms until session_next_receipt is to be called again, -1: never. */
 int session_receipt_tick(const struct session *s);
 

@@ -184,8 +184,13 @@ static void on_created(struct session *s, struct chat_db_event *event)
 bool session_next_db_event(struct session *s, struct chat_db_event *event)
 {
     for (;;) {
+        session_settle_forgotten(s);
         if (!s->db || !chat_db_next_event(s->db, event))
             return false;
+        if (event->type == CHAT_DB_FORGET) {
+            session_forget_later(s, event->uid);
+            continue;
+        }
         bool is_ours = s->chat && !memcmp(event->uid, s->chat->uid, sizeof event->uid);
         if (event->error.code)
             log_line("database: %s", event->error.text);
@@ -250,6 +255,8 @@ bool session_wait_loaded(struct session *s, struct chat_db_event *event, struct 
         while (chat_db_next_event(s->db, event)) {
             if (event->type == CHAT_DB_LOADED)
                 return true;
+            if (event->type == CHAT_DB_FORGET)
+                session_forget_later(s, event->uid);
             bool failed = event->type == CHAT_DB_FAILED;
             if (failed)
                 *err = event->error;

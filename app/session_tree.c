@@ -30,7 +30,7 @@ bool session_show_branch(struct session *s, int msg, struct err *err)
     s->answer = s->refused = -1;
     session_store_head(s);
     session_count_ids(s);
-    session_warm(s);
+    session_warm(s, true);
     return true;
 }
 

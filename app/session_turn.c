@@ -103,7 +103,6 @@ static void submit(struct session *s)
     for (size_t i = 0; i < request.n_stops; i++)
         request.stops[i] = mem_strdup(stops->texts[i]);
     struct err why = {0};
-    kv_cache_turn_begins(&s->kv);
     s->warm_due = false;
     s->submitted = engine_submit(s->engine, &request, &s->request, &why);
     if (s->submitted) {
@@ -332,7 +331,7 @@ static void take_ready(struct session *s)
     if (s->asked >= 0)
         submit(s);
     else if (s->stored)
-        session_warm(s);
+        session_warm(s, true);
 }
 
 static void take_failed(struct session *s, const struct engine_event *event)

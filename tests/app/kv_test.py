@@ -6,7 +6,9 @@ import concurrent.futures
 import json
 import os
 import random
+import re
 import resource
+import select
 import shutil
 import signal
 import sqlite3
@@ -137,6 +139,60 @@ class PlainTest(KvTest):
                 pass
             return self.n_answers() >= n
         self.wait_until(drained)
+
+
+class Receipts(PlainTest):
+    RECEIPT = re.compile(r'(?:resumed|reused|prefilled|wrote) \d.*')
+
+    def talk(self, lines, *args, session='s'):
+        """What the plain loop shows; after each line it gets the time to warm and to write."""
+        pid, fd = self.on_terminal(PROGRAM, MODEL, '--plain', *GREEDY, '-n', '12', '--session', session, *args)
+        shown = b''
+        for line in ['', *lines]:
+            os.write(fd, line.encode() + b'\n')
+            until = time.monotonic() + 0.7
+            while time.monotonic() < until:
+                if select.select([fd], [], [], 0.05)[0]:
+                    shown += os.read(fd, 65536)
+                    until = max(until, time.monotonic() + 0.4)
+        self.end(pid, fd, signal.SIGTERM)
+        return shown.decode(errors='replace')
+
+    @staticmethod
+    def n_bytes(text):
+        sizes = re.findall(r'wrote ([\d.]+) (bytes?|KiB|MiB)', text)
+        return sum(float(n) * {'K': 1024, 'M': 1024 * 1024}.get(unit[0], 1) for n, unit in sizes)
+
+    def test_each_turn_has_one_with_its_own_numbers(self):
+        text = self.talk(['hi ' * 100, 'and now?', '/regen', '/kv'])
+        receipts = self.RECEIPT.findall(text.split('KV blocks on disk')[0])
+        self.assertEqual(len(receipts), 3, text)
+        self.assertIn('prefilled', receipts[0])
+        self.assertRegex(receipts[2], r'reused \d+ of \d+ tokens')
+        self.assertRegex(receipts[2], r'prefilled 1\b')
+        total, unit = re.search(r'program began: ([\d.]+) (\w+)', text).groups()
+        self.assertAlmostEqual(self.n_bytes(''.join(receipts)) / float(total) / {'K': 1024, 'M': 2**20}[unit[0]], 1,
+                               delta=0.05)
+
+    def test_going_back_to_a_branch_computes_and_writes_nothing(self):
+        self.turn('hi ' * 100, *GREEDY)
+        self.turn('a second question', *GREEDY)
+        self.talk(['/edit ' + 'something else ' * 20])
+        self.forget_rates()
+        text = self.talk(['/branch next', '/branch prev', '/branch next'])
+        self.assertIn('resumed', text)
+        receipts = self.RECEIPT.findall(text)
+        self.assertLessEqual(len(receipts), 4)
+        for receipt in receipts:
+            self.assertNotRegex(receipt, 'wrote|prefilled', text)
+
+    def test_opening_a_chat_has_one_and_no_turn_is_without(self):
+        self.turn('hi ' * 200, *GREEDY)
+        self.forget_rates()
+        receipts = self.RECEIPT.findall(self.talk(['and now?']))
+        self.assertEqual(len(receipts), 2)
+        self.assertRegex(receipts[0], r'^resumed ([\d,]+) of [\d,]+ tokens from disk in')
+        self.assertRegex(receipts[1], r'^reused .* prefilled \d+')
 
 
 class Resume(PlainTest):
@@ -343,7 +399,7 @@ class Damage(KvTest):
         damaged[len(data) // 2] ^= 4
         self.kv_sql('UPDATE kv_data SET bytes=? WHERE id=?', (bytes(damaged), block))
         got = self.assert_like_computed('and now?', *GREEDY)
-        self.assertEqual(got['reused_disk'], 3 * 64)
+        self.assertEqual((got['reused_disk'], got['damaged_blocks']), (3 * 64, 1))
         again = self.assert_like_computed('once more', *GREEDY)
         self.assert_resumes(got, again)
         self.check_text_is_there()
@@ -496,6 +552,30 @@ class Together(KvTest):
         self.assertEqual(len(self.kv('stat')['spaces']), 2)
         self.assert_like_computed('and now?', *GREEDY, session='a')
         self.assert_like_computed('and now?', *GREEDY, session='c', model=SISTER)
+
+
+    def test_a_program_that_holds_the_file_costs_a_line(self):
+        self.turn('hi ' * 200, *GREEDY)
+        lock = sqlite3.connect(self.kv_path(), isolation_level=None, timeout=30)
+        lock.execute('BEGIN EXCLUSIVE')
+        r = self.run_program(MODEL, '--session', 's', *GREEDY, '-n', '5', '-p', LONG_TEXT)
+        lock.execute('ROLLBACK')
+        lock.close()
+        self.assertEqual(r.returncode, 0)
+        self.assertEqual(r.stderr.decode().count('the KV cache is not fully saved'), 1)
+        self.assertEqual(self.ids()[-1][0], 'assistant')
+
+    def test_what_an_earlier_program_did_not_forget_is_forgotten(self):
+        self.turn('hi ' * 200, *GREEDY, session='a')
+        self.sql('INSERT INTO forgotten(uid) SELECT uid FROM conv')
+        self.sql('DELETE FROM conv')
+        n_blocks = self.kv('stat')['blocks']
+        self.turn('x', *GREEDY, '--no-kv-store', session='b')
+        self.assertEqual(self.sql('SELECT count(*) FROM forgotten'), [(1,)])
+        for _ in range(5):  # the second at the latest tells chat.db what the first has done
+            self.turn('y', *GREEDY, session='c')
+        self.assertEqual(self.sql('SELECT count(*) FROM forgotten'), [(0,)])
+        self.assertLess(self.kv('stat')['blocks'], n_blocks)
 
 
 class Command(KvTest):
