@@ -39,6 +39,7 @@ static bool is_passing(int code)
 bool store_fail(struct store *s, struct err *err, const char *what)
 {
     int code = sqlite3_extended_errcode(s->db);
+    s->code = code;
     s->may_retry = is_passing(code);
     return err_set(err, ERR_DATABASE, "%s: %s: %s; %s", s->path, what, sqlite3_errmsg(s->db),
                    sql_advice(code, &words));
@@ -137,6 +138,49 @@ static bool set_up(struct store *s, bool writable, struct err *err)
     return schema_prepare(s, writable, err);
 }
 
+/* A connection to the file, set up; closed when that fails. */
+static bool connect_to(struct store *s, bool writable, struct err *err)
+{
+    int flags = SQLITE_OPEN_NOMUTEX | (writable ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY);
+    bool ok = sqlite3_open_v2(s->path, &s->db, flags, NULL) == SQLITE_OK || store_fail(s, err, "opening it");
+    /* SQLite silently falls back to reading when the file may not be written: say so now, not at the first
+     * turn. */
+    if (ok && writable && sqlite3_db_readonly(s->db, "main") == 1)
+        ok = err_set(err, ERR_DATABASE,
+                     "%s: may be read but not written; check its permissions or use --data-dir", s->path);
+    if (ok && set_up(s, writable, err))
+        return true;
+    sqlite3_close(s->db);
+    s->db = NULL;
+    return false;
+}
+
+/* A program that was killed while it wrote left half a change, and a journal to undo it by. Whoever only
+ * reads may not undo it: a connection that writes, and changes nothing else, does. */
+static bool undo_half_written(struct store *s, struct err *err)
+{
+    int rc = sqlite3_open_v2(s->path, &s->db, SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_READWRITE, NULL);
+    if (rc == SQLITE_OK) {
+        sqlite3_extended_result_codes(s->db, 1);
+        sqlite3_busy_handler(s->db, wait_for_lock, s);
+        rc = sqlite3_exec(s->db, "PRAGMA schema_version", NULL, NULL, NULL);
+    }
+    bool ok = rc == SQLITE_OK;
+    if (!ok)
+        store_fail(s, err, "undoing what a killed program had half written");
+    if ((rc & 0xFF) == SQLITE_READONLY || (rc & 0xFF) == SQLITE_CANTOPEN || rc == SQLITE_IOERR_DELETE)
+        err_set(
+            err, ERR_DATABASE,
+            "%s: a program was killed while it wrote, and the file cannot be read before that is undone, for "
+            "which the file and its directory must be writable; make them so, or copy the file and "
+            "%s-journal "
+            "together to another --data-dir",
+            s->path, s->path);
+    sqlite3_close(s->db);
+    s->db = NULL;
+    return ok;
+}
+
 struct store *store_open(const char *path, enum store_mode mode, struct err *err)
 {
     return store_open_until(path, mode, NULL, err);
@@ -147,6 +191,7 @@ struct store *store_open_until(const char *path, enum store_mode mode, const ato
 {
     bool writable = mode == STORE_READ_WRITE;
     bool absent;
+    struct err trouble = {0};
     if (!sql_check_file(path, &words, &absent, err) ||
         (absent && writable && !sql_make_file(path, &words, err)))
         return NULL;
@@ -154,17 +199,13 @@ struct store *store_open_until(const char *path, enum store_mode mode, const ato
     s->path = mem_strdup(path);
     s->owner = pthread_self();
     s->stop = stop;
-    int flags = SQLITE_OPEN_NOMUTEX | (writable ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY);
-    bool ok = sqlite3_open_v2(path, &s->db, flags, NULL) == SQLITE_OK;
-    if (!ok)
-        store_fail(s, err, "opening it");
-    /* SQLite silently falls back to reading when the file may not be written: say so now, not at the first
-     * turn. */
-    if (ok && writable && sqlite3_db_readonly(s->db, "main") == 1)
-        ok = err_set(err, ERR_DATABASE,
-                     "%s: may be read but not written; check its permissions or use --data-dir", path);
-    if (ok && set_up(s, writable, err))
+    bool ok = connect_to(s, writable, &trouble);
+    if (!ok && s->code == SQLITE_READONLY_ROLLBACK)
+        ok = undo_half_written(s, &trouble) && connect_to(s, writable, &trouble);
+    if (ok)
         return s;
+    if (err)
+        *err = trouble;
     store_close(s);
     return NULL;
 }

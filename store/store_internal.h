@@ -13,6 +13,7 @@ struct store {
     char *path;
     pthread_t owner;
     const atomic_bool *stop;      /* see store_open_until */
+    int code;                     /* SQLite's extended code of the last failure */
     bool may_retry, chat_is_gone; /* of the last failure */
     bool index_is_broken;         /* beyond repair: nothing is indexed any more */
 };

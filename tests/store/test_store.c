@@ -353,34 +353,6 @@ static void store__put__does_without_a_broken_index(void **state)
     damage_index_and_write(state, "UPDATE msg_fts_data SET block=x'ffffffffffffffff'", false);
 }
 
-/* ---- deleted chats ---- */
-
-static void store__delete__is_listed_until_it_is_done(void **state)
-{
-    struct store *s = open_ok(temp_path(state, "chat.db"));
-    unsigned char uids[2][CHAT_UID_BYTES], uid[2][CHAT_UID_BYTES];
-    struct err err = {0};
-    size_t n;
-    for (int i = 0; i < 3; i++) {
-        struct chat *chat = sample_chat();
-        bool found;
-        int64_t id = save(s, chat);
-        if (i < 2)
-            memcpy(uid[i], chat->uid, CHAT_UID_BYTES);
-        assert_true(store_delete(s, id, &found, &err));
-        assert_true(store_delete(s, id, &found, &err)); /* there is none: nothing is listed */
-        chat_free(chat);
-    }
-    assert_true(store_forgotten(s, uids, 2, &n, &err));
-    assert_int_equal(n, 2);
-    assert_memory_equal(uids, uid, sizeof uid);
-    assert_true(store_forgotten_done(s, uid[0], &err));
-    assert_true(store_forgotten_done(s, uid[1], &err));
-    assert_true(store_forgotten(s, uids, 2, &n, &err));
-    assert_int_equal(n, 1);
-    store_close(s);
-}
-
 /* ---- an older file ---- */
 
 static void make_v1(const char *path, struct chat *chat)
@@ -797,7 +769,6 @@ int main(void)
         CASE(store__search__takes_any_words),
         CASE(store__put__repairs_a_damaged_index),
         CASE(store__put__does_without_a_broken_index),
-        CASE(store__delete__is_listed_until_it_is_done),
         CASE(store__open__brings_an_older_file_up_to_date),
         CASE(store__open__without_a_copy_an_older_file_stays),
         CASE(store__draft__survives_with_and_without_a_chat),
