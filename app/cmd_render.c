@@ -55,6 +55,18 @@ static struct jinja_template *open_template(const struct options *o, struct jinj
     return t;
 }
 
+static bool fail_json(const char *path, const json_error_t *error, struct err *err)
+{
+    if (json_error_code(error) == json_error_numeric_overflow)
+        return err_set(
+            err, ERR_RUNTIME,
+            "%s, line %d, column %d: a number is too large: whole numbers have 64 bits, others the "
+            "range of a double",
+            path, error->line, error->column);
+    return err_set(err, ERR_RUNTIME, "%s is not JSON: line %d, column %d: %s", path, error->line,
+                   error->column, error->text);
+}
+
 /* A list is the messages; the keys of an object become variables. */
 static bool set_messages(const struct options *o, struct jinja_vars *vars, struct err *err)
 {
@@ -67,8 +79,7 @@ static bool set_messages(const struct options *o, struct jinja_vars *vars, struc
     bool ok = read_file(path, &text, err);
     json_t *root = ok ? json_loadb(buf_text(&text), text.len, JSON_ALLOW_NUL, &error) : NULL;
     if (ok && !root)
-        err_set(err, ERR_RUNTIME, "%s is not JSON: line %d, column %d: %s", path, error.line, error.column,
-                error.text);
+        fail_json(path, &error, err);
     if (root && !json_is_array(root) && !json_is_array(json_object_get(root, "messages"))) {
         err_set(err, ERR_RUNTIME, "%s must be a list of messages, or an object with a list `messages`", path);
         json_decref(root);
