@@ -22,7 +22,7 @@ _Noreturn static void unsupported(struct jinja_run *run, int op, struct jinja_va
 
 _Noreturn static void overflow(struct jinja_run *run)
 {
-    jinja_fail(run, "an integer does not fit 64 bits");
+    jinja_fail(run, "an integer does not fit 64 bits: from -2**63 to 2**63-1 is possible");
 }
 
 static int64_t floor_div(int64_t a, int64_t b)
@@ -31,11 +31,23 @@ static int64_t floor_div(int64_t a, int64_t b)
     return q - ((a % b != 0) && ((a < 0) != (b < 0)));
 }
 
+static double float_power(struct jinja_run *run, double a, double b)
+{
+    if (a == 0 && b < 0)
+        jinja_fail(run, "0.0 cannot be raised to a negative power");
+    if (a < 0 && isfinite(a) && isfinite(b) && b != floor(b))
+        jinja_fail(run, "a negative number to a fractional power is a complex number, which templates lack");
+    double r = pow(a, b);
+    if (isinf(r) && isfinite(a) && isfinite(b))
+        jinja_fail(run, "(34, 'Numerical result out of range')");
+    return r;
+}
+
 static struct jinja_value power(struct jinja_run *run, int64_t base, int64_t exponent)
 {
     int64_t result = 1;
     if (exponent < 0)
-        return jinja_float(pow((double)base, (double)exponent));
+        return jinja_float(float_power(run, (double)base, (double)exponent));
     if (base == 0 || base == 1 || base == -1)
         return jinja_int(exponent == 0 ? 1 : base == -1 && exponent % 2 == 0 ? 1 : base);
     for (; exponent > 0; exponent--)
@@ -85,6 +97,8 @@ static double float_mod(double a, double b)
 
 static struct jinja_value floats(struct jinja_run *run, int op, double a, double b)
 {
+    if (op == JINJA_POW)
+        return jinja_float(float_power(run, a, b));
     if ((op == '/' || op == '%' || op == JINJA_FLOORDIV) && b == 0)
         jinja_fail(run, op == '/' ? "float division by zero" : "float floor division by zero");
     switch (op) {
@@ -98,10 +112,8 @@ static struct jinja_value floats(struct jinja_run *run, int op, double a, double
         return jinja_float(a / b);
     case JINJA_FLOORDIV:
         return jinja_float(floor(a / b));
-    case '%':
-        return jinja_float(float_mod(a, b));
     default:
-        return jinja_float(pow(a, b));
+        return jinja_float(float_mod(a, b));
     }
 }
 

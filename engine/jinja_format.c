@@ -132,6 +132,18 @@ static void put_text(struct jinja_buf *out, const struct spec *f, const struct j
     put_padded(out, jinja_part(out->run, s, 0, end).as.s, f, align);
 }
 
+static struct jinja_value repr_value(struct jinja_run *run, struct jinja_value v, bool only_ascii)
+{
+    struct jinja_buf text, ascii;
+    jinja_buf_init(&text, run);
+    jinja_put_repr(&text, v);
+    if (!only_ascii)
+        return jinja_buf_value(&text);
+    jinja_buf_init(&ascii, run);
+    jinja_put_ascii(&ascii, jinja_buf_value(&text).as.s);
+    return jinja_buf_value(&ascii);
+}
+
 /* ---- percent ---- */
 
 struct percent {
@@ -189,7 +201,6 @@ static void read_flags(struct percent *p, struct spec *f)
 static void put_percent_value(struct jinja_buf *out, const struct spec *f, struct jinja_value v)
 {
     struct jinja_run *run = out->run;
-    struct jinja_buf text;
     if (strchr("diuxXo", f->type) && jinja_is_number(v)) {
         put_integer(out, f, v.type == JINJA_FLOAT ? (int64_t)v.as.f : jinja_as_int(v));
     } else if (strchr("eEfFgG", f->type) && jinja_is_number(v)) {
@@ -197,9 +208,7 @@ static void put_percent_value(struct jinja_buf *out, const struct spec *f, struc
     } else if (f->type == 's' || (f->type == 'c' && v.type == JINJA_STRING)) {
         put_text(out, f, jinja_to_string(run, v).as.s, '>');
     } else if (f->type == 'r' || f->type == 'a') {
-        jinja_buf_init(&text, run);
-        jinja_put_repr(&text, v);
-        put_text(out, f, jinja_buf_value(&text).as.s, '>');
+        put_text(out, f, repr_value(run, v, f->type == 'a').as.s, '>');
     } else if (strchr("diuxXoeEfFgGc", f->type)) {
         jinja_fail(run, "%%%c format: a real number is required, not %s", f->type, jinja_type_name(v));
     } else {
@@ -353,11 +362,8 @@ static void put_field(struct jinja_buf *out, const struct jinja_str *inside, con
     struct jinja_value v = find_field(run, jinja_part(run, inside, 0, name_end).as.s, args, n_auto);
     if (v.type == JINJA_UNDEFINED && !conversion && colon)
         jinja_fail_undefined(run, v);
-    if (conversion == 'r') {
-        struct jinja_buf text;
-        jinja_buf_init(&text, run);
-        jinja_put_repr(&text, v);
-        v = jinja_buf_value(&text);
+    if (conversion == 'r' || conversion == 'a') {
+        v = repr_value(run, v, conversion == 'a');
     } else if (conversion == 's') {
         v = jinja_to_string(run, v);
     }

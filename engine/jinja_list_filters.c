@@ -231,16 +231,11 @@ static struct jinja_value f_unique(struct jinja_call *c)
 
 static struct jinja_value f_items(struct jinja_call *c)
 {
-    struct jinja_list *pairs = jinja_list_new(c->run, JINJA_KIND_GENERATOR, 0);
     if (c->self.type == JINJA_UNDEFINED)
-        return new_list(pairs);
+        return new_list(jinja_list_new(c->run, JINJA_KIND_GENERATOR, 0));
     if (c->self.type != JINJA_DICT)
         jinja_fail(c->run, "Can only get item pairs from a mapping.");
-    for (size_t i = 0; i < c->self.as.d->n; i++)
-        jinja_list_append(c->run, pairs,
-                          jinja_pair(c->run, c->self.as.d->pairs[i].key, c->self.as.d->pairs[i].value));
-    jinja_charge(c->run, pairs->n);
-    return new_list(pairs);
+    return jinja_dict_pairs(c->run, c->self.as.d);
 }
 
 /* batch(linecount, fill_with=none) */

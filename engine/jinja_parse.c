@@ -200,6 +200,16 @@ static struct jinja_node *parse_print(struct jinja_parser *p)
     return node;
 }
 
+/* Chat templates are no HTML: only `autoescape false` can be had. */
+static void autoescape_argument(struct jinja_parser *p)
+{
+    const struct jinja_node *on = jinja_parse_expression(p);
+    p->run->line = on->line;
+    p->run->column = on->column;
+    if (on->kind != JINJA_CONST || jinja_truth(on->value))
+        jinja_fail(p->run, "autoescape can only be false here; the filter `e` escapes");
+}
+
 /* Blocks that only bound the life of what is set inside. */
 static struct jinja_node *parse_scope(struct jinja_parser *p)
 {
@@ -209,7 +219,7 @@ static struct jinja_node *parse_scope(struct jinja_parser *p)
     if (is_block)
         jinja_take_name(p, "the name of a block");
     else if (!is_generation)
-        jinja_parse_expression(p); /* autoescape: text stays as it is either way */
+        autoescape_argument(p);
     node->b = body_until(p,
                          is_block        ? "endblock"
                          : is_generation ? "endgeneration"

@@ -106,6 +106,25 @@ struct jinja_value jinja_split(struct jinja_run *run, const struct jinja_str *s,
     return jinja_list_value(list);
 }
 
+struct jinja_list *jinja_split_lines(struct jinja_run *run, const struct jinja_str *s, bool keep_ends)
+{
+    struct jinja_list *lines = jinja_list_new(run, JINJA_KIND_LIST, 0);
+    jinja_charge(run, s->n / JINJA_CHARS_PER_STEP);
+    for (size_t from = 0, at = 0, n; at < s->n; at += n) {
+        uint32_t cp;
+        n = jinja_char_at(s, at, &cp);
+        bool is_end =
+            (cp >= 10 && cp <= 13) || (cp >= 28 && cp <= 30) || cp == 0x85 || cp == 0x2028 || cp == 0x2029;
+        if (cp == '\r' && at + 1 < s->n && s->data[at + 1] == '\n')
+            n = 2;
+        if (is_end || at + n >= s->n) {
+            add_part(run, lines, s, from, is_end && !keep_ends ? at : at + n);
+            from = at + n;
+        }
+    }
+    return lines;
+}
+
 struct jinja_value jinja_join(struct jinja_run *run, const struct jinja_str *glue,
                               const struct jinja_list *items, bool only_strings)
 {

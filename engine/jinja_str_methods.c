@@ -1,6 +1,4 @@
 /* jinja_str_methods.c: the methods of Python's str. */
-#include <wctype.h>
-
 #include "engine/jinja_value.h"
 
 static const struct jinja_str *self(struct jinja_call *c)
@@ -31,6 +29,11 @@ static struct jinja_value m_capitalize(struct jinja_call *c)
 static struct jinja_value m_swapcase(struct jinja_call *c)
 {
     return jinja_change_case(c->run, self(c), JINJA_SWAPCASE);
+}
+
+static struct jinja_value m_casefold(struct jinja_call *c)
+{
+    return jinja_change_case(c->run, self(c), JINJA_CASEFOLD);
 }
 
 static struct jinja_value strip(struct jinja_call *c, int sides)
@@ -67,24 +70,7 @@ static struct jinja_value m_rsplit(struct jinja_call *c)
 
 static struct jinja_value m_splitlines(struct jinja_call *c)
 {
-    struct jinja_list *lines = jinja_list_new(c->run, JINJA_KIND_LIST, 0);
-    const struct jinja_str *s = self(c);
-    bool keep = jinja_arg_bool(c, 0, false);
-    jinja_charge(c->run, s->n / JINJA_CHARS_PER_STEP);
-    for (size_t from = 0, at = 0, n; at < s->n; at += n) {
-        uint32_t cp;
-        n = jinja_char_at(s, at, &cp);
-        bool is_end =
-            (cp >= 10 && cp <= 13) || (cp >= 28 && cp <= 30) || cp == 0x85 || cp == 0x2028 || cp == 0x2029;
-        if (cp == '\r' && at + 1 < s->n && s->data[at + 1] == '\n')
-            n = 2;
-        if (is_end || at + n >= s->n) {
-            jinja_list_append(c->run, lines, jinja_part(c->run, s, from, is_end && !keep ? at : at + n));
-            jinja_charge(c->run, 1);
-            from = at + n;
-        }
-    }
-    return jinja_list_value(lines);
+    return jinja_list_value(jinja_split_lines(c->run, self(c), jinja_arg_bool(c, 0, false)));
 }
 
 /* ---- beginnings and ends ---- */
@@ -296,41 +282,58 @@ static struct jinja_value m_zfill(struct jinja_call *c)
 
 /* ---- kinds of characters ---- */
 
-static int is_alpha(wint_t cp, locale_t locale)
+static bool is_alpha(struct jinja_run *run, uint32_t cp)
 {
-    return iswalpha_l(cp, locale) && !(cp >= '0' && cp <= '9');
+    return jinja_is_alpha(run, cp);
 }
 
-static int is_digit(wint_t cp, locale_t locale)
+static bool is_decimal(struct jinja_run *run, uint32_t cp)
 {
-    (void)locale;
-    return (cp >= '0' && cp <= '9') || (cp >= 0x660 && cp <= 0x669) || (cp >= 0x966 && cp <= 0x96F) ||
-           (cp >= 0xFF10 && cp <= 0xFF19);
+    (void)run;
+    return jinja_is_decimal(cp);
 }
 
-static int is_alnum(wint_t cp, locale_t locale)
+static bool is_digit(struct jinja_run *run, uint32_t cp)
 {
-    return is_alpha(cp, locale) || is_digit(cp, locale);
+    (void)run;
+    return jinja_is_digit(cp);
 }
 
-static int is_space(wint_t cp, locale_t locale)
+static bool is_numeric(struct jinja_run *run, uint32_t cp)
 {
-    (void)locale;
-    return jinja_is_space((uint32_t)cp);
+    (void)run;
+    return jinja_is_numeric(cp);
 }
 
-static struct jinja_value all_are(struct jinja_call *c, int (*test)(wint_t, locale_t))
+static bool is_alnum(struct jinja_run *run, uint32_t cp)
+{
+    return jinja_is_alpha(run, cp) || jinja_is_numeric(cp);
+}
+
+static bool is_space(struct jinja_run *run, uint32_t cp)
+{
+    (void)run;
+    return jinja_is_space(cp);
+}
+
+static bool is_ascii(struct jinja_run *run, uint32_t cp)
+{
+    (void)run;
+    return cp < 128;
+}
+
+/* aux 0: an empty string is not; 1: it is */
+static struct jinja_value all_are(struct jinja_call *c, bool (*test)(struct jinja_run *, uint32_t))
 {
     const struct jinja_str *s = self(c);
-    locale_t locale = jinja_locale(c->run);
     jinja_charge(c->run, s->n / JINJA_CHARS_PER_STEP);
     for (size_t at = 0; at < s->n;) {
         uint32_t cp;
         at += jinja_char_at(s, at, &cp);
-        if (!locale || !test((wint_t)cp, locale))
+        if (!test(c->run, cp))
             return jinja_bool(false);
     }
-    return jinja_bool(s->n > 0);
+    return jinja_bool(s->n > 0 || c->aux);
 }
 
 static struct jinja_value m_isalpha(struct jinja_call *c)
@@ -338,9 +341,19 @@ static struct jinja_value m_isalpha(struct jinja_call *c)
     return all_are(c, is_alpha);
 }
 
+static struct jinja_value m_isdecimal(struct jinja_call *c)
+{
+    return all_are(c, is_decimal);
+}
+
 static struct jinja_value m_isdigit(struct jinja_call *c)
 {
     return all_are(c, is_digit);
+}
+
+static struct jinja_value m_isnumeric(struct jinja_call *c)
+{
+    return all_are(c, is_numeric);
 }
 
 static struct jinja_value m_isalnum(struct jinja_call *c)
@@ -351,6 +364,30 @@ static struct jinja_value m_isalnum(struct jinja_call *c)
 static struct jinja_value m_isspace(struct jinja_call *c)
 {
     return all_are(c, is_space);
+}
+
+static struct jinja_value m_isascii(struct jinja_call *c)
+{
+    return all_are(c, is_ascii);
+}
+
+static struct jinja_value m_isprintable(struct jinja_call *c)
+{
+    return all_are(c, jinja_is_printable);
+}
+
+static struct jinja_value m_isidentifier(struct jinja_call *c)
+{
+    const struct jinja_str *s = self(c);
+    jinja_charge(c->run, s->n / JINJA_CHARS_PER_STEP);
+    for (size_t at = 0; at < s->n;) {
+        uint32_t cp;
+        bool is_first = at == 0;
+        at += jinja_char_at(s, at, &cp);
+        if (cp != '_' && !jinja_is_alpha(c->run, cp) && (is_first || !jinja_is_decimal(cp)))
+            return jinja_bool(false);
+    }
+    return jinja_bool(s->n > 0);
 }
 
 /* At least one letter with a case, and all of them of that case. */
@@ -388,7 +425,7 @@ const struct jinja_builtin *jinja_str_method_find(const struct jinja_str *name)
         {"title", "", m_title, 0},
         {"capitalize", "", m_capitalize, 0},
         {"swapcase", "", m_swapcase, 0},
-        {"casefold", "", m_lower, 0},
+        {"casefold", "", m_casefold, 0},
         {"rsplit", "sep maxsplit", m_rsplit, 0},
         {"splitlines", "keepends", m_splitlines, 0},
         {"find", "sub| start end", m_find, 0},
@@ -408,8 +445,11 @@ const struct jinja_builtin *jinja_str_method_find(const struct jinja_str *name)
         {"zfill", "width|", m_zfill, 0},
         {"isalpha", "", m_isalpha, 0},
         {"isdigit", "", m_isdigit, 0},
-        {"isdecimal", "", m_isdigit, 0},
-        {"isnumeric", "", m_isdigit, 0},
+        {"isdecimal", "", m_isdecimal, 0},
+        {"isnumeric", "", m_isnumeric, 0},
+        {"isascii", "", m_isascii, 1},
+        {"isprintable", "", m_isprintable, 1},
+        {"isidentifier", "", m_isidentifier, 0},
         {"isalnum", "", m_isalnum, 0},
         {"isspace", "", m_isspace, 0},
         {"isupper", "", m_isupper, 0},

@@ -4,9 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <wctype.h>
 
-#include "engine/jinja_value.h"
+#include "engine/jinja_ast.h"
 
 /* The shortest digits that read back as the same number; a point or an exponent always shows. */
 size_t jinja_float_text(double f, char out[40])
@@ -28,14 +27,24 @@ size_t jinja_float_text(double f, char out[40])
     return (size_t)snprintf(out, 40, "%.*f", decimals < 1 ? 1 : decimals, f);
 }
 
-static bool is_printable(struct jinja_run *run, uint32_t cp)
+static void code_escape(uint32_t cp, char text[16])
 {
-    if (cp < 0x80)
-        return cp >= 32 && cp != 127;
-    if (cp == 0xA0 || cp == 0xAD || jinja_is_space(cp))
-        return false;
-    locale_t locale = jinja_locale(run);
-    return locale && iswprint_l((wint_t)cp, locale);
+    snprintf(text, 16, cp < 0x100 ? "\\x%02x" : cp < 0x10000 ? "\\u%04x" : "\\U%08x", cp);
+}
+
+void jinja_put_ascii(struct jinja_buf *buf, const struct jinja_str *s)
+{
+    char text[16];
+    jinja_charge(buf->run, s->n / JINJA_CHARS_PER_STEP);
+    for (size_t at = 0, n; at < s->n; at += n) {
+        uint32_t cp;
+        n = jinja_char_at(s, at, &cp);
+        code_escape(cp, text);
+        if (cp < 128)
+            jinja_put_part(buf, s, at, at + n);
+        else
+            jinja_put(buf, text, strlen(text), jinja_is_input_at(s, at));
+    }
 }
 
 static void put_repr_char(struct jinja_buf *buf, const struct jinja_str *s, size_t at, size_t n, uint32_t cp,
@@ -50,8 +59,8 @@ static void put_repr_char(struct jinja_buf *buf, const struct jinja_str *s, size
     if (cp == (uint32_t)(unsigned char)quote) {
         snprintf(text, sizeof text, "\\%c", quote);
         escape = text;
-    } else if (!escape && !is_printable(buf->run, cp)) {
-        snprintf(text, sizeof text, cp < 0x100 ? "\\x%02x" : cp < 0x10000 ? "\\u%04x" : "\\U%08x", cp);
+    } else if (!escape && !jinja_is_printable(buf->run, cp)) {
+        code_escape(cp, text);
         escape = text;
     }
     if (escape)
@@ -134,6 +143,16 @@ static void put_dict(struct jinja_buf *buf, const struct jinja_dict *d)
     glue(buf, "}");
 }
 
+static void put_macro(struct jinja_buf *buf, const struct jinja_macro *macro)
+{
+    jinja_puts(buf, "<Macro ");
+    if (macro->node->name)
+        put_repr_string(buf, macro->node->name);
+    else
+        jinja_puts(buf, "anonymous");
+    jinja_puts(buf, ">");
+}
+
 void jinja_put_repr(struct jinja_buf *buf, struct jinja_value v)
 {
     char text[100];
@@ -169,6 +188,9 @@ void jinja_put_repr(struct jinja_buf *buf, struct jinja_value v)
         break;
     case JINJA_DICT:
         put_dict(buf, v.as.d);
+        break;
+    case JINJA_MACRO:
+        put_macro(buf, v.as.macro);
         break;
     default:
         snprintf(text, sizeof text, "<%s object>", jinja_type_name(v));

@@ -30,7 +30,8 @@ static struct jinja_value f_title(struct jinja_call *c)
         bool is_gap = jinja_is_space(cp) || (cp < 128 && cp && strchr("-({[<", (int)cp));
         if (is_gap || at == s->n) {
             jinja_put_str(
-                &out, jinja_change_case(c->run, jinja_part(c->run, s, from, at).as.s, JINJA_CAPITALIZE).as.s);
+                &out,
+                jinja_change_case(c->run, jinja_part(c->run, s, from, at).as.s, JINJA_UPPER_FIRST).as.s);
             from = at;
         }
     }
@@ -92,27 +93,36 @@ static struct jinja_value f_format(struct jinja_call *c)
     return jinja_format_percent(c->run, text_of(c), args);
 }
 
-/* indent(width=4, first=false, blank=false); width may be the text itself. */
+static struct jinja_value spaces(struct jinja_run *run, int64_t n)
+{
+    struct jinja_buf out;
+    jinja_buf_init(&out, run);
+    for (int64_t i = 0; i < n; i++) {
+        jinja_puts(&out, " ");
+        jinja_charge(run, 1);
+    }
+    return jinja_buf_value(&out);
+}
+
+/* indent(width=4, first=false, blank=false); width may be the text itself. All ends of lines become \n; with
+ * one more at the end, as Jinja adds it, a last empty line stays. */
 static struct jinja_value f_indent(struct jinja_call *c)
 {
-    const struct jinja_str *s = text_of(c), *by = c->a[0].type == JINJA_STRING ? c->a[0].as.s : NULL;
-    int64_t width = by ? 0 : jinja_arg_int(c, 0, 4);
+    const struct jinja_str *s = text_of(c), newline = {.data = "\n", .n = 1};
+    const struct jinja_str *by =
+        c->a[0].type == JINJA_STRING ? c->a[0].as.s : spaces(c->run, jinja_arg_int(c, 0, 4)).as.s;
     bool first = jinja_arg_bool(c, 1, false), blank = jinja_arg_bool(c, 2, false);
+    const struct jinja_list *lines = jinja_split_lines(c->run, jinja_concat(c->run, s, &newline).as.s, false);
     struct jinja_buf out;
     jinja_buf_init(&out, c->run);
-    for (size_t from = 0; from <= s->n;) {
-        const char *end = memchr(s->data + from, '\n', s->n - from);
-        size_t to = end ? (size_t)(end - s->data) : s->n;
-        bool wanted = (from > 0 || first) && (blank || to > from || (from == 0 && first));
-        if (wanted && by)
+    for (size_t i = 0; i < lines->n; i++) {
+        const struct jinja_str *line = lines->items[i].as.s;
+        if (i)
+            jinja_put(&out, "\n", 1, s->n_spans > 0);
+        if (i == 0 ? first : blank || line->n > 0)
             jinja_put_str(&out, by);
-        for (int64_t i = 0; wanted && i < width; i++) {
-            jinja_puts(&out, " ");
-            jinja_charge(c->run, 1);
-        }
-        jinja_put_part(&out, s, from, end ? to + 1 : to);
+        jinja_put_str(&out, line);
         jinja_charge(c->run, 1);
-        from = to + 1;
     }
     return jinja_buf_value(&out);
 }
@@ -162,20 +172,44 @@ static bool is_url_safe(char ch)
     return (ch >= '0' && ch <= '9') || ((ch | 32) >= 'a' && (ch | 32) <= 'z') || (ch && strchr("_.-~/", ch));
 }
 
-static struct jinja_value f_urlencode(struct jinja_call *c)
+/* As the path of an address, or, in a query, with + for a space and / escaped. */
+static void put_quoted(struct jinja_buf *out, const struct jinja_str *s, bool is_query)
 {
-    const struct jinja_str *s = text_of(c);
-    struct jinja_buf out;
-    jinja_buf_init(&out, c->run);
-    jinja_charge(c->run, s->n / JINJA_CHARS_PER_STEP);
+    jinja_charge(out->run, s->n / JINJA_CHARS_PER_STEP);
     for (size_t i = 0; i < s->n; i++) {
         char text[4];
-        if (is_url_safe(s->data[i])) {
-            jinja_put_part(&out, s, i, i + 1);
+        if (is_query && s->data[i] == ' ') {
+            jinja_put(out, "+", 1, jinja_is_input_at(s, i));
+        } else if (is_url_safe(s->data[i]) && !(is_query && s->data[i] == '/')) {
+            jinja_put_part(out, s, i, i + 1);
         } else {
             snprintf(text, sizeof text, "%%%02X", (unsigned char)s->data[i]);
-            jinja_put(&out, text, 3, jinja_is_input_at(s, i));
+            jinja_put(out, text, 3, jinja_is_input_at(s, i));
         }
+    }
+}
+
+/* urlencode: a text, or the pairs of a query. */
+static struct jinja_value f_urlencode(struct jinja_call *c)
+{
+    struct jinja_buf out;
+    jinja_buf_init(&out, c->run);
+    if (c->self.type != JINJA_DICT && c->self.type != JINJA_LIST) {
+        put_quoted(&out, text_of(c), false);
+        return jinja_buf_value(&out);
+    }
+    const struct jinja_list *pairs =
+        jinja_iterate(c->run, c->self.type == JINJA_DICT ? jinja_dict_pairs(c->run, c->self.as.d) : c->self);
+    for (size_t i = 0; i < pairs->n; i++) {
+        const struct jinja_list *pair = jinja_iterate(c->run, pairs->items[i]);
+        if (pair->n != 2)
+            jinja_fail(c->run, "urlencode takes pairs of a name and a value, found %zu values", pair->n);
+        if (i)
+            jinja_puts(&out, "&");
+        put_quoted(&out, jinja_to_string(c->run, pair->items[0]).as.s, true);
+        jinja_puts(&out, "=");
+        put_quoted(&out, jinja_to_string(c->run, pair->items[1]).as.s, true);
+        jinja_charge(c->run, 1);
     }
     return jinja_buf_value(&out);
 }
@@ -256,6 +290,24 @@ static double round_common(double f, int64_t digits)
     return strtod(text, NULL);
 }
 
+/* To tens, hundreds ...; half to even. */
+static int64_t round_integer(struct jinja_run *run, int64_t value, int64_t digits)
+{
+    int64_t unit = 1, r, up;
+    for (; digits < 0; digits++)
+        if (__builtin_mul_overflow(unit, 10, &unit))
+            return 0;
+    r = value % unit < 0 ? value % unit + unit : value % unit;
+    if (__builtin_sub_overflow(value, r, &value))
+        jinja_fail(run, "an integer does not fit 64 bits");
+    bool is_up = r > unit - r || (r == unit - r && r > 0 && value / unit % 2 != 0);
+    if (!is_up)
+        return value;
+    if (__builtin_add_overflow(value, unit, &up))
+        jinja_fail(run, "an integer does not fit 64 bits");
+    return up;
+}
+
 static struct jinja_value f_round(struct jinja_call *c)
 {
     int64_t digits = jinja_arg_int(c, 0, 0);
@@ -265,8 +317,8 @@ static struct jinja_value f_round(struct jinja_call *c)
         jinja_fail(c->run, "type %s doesn't define __round__ method", jinja_type_name(c->self));
     double f = jinja_as_float(c->self), power = pow(10, (double)digits);
     bool is_common = c->a[1].type == JINJA_MISSING || jinja_str_is(jinja_arg_str(c, 1), "common");
-    if (is_common && jinja_is_integer(c->self) && digits >= 0)
-        return jinja_int(jinja_as_int(c->self));
+    if (is_common && jinja_is_integer(c->self))
+        return jinja_int(round_integer(c->run, jinja_as_int(c->self), digits));
     if (is_common)
         return jinja_float(round_common(f, digits));
     if (jinja_str_is(jinja_arg_str(c, 1), "ceil"))

@@ -57,6 +57,8 @@ static size_t put_escape(struct jinja_buf *out, const char *s, size_t left)
     case 'U':
         return 1 + put_hex(out, s + 1, left - 1, 8);
     }
+    if (*s == 'N')
+        jinja_fail(out->run, "characters cannot be named: write \\u and the number instead of \\N{...}");
     if (*s >= '0' && *s <= '7')
         return put_octal(out, s, left);
     jinja_put(out, "\\", 1, false); /* an unknown escape stays as it is */

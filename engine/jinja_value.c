@@ -136,6 +136,15 @@ void jinja_dict_set(struct jinja_run *run, struct jinja_dict *d, struct jinja_va
     d->pairs[d->n++] = (struct jinja_pair){key, value};
 }
 
+struct jinja_value jinja_dict_pairs(struct jinja_run *run, const struct jinja_dict *d)
+{
+    struct jinja_list *pairs = jinja_list_new(run, JINJA_KIND_GENERATOR, d->n);
+    for (size_t i = 0; i < d->n; i++)
+        jinja_list_append(run, pairs, jinja_pair(run, d->pairs[i].key, d->pairs[i].value));
+    jinja_charge(run, d->n);
+    return jinja_list_value(pairs);
+}
+
 /* ---- kinds ---- */
 
 bool jinja_is_integer(struct jinja_value v)

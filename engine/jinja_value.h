@@ -210,12 +210,26 @@ size_t jinja_search_last(const struct jinja_search *search, size_t end);
 size_t jinja_char_at(const struct jinja_str *s, size_t at, uint32_t *cp); /* its bytes */
 size_t jinja_char_before(const struct jinja_str *s, size_t end, uint32_t *cp);
 bool jinja_is_space(uint32_t cp);
+/* jinja_letters.c: kinds of characters, as Python sorts them. */
+bool jinja_is_printable(struct jinja_run *run, uint32_t cp);
+bool jinja_is_alpha(struct jinja_run *run, uint32_t cp);
+bool jinja_is_decimal(uint32_t cp);
+bool jinja_is_digit(uint32_t cp);
+bool jinja_is_numeric(uint32_t cp);
 struct jinja_value jinja_concat(struct jinja_run *run, const struct jinja_str *a, const struct jinja_str *b);
 struct jinja_value jinja_escape(struct jinja_run *run, const struct jinja_str *s);
 locale_t jinja_locale(struct jinja_run *run);
 void jinja_put_char_like(struct jinja_buf *buf, uint32_t cp, const struct jinja_str *s, size_t at);
 
-enum jinja_case { JINJA_UPPER, JINJA_LOWER, JINJA_TITLE, JINJA_CAPITALIZE, JINJA_SWAPCASE };
+enum jinja_case {
+    JINJA_UPPER,
+    JINJA_LOWER,
+    JINJA_TITLE,
+    JINJA_CAPITALIZE,
+    JINJA_SWAPCASE,
+    JINJA_CASEFOLD,
+    JINJA_UPPER_FIRST /* the title filter's: the first as upper has it, the others lower */
+};
 struct jinja_value jinja_change_case(struct jinja_run *run, const struct jinja_str *s, enum jinja_case how);
 #define JINJA_STRIP_LEFT 1
 #define JINJA_STRIP_RIGHT 2
@@ -240,6 +254,8 @@ struct jinja_value *jinja_dict_find(struct jinja_run *run, const struct jinja_di
 struct jinja_value *jinja_dict_find_text(const struct jinja_dict *d, const char *key, size_t n);
 void jinja_dict_set(struct jinja_run *run, struct jinja_dict *d, struct jinja_value key,
                     struct jinja_value value);
+/* A generator of the pairs of a dict. */
+struct jinja_value jinja_dict_pairs(struct jinja_run *run, const struct jinja_dict *d);
 struct jinja_value jinja_pair(struct jinja_run *run, struct jinja_value a,
                               struct jinja_value b); /* a tuple */
 bool jinja_truth(struct jinja_value v);
@@ -263,11 +279,13 @@ bool jinja_length(struct jinja_run *run, struct jinja_value v, size_t *n); /* fa
 
 void jinja_put_value(struct jinja_buf *buf, struct jinja_value v); /* str(v) */
 void jinja_put_repr(struct jinja_buf *buf, struct jinja_value v);
+void jinja_put_ascii(struct jinja_buf *buf, const struct jinja_str *s); /* escapes what is not ASCII */
 struct jinja_value jinja_to_string(struct jinja_run *run, struct jinja_value v); /* a JINJA_STRING */
 size_t jinja_float_text(double f, char out[40]);
 /* str.split: sep NULL: white space; max < 0: no limit. */
 struct jinja_value jinja_split(struct jinja_run *run, const struct jinja_str *s, const struct jinja_str *sep,
                                int64_t max, bool from_right);
+struct jinja_list *jinja_split_lines(struct jinja_run *run, const struct jinja_str *s, bool keep_ends);
 struct jinja_value jinja_join(struct jinja_run *run, const struct jinja_str *glue,
                               const struct jinja_list *items, bool only_strings);
 struct jinja_value jinja_to_json(struct jinja_run *run, struct jinja_value v, struct jinja_value indent,
