@@ -55,8 +55,9 @@ static void show_status(struct chat_loop *c)
     status.phase = phase_of(s);
     snprintf(status.model, sizeof status.model, "%.60s %s", s->model_name, s->config.quant);
     snprintf(status.backend, sizeof status.backend, "%.47s", s->backend.ops->describe(s->backend.ctx));
-    status.done = s->done;
-    status.total = s->total;
+    status.preparing = status.phase == UI_IDLE && s->warming && s->warm_total > 0;
+    status.done = status.preparing ? s->warm_done : s->done;
+    status.total = status.preparing ? s->warm_total : s->total;
     status.ctx_used = s->ctx_used;
     status.ctx_max = s->phase == SESSION_LOADING || s->phase == SESSION_FAILED ? 0 : engine_n_ctx(s->engine);
     status.tokens_per_s = c->rate.shown;

@@ -91,6 +91,7 @@ struct session {
     bool warming;    /* the engine has warm_request */
     bool warm_due;   /* the path is to be warmed when the engine is free */
     uint64_t warm_request;
+    uint64_t warm_done, warm_total; /* tokens; total 0: nothing to say yet */
     struct buf forgotten; /* uids, deleted by earlier programs: for a KV cache that is not open yet */
     bool forget_due;      /* forget_uid was deleted while it was being warmed */
     unsigned char forget_uid[CHAT_UID_BYTES];
@@ -130,7 +131,7 @@ bool session_set_think(struct session *s, const char *word, enum think_mode own,
 bool session_can_switch_think(const struct session *s);
 /* The model is loaded, and its template lets it reason in the next turn. */
 bool session_reasons(const struct session *s);
-/* Stops what runs; a message that waits for loading goes back (refused). */
+/* Stops what runs, warming too; a message that waits for loading goes back (refused). */
 void session_cancel(struct session *s);
 /* Takes one engine event into the chat and gives it to the face. False: none is left. */
 bool session_next_event(struct session *s, struct engine_event *event);

@@ -78,10 +78,15 @@ bool session_take_warm_event(struct session *s, struct engine_event *event)
         mem_free(event->ids);
         mem_free(event->n_ids_of);
     }
+    if (event->type == ENGINE_PREFILL) {
+        s->warm_done = event->done;
+        s->warm_total = event->total;
+    }
     if (event->type != ENGINE_DONE)
         return true;
     mem_free(event->ids);
     s->warming = false;
+    s->warm_total = 0;
     forget_due(s);
     if (event->reason == FINISH_ERROR)
         log_line("not warmed: %s", event->error.text);

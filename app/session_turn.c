@@ -202,8 +202,10 @@ bool session_regenerate(struct session *s, int msg, struct err *err)
 
 void session_cancel(struct session *s)
 {
-    if (!session_is_busy(s))
+    if (!session_is_busy(s)) {
+        session_stop_warming(s);
         return;
+    }
     if (s->submitted) {
         engine_cancel(s->engine);
         return;

@@ -57,8 +57,8 @@ struct engine_request {
     enum think_mode think; /* what the template is told about reasoning */
     /* No answer is wanted: the path (which may end with an answer) is brought into the KV cache, in the form
      * the next prompt will begin with, so that the next turn starts at once. Gives way to any other request.
-     * Its only event is ENGINE_DONE: FINISH_STOP, FINISH_CANCELLED, FINISH_CONTEXT (too long, nothing was
-     * done) or FINISH_ERROR. sampler, n_predict and stops are not looked at. */
+     * Its events are ENGINE_PREFILL and ENGINE_DONE: FINISH_STOP, FINISH_CANCELLED, FINISH_CONTEXT (too long,
+     * nothing was done) or FINISH_ERROR. sampler, n_predict and stops are not looked at. */
     bool warm;
     unsigned char owner[KV_OWNER_BYTES]; /* the chat, for the shelf */
     struct sampler_params sampler;       /* seed 0: random */

@@ -13,8 +13,6 @@
 static void report(struct turn *t, size_t done)
 {
     engine_copy_prof(t->engine);
-    if (t->job->request.warm)
-        return;
     t->n_done = done > t->n_done ? done : t->n_done;
     struct engine_event event = {
         .type = ENGINE_PREFILL, .request = t->job->number, .done = t->n_done, .total = t->n_missing};

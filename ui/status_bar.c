@@ -88,11 +88,11 @@ static void put_loading(struct buf *out, const struct progress *p)
     put_eta(out, p);
 }
 
-static void put_prefill(struct buf *out, const struct progress *p)
+static void put_prefill(struct buf *out, const struct progress *p, const char *doing)
 {
     struct buf total = {0};
     put_grouped(&total, p->total);
-    buf_puts(out, "reading ");
+    buf_printf(out, "%s ", doing);
     put_grouped_in(out, (int)total.len, p->now_done);
     buf_printf(out, " of %s tokens", buf_text(&total));
     if (progress_rate(p) > 0) {
@@ -133,7 +133,7 @@ static const char *hint(const struct ui *ui, int columns)
     bool narrow = columns < NARROW;
     if (ui_is_busy(ui) && (edit_is_open(ui) || transcript_selected(ui->transcript) >= 0))
         return "Ctrl-C stop"; /* Esc leaves these first */
-    if (ui_is_busy(ui))
+    if (ui_is_busy(ui) || ui->status.preparing)
         return narrow ? "Esc stop" : "Esc stop · F1 help";
     return ui->status.phase == UI_LOADING && !narrow ? "Ctrl-C twice quits · F1 help" : "F1 help";
 }
@@ -297,7 +297,9 @@ static void bar_text(const struct ui *ui, struct buf *out)
     if (loading)
         put_loading(out, &ui->progress);
     else if (ui->status.phase == UI_PREFILL && ui->status.total > 0)
-        put_prefill(out, &ui->progress);
+        put_prefill(out, &ui->progress, "reading");
+    else if (ui->status.preparing)
+        put_prefill(out, &ui->progress, "preparing");
 }
 
 /* The line itself, filled as far as the work is done; the numbers stand at its right end. */

@@ -292,9 +292,10 @@ void ui_set_status(struct ui *ui, const struct ui_status *status)
     drop_repeated_word(clean.model);
     copy_clean(clean.backend, sizeof clean.backend, status->backend, sizeof status->backend);
     copy_clean(clean.think, sizeof clean.think, status->think, sizeof status->think);
-    if (clean.phase != ui->status.phase || ui->progress.start_ns == 0)
+    if (clean.phase != ui->status.phase || clean.preparing != ui->status.preparing ||
+        ui->progress.start_ns == 0)
         progress_start(&ui->progress, now);
-    if (clean.phase == UI_LOADING || clean.phase == UI_PREFILL)
+    if (clean.phase == UI_LOADING || clean.phase == UI_PREFILL || clean.preparing)
         progress_update(&ui->progress, clean.done, clean.total, now);
     if (strcmp(clean.model, ui->status.model) != 0)
         transcript_set_model(ui->transcript, clean.model);

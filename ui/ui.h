@@ -97,6 +97,7 @@ struct ui_status {
     uint32_t ctx_used, ctx_max; /* tokens; max 0: not known yet */
     double tokens_per_s;        /* last second while generating, mean of the turn afterwards; 0: none yet */
     bool queued;                /* a message waits for the model to load */
+    bool preparing;             /* UI_IDLE: the chat is read ahead of its next message; done, total: tokens */
 };
 void ui_set_status(struct ui *ui, const struct ui_status *status);
 

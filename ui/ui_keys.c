@@ -169,7 +169,7 @@ static void take_editor_event(struct ui *ui, const struct editor_event *event, b
     case EDITOR_ESC:
         if (edit_is_open(ui))
             edit_give_up(ui);
-        else if (ui_is_busy(ui))
+        else if (ui_is_busy(ui) || ui->status.preparing)
             ui_push_event(ui, UI_ACTION, ACTION_STOP, 0, NULL, 0);
         break;
     case EDITOR_REDRAW:

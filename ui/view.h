@@ -87,7 +87,7 @@ void ui_mark_dirty(struct ui *ui);
 void ui_push_event(struct ui *ui, enum ui_event_type type, enum ui_action action, int index, const char *text,
                    size_t n);
 void ui_clear_notice(struct ui *ui);
-/* Whether something runs that Esc can stop. */
+/* Whether an answer is on its way. */
 bool ui_is_busy(const struct ui *ui);
 void ui_take_terminal_changes(struct ui *ui, unsigned changes);
 

@@ -210,6 +210,7 @@ static void ask(struct talk *c, const char *text, int32_t n_predict)
 static void warm(struct talk *c)
 {
     size_t n_msgs = c->n_msgs;
+    c->n_progress = 0;
     finish(c, submit(c, true, -1));
     assert_int_equal(c->n_msgs, n_msgs);
 }
@@ -372,6 +373,7 @@ static void engine_shelf__warm__only_the_new_message_is_left(void **state)
     warm(&ahead);
     assert_int_equal(ahead.reason, FINISH_STOP);
     assert_true(ahead.stats.reused_memory > 0 && ahead.stats.prefilled_tokens > 0);
+    assert_int_equal(ahead.n_progress, ahead.stats.prefilled_tokens);
     uint32_t n_warm = ahead.stats.prompt_tokens;
     warm(&ahead); /* nothing is left to do */
     assert_int_equal(ahead.stats.reused_memory, n_warm);
@@ -546,7 +548,9 @@ static void engine_shelf__warm__gives_way(void **state)
         m->n_bytes = 10;
         uint64_t number = submit(&c, false, 3);
         for (size_t i = 0; i < n_warm; i++) {
-            wait_event(c.engine, &event);
+            do
+                wait_event(c.engine, &event);
+            while (event.type == ENGINE_PREFILL && event.request == first[i]);
             assert_int_equal(event.type, ENGINE_DONE);
             assert_int_equal(event.request, first[i]);
             assert_true(event.reason == FINISH_CANCELLED || event.reason == FINISH_STOP);

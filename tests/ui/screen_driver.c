@@ -86,7 +86,8 @@ static void set_status(struct driver *d, const char *text)
     status.phase = (enum ui_phase)phase;
     status.done = done;
     status.total = total;
-    status.queued = queued != 0;
+    status.queued = queued == 1;
+    status.preparing = queued == 2;
     ui_set_status(d->ui, &status);
 }
 

@@ -153,6 +153,18 @@ static void screen__prefill__fills_the_hairline(void **state)
     screen_stop(s);
 }
 
+static void screen__preparing__leaves_the_editor_free(void **state)
+{
+    (void)state;
+    struct screen *s = start_chat(80, 24, false);
+    screen_tell(s, "status 1 3200 16000 7700 32768 0 2");
+    screen_wait(s, "preparing  3,200 of 16,000 tokens");
+    screen_wait(s, "Esc stop");
+    screen_tell(s, "status 1 0 0 7700 32768 0 0");
+    screen_wait(s, "ready");
+    screen_stop(s);
+}
+
 static void screen__status__numbers_keep_their_places(void **state)
 {
     (void)state;
@@ -649,6 +661,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(screen__chat__hostile_text_stays_text),
         cmocka_unit_test(screen__loading__page),
         cmocka_unit_test(screen__prefill__fills_the_hairline),
+        cmocka_unit_test(screen__preparing__leaves_the_editor_free),
         cmocka_unit_test(screen__status__numbers_keep_their_places),
         cmocka_unit_test(screen__think__folds_when_the_answer_begins),
         cmocka_unit_test(screen__think__in_a_small_window_without_color),
