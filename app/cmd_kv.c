@@ -173,19 +173,26 @@ static bool verify(struct kv_db *db, bool as_json, struct err *err)
 
 /* ---- clear ---- */
 
-static bool clear(struct kv_db *db, bool as_json, struct err *err)
+/* What was put aside as damaged holds blocks too. */
+static bool clear(struct kv_db *db, const char *path, bool as_json, struct err *err)
 {
-    uint64_t n_bytes = 0;
+    uint64_t n_bytes = 0, n_aside;
     struct buf line = {0};
-    if (db && !kv_db_clear(db, &n_bytes, err))
+    if ((db && !kv_db_clear(db, &n_bytes, err)) || !kv_db_drop_aside(path, &n_aside, err))
         return false;
     if (as_json) {
-        print_json(json_pack("{s:I}", "freed_bytes", (json_int_t)n_bytes));
+        print_json(json_pack("{s:I}", "freed_bytes", (json_int_t)(n_bytes + n_aside)));
         return true;
     }
-    buf_puts(&line, n_bytes ? "all KV blocks are dropped; freed " : "there was nothing to drop");
-    if (n_bytes)
-        receipt_bytes(&line, n_bytes);
+    buf_puts(&line, n_bytes ? "all KV blocks are dropped" : "there was nothing to drop");
+    if (n_aside && n_bytes)
+        buf_printf(&line, ", and %s.bad, the damaged cache put aside before", path);
+    else if (n_aside)
+        buf_printf(&line, " but %s.bad, the damaged cache put aside before", path);
+    if (n_bytes + n_aside) {
+        buf_puts(&line, "; freed ");
+        receipt_bytes(&line, n_bytes + n_aside);
+    }
     print_line(&line);
     return true;
 }
@@ -226,7 +233,7 @@ bool cmd_kv(const struct options *o, const struct paths *paths, struct err *err)
     bool json = opt_flag(o, OPT_JSON);
     bool ok = is_stat     ? show_stat(db, paths->kv_db, json, err)
               : is_verify ? verify(db, json, err)
-                          : clear(db, json, err);
+                          : clear(db, paths->kv_db, json, err);
     kv_db_close(db);
     return ok;
 }

@@ -627,6 +627,36 @@ class Command(KvTest):
         self.assertLess(freed, n_both)
         self.assertEqual(self.kv('stat')['blocks'], 0)
 
+    def test_a_deletion_that_a_lock_cut_short_is_finished_by_the_next(self):
+        self.turn('hi ' * 100, *GREEDY, session='a')
+        self.turn('ho ' * 100, *GREEDY, session='b')
+        ids = {c['name']: str(c['id']) for c in self.sessions()}
+        other = sqlite3.connect(self.kv_path(), isolation_level=None)
+        other.execute('BEGIN EXCLUSIVE')
+        self.check(0, 'sessions', 'delete', ids['a'], words=['kv.db', 'may be left', 'next'])
+        other.close()
+        n_blocks = self.kv('stat')['blocks']
+        self.assertEqual(len(self.sql('SELECT uid FROM forgotten')), 1)
+        of_b = json.loads(self.check(0, 'sessions', 'delete', ids['b'], '--json'))['kv_blocks']
+        self.assertLess(of_b, n_blocks)
+        self.assertEqual(self.kv('stat')['blocks'], 0)
+        self.assertEqual(self.sql('SELECT uid FROM forgotten'), [])
+
+    def test_what_was_put_aside_goes_with_clear_and_with_a_deletion(self):
+        bad = self.kv_path('kv.db.bad')
+        for how in ('clear', 'clear without a cache', 'delete', 'delete without a cache'):
+            self.turn('hi ' * 100, *GREEDY)
+            shutil.copy(self.kv_path(), bad)
+            shutil.copy(self.kv_path(), bad + '-journal')
+            if how.endswith('without a cache'):
+                os.unlink(self.kv_path())
+            with self.subTest(how):
+                if how.startswith('clear'):
+                    self.assertRegex(self.check(0, 'kv', 'clear'), rb'kv\.db\.bad.*freed')
+                else:
+                    self.check(0, 'sessions', 'delete', str(self.sessions()[0]['id']))
+                self.assertFalse(os.path.exists(bad) or os.path.exists(bad + '-journal'))
+
 
 if __name__ == '__main__':
     main()

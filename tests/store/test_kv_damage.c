@@ -363,6 +363,8 @@ static void kv_db_open__impossible_place__a_sentence(void **state)
     assert_int_equal(mkdir(temp_path(state, "dir.db"), 0700), 0);
     expect_refused(temp_path(state, "dir.db"), "not a regular file");
     expect_refused("/sys/kv.db", "cannot be created");
+    assert_int_equal(mkdir(temp_path(state, "there.db.lock"), 0700), 0);
+    expect_refused(temp_path(state, "there.db"), "cannot be opened for writing");
     if (geteuid() == 0) {
         print_message("running as root: a read-only directory is not refused, so that part is skipped\n");
         return;

@@ -234,6 +234,42 @@ static void kv_io_forget__offered_before__gone(void **state)
     chain_free(&chain);
 }
 
+static void wait_for_count(struct kv_io *io)
+{
+    for (int i = 0; i < LONG_MS / 10 && !stats_of(io).limit_bytes; i++)
+        nap(10);
+    assert_int_not_equal(stats_of(io).limit_bytes, 0);
+}
+
+static void kv_io_stats__tail_replaced_and_owner_forgotten__not_counted(void **state)
+{
+    struct kv_io *io = open_io(temp_path(state, "kv.db"));
+    unsigned char owner[KV_OWNER_BYTES], done[KV_OWNER_BYTES];
+    test_owner(1, owner);
+    wait_for_count(io); /* the next count is two quiet seconds away */
+    static const size_t lengths[] = {150, 200};
+    for (size_t i = 0; i < 2; i++) {
+        offer_chain(io, lengths[i]);
+        assert_true(kv_io_flush(io, LONG_MS));
+        assert_int_equal(stats_of(io).kept_blocks, 3 + i);
+        assert_int_equal(stats_of(io).kept_bytes, lengths[i] * TEST_TOKEN_BYTES);
+        chain_free(&chain);
+    }
+    assert_false(kv_io_next_forgotten(io, done));
+    kv_io_forget(io, owner);
+    bool is_done = false;
+    for (int i = 0; i < LONG_MS / 10 && !is_done; i++) {
+        is_done = kv_io_next_forgotten(io, done);
+        nap(10);
+    }
+    assert_true(is_done);
+    assert_memory_equal(done, owner, sizeof owner);
+    assert_false(kv_io_next_forgotten(io, done));
+    assert_int_equal(stats_of(io).kept_blocks, 0);
+    assert_int_equal(stats_of(io).kept_bytes, 0);
+    assert_true(kv_io_close(io, LONG_MS));
+}
+
 static void kv_io_open__forgetting_was_cut_short__goes_on(void **state)
 {
     struct kv_db *db = test_open(temp_path(state, "kv.db"), &space, 0);
@@ -488,6 +524,7 @@ int main(void)
         TEST(kv_io_open__file_locked__opens_later),
         TEST(kv_io_find__cancelled__returns_nothing),
         TEST(kv_io_forget__offered_before__gone),
+        TEST(kv_io_stats__tail_replaced_and_owner_forgotten__not_counted),
         TEST(kv_io_open__forgetting_was_cut_short__goes_on),
         TEST(kv_io_forget__in_a_hurry__still_done),
         TEST(kv_io_hurry__file_locked__pages_come_back),

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "store/kv_internal.h"
 #include "tests/store/kv_expect.h"
@@ -294,6 +295,39 @@ static void kv_db_forget_owner__tail_replaced_by_anothers__block_is_both(void **
     kv_db_close(db);
 }
 
+static void kv_db_forget_owner__nobodys_block_in_front__goes_with_the_last_behind_it(void **state)
+{
+    struct kv_db *db = test_open(temp_path(state, "kv.db"), &space, 0);
+    int32_t ids[256];
+    struct chain chain;
+    put_ids(db, 1, 192, 1);
+    test_ids(ids, 256, 1);
+    chain_make(&chain, &space, ids, 256, 2);
+    const struct kv_block *last = chain.list[3];
+    assert_true(kv_db_put(db, &last, 1, &(uint64_t){0}, NULL)); /* chat 2 uses no block but this */
+    forget(db, 1, 0);
+    assert_int_equal(test_stat(db).n_blocks, 4);
+    forget(db, 2, 4);
+    assert_int_equal(test_stat(db).n_blocks, 0);
+    chain_free(&chain);
+    kv_db_close(db);
+}
+
+static void kv_db_forget_owner__file_put_aside__gone_too(void **state)
+{
+    static const char *const names[] = {"kv.db.bad", "kv.db.bad-journal"};
+    struct kv_db *db = test_open(temp_path(state, "kv.db"), &space, 0);
+    for (size_t i = 0; i < 2; i++) {
+        FILE *f = fopen(temp_path(state, names[i]), "w");
+        assert_non_null(f);
+        fclose(f);
+    }
+    forget(db, 1, 0);
+    for (size_t i = 0; i < 2; i++)
+        assert_int_not_equal(access(temp_path(state, names[i]), F_OK), 0);
+    kv_db_close(db);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, temp_dir_teardown)
 
 int main(void)
@@ -312,6 +346,8 @@ int main(void)
         TEST(kv_db_forget_owner__shared_blocks__stay_for_the_others),
         TEST(kv_db_forget_owner__found_by_another__stays),
         TEST(kv_db_forget_owner__tail_replaced_by_anothers__block_is_both),
+        TEST(kv_db_forget_owner__nobodys_block_in_front__goes_with_the_last_behind_it),
+        TEST(kv_db_forget_owner__file_put_aside__gone_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
