@@ -69,6 +69,10 @@ struct jinja_value jinja_get_attr(struct jinja_run *run, struct jinja_value v, c
         if (jinja_str_is(name, "grouper") || jinja_str_is(name, "list"))
             return v.as.l->items[name->data[0] == 'l'];
     }
+    if (v.type == JINJA_LIST && v.as.l->kind == JINJA_KIND_RANGE)
+        for (int i = 0; i < 3; i++)
+            if (jinja_str_is(name, i == 0 ? "start" : i == 1 ? "stop" : "step"))
+                return jinja_int(v.as.l->range[i]);
     if (v.type == JINJA_CYCLER && jinja_str_is(name, "current"))
         return v.as.cycler->items->items[v.as.cycler->at];
     if (v.type == JINJA_MACRO && jinja_str_is(name, "name") && v.as.macro->node->name)
@@ -179,6 +183,18 @@ static struct jinja_value slice_string(struct jinja_run *run, const struct jinja
     return jinja_buf_value(&out);
 }
 
+/* The range that a slice of a range is; false when its bounds do not fit. */
+static bool slice_range(const struct jinja_list *from, const struct bounds *b, int64_t out[3])
+{
+    int64_t step = from->range[2];
+    const int64_t bound[2] = {b->start, b->stop};
+    for (int i = 0; i < 2; i++)
+        if (__builtin_mul_overflow(bound[i], step, &out[i]) ||
+            __builtin_add_overflow(out[i], from->range[0], &out[i]))
+            return false;
+    return !__builtin_mul_overflow(b->step, step, &out[2]);
+}
+
 struct jinja_value jinja_get_slice(struct jinja_run *run, struct jinja_value v, struct jinja_value start,
                                    struct jinja_value stop, struct jinja_value step)
 {
@@ -194,6 +210,8 @@ struct jinja_value jinja_get_slice(struct jinja_run *run, struct jinja_value v, 
         jinja_list_new(run, from->kind == JINJA_KIND_TUPLE ? JINJA_KIND_TUPLE : JINJA_KIND_LIST, b.n);
     for (size_t i = 0; i < b.n; i++)
         list->items[list->n++] = from->items[b.start + (int64_t)i * b.step];
+    if (from->kind == JINJA_KIND_RANGE && slice_range(from, &b, list->range))
+        list->kind = JINJA_KIND_RANGE;
     jinja_charge(run, b.n / 4);
     return jinja_list_value(list);
 }

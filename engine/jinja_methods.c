@@ -49,6 +49,15 @@ static struct jinja_value dict_copy(struct jinja_call *c)
     return (struct jinja_value){.type = JINJA_DICT, .as.d = copy};
 }
 
+static struct jinja_value dict_fromkeys(struct jinja_call *c)
+{
+    struct jinja_dict *d = jinja_dict_new(c->run);
+    const struct jinja_list *keys = jinja_iterate(c->run, c->a[0]);
+    for (size_t i = 0; i < keys->n; i++)
+        jinja_dict_set(c->run, d, keys->items[i], c->a[1].type == JINJA_MISSING ? jinja_null() : c->a[1]);
+    return (struct jinja_value){.type = JINJA_DICT, .as.d = d};
+}
+
 /* ---- list ---- */
 
 static struct jinja_value list_copy(struct jinja_call *c)
@@ -114,8 +123,9 @@ static struct jinja_value cycler_reset(struct jinja_call *c)
 }
 
 static const struct jinja_builtin dict_methods[] = {
-    {"get", "key| default", dict_get, 0}, {"items", "", dict_items, 0}, {"keys", "", dict_keys, 0},
-    {"values", "", dict_values, 0},       {"copy", "", dict_copy, 0},
+    {"get", "key| default", dict_get, 0}, {"items", "", dict_items, 0},
+    {"keys", "", dict_keys, 0},           {"values", "", dict_values, 0},
+    {"copy", "", dict_copy, 0},           {"fromkeys", "keys| value", dict_fromkeys, 0},
 };
 static const struct jinja_builtin list_methods[] = {
     {"copy", "", list_copy, 0},

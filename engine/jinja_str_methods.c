@@ -410,6 +410,37 @@ static struct jinja_value m_islower(struct jinja_call *c)
     return is_cased(c, JINJA_LOWER);
 }
 
+/* title() finds nothing to change, and there is a letter with a case. */
+static struct jinja_value m_istitle(struct jinja_call *c)
+{
+    const struct jinja_str *s = self(c);
+    return jinja_bool(jinja_str_equal(s, jinja_change_case(c->run, s, JINJA_TITLE).as.s) &&
+                      !jinja_str_equal(s, jinja_change_case(c->run, s, JINJA_SWAPCASE).as.s));
+}
+
+static struct jinja_value m_expandtabs(struct jinja_call *c)
+{
+    const struct jinja_str *s = self(c);
+    int64_t size = jinja_arg_int(c, 0, 8), column = 0;
+    struct jinja_buf out;
+    jinja_buf_init(&out, c->run);
+    jinja_charge(c->run, s->n / JINJA_CHARS_PER_STEP);
+    for (size_t at = 0, n; at < s->n; at += n) {
+        uint32_t cp;
+        n = jinja_char_at(s, at, &cp);
+        if (cp != '\t') {
+            jinja_put_part(&out, s, at, at + n);
+            column = cp == '\n' || cp == '\r' ? 0 : column + 1;
+            continue;
+        }
+        for (int64_t more = size > 0 ? size - column % size : 0; more > 0; more--, column++) {
+            jinja_put(&out, " ", 1, jinja_is_input_at(s, at));
+            jinja_charge(c->run, 1);
+        }
+    }
+    return jinja_buf_value(&out);
+}
+
 const struct jinja_builtin *jinja_str_method_find(const struct jinja_str *name)
 {
     static const struct jinja_builtin methods[] = {
@@ -454,6 +485,8 @@ const struct jinja_builtin *jinja_str_method_find(const struct jinja_str *name)
         {"isspace", "", m_isspace, 0},
         {"isupper", "", m_isupper, 0},
         {"islower", "", m_islower, 0},
+        {"istitle", "", m_istitle, 0},
+        {"expandtabs", "tabsize", m_expandtabs, 0},
     };
     return jinja_find_in(methods, sizeof methods / sizeof *methods, name);
 }

@@ -328,6 +328,31 @@ static struct jinja_value f_round(struct jinja_call *c)
     jinja_fail(c->run, "method must be common, ceil or floor");
 }
 
+/* filesizeformat(binary=false) */
+static struct jinja_value f_filesize(struct jinja_call *c)
+{
+    const struct jinja_str plain = {.data = "float", .n = 5};
+    const struct jinja_args none = {0};
+    double size = jinja_call_builtin(c->run, jinja_text_filter_find(&plain), c->self, &none).as.f;
+    bool binary = jinja_arg_bool(c, 0, false);
+    double base = binary ? 1024 : 1000;
+    char text[400];
+    int step = -1;
+    if (isnan(size) || (size < base && size < -9e18))
+        jinja_fail(c->run, "filesizeformat takes a number of bytes");
+    for (; size >= base && step < 7; step++)
+        size /= base;
+    if (step < 0)
+        snprintf(text, sizeof text, "%lld Byte%s", (long long)size, size == 1 ? "" : "s");
+    else
+        snprintf(text, sizeof text, "%.1f %c%sB", size, binary ? "KMGTPEZY"[step] : "kMGTPEZY"[step],
+                 binary ? "i" : "");
+    struct jinja_buf out;
+    jinja_buf_init(&out, c->run);
+    jinja_puts(&out, text);
+    return jinja_buf_value(&out);
+}
+
 const struct jinja_builtin *jinja_text_filter_find(const struct jinja_str *name)
 {
     static const struct jinja_builtin filters[] = {
@@ -345,6 +370,7 @@ const struct jinja_builtin *jinja_text_filter_find(const struct jinja_str *name)
         {"tojson", "ensure_ascii indent separators sort_keys", f_tojson, 0},
         {"format", "*", f_format, 0},
         {"indent", "width first blank", f_indent, 0},
+        {"filesizeformat", "binary", f_filesize, 0},
         {"wordcount", "", f_wordcount, 0},
         {"truncate", "length killwords end leeway", f_truncate, 0},
         {"urlencode", "", f_urlencode, 0},
