@@ -11,8 +11,9 @@ _Noreturn static void unsupported(struct jinja_run *run, int op, struct jinja_va
         jinja_fail_undefined(run, a);
     if (b.type == JINJA_UNDEFINED)
         jinja_fail_undefined(run, b);
-    if (op == '+' && a.type == JINJA_STRING)
-        jinja_fail(run, "can only concatenate str (not \"%s\") to str", jinja_type_name(b));
+    if (op == '+' && (a.type == JINJA_STRING || (a.type == JINJA_LIST && a.as.l->kind <= JINJA_KIND_TUPLE)))
+        jinja_fail(run, "can only concatenate %s (not \"%s\") to %s", jinja_type_name(a), jinja_type_name(b),
+                   jinja_type_name(a));
     jinja_fail(run, "unsupported operand type(s) for %c%s: '%s' and '%s'", op & 255,
                op == JINJA_POW        ? "* or pow()"
                : op == JINJA_FLOORDIV ? "/"

@@ -101,6 +101,7 @@ static void jinja__parse__names_line_and_column(void **state)
     (void)state;
     assert_error("a\n  {{ 1 + }}", "line 2, column 10");
     assert_error("\n{% if x %}", "line 2, column 11: unexpected end of template");
+    assert_error("{{ [1] + 'a' }}", "can only concatenate list (not \"str\") to list");
     assert_error("{{ nope.x }}", "'nope' is undefined");
     assert_error("{% include 'a' %}", "include");
     assert_error("{% autoescape true %}{% endautoescape %}", "column 15: autoescape can only be false");

@@ -82,6 +82,12 @@ void fuzz_seed(int i, struct buf *out)
         "endwith %}",
         "{{ messages | groupby('role') | list }}{{ {'a': 1} | dictsort }}{{ strftime_now('%d %B') }}{{ n ** "
         "2 // 3 % 2 }}",
+        "{% set c = messages[0].content %}{{ c.strip('e<' ~ c) }}{{ c.rsplit('|x', 1) }}{{ c.rfind('|') }}{{ "
+        "c.casefold() ~ c.swapcase() ~ c.title() }}{{ c | indent(2, true) }}{{ [c] }}{{ '%a' % c }}{{ "
+        "c.expandtabs(3) }}{{ c.isidentifier() }}",
+        "{{ none | selectattr('a') | list }}{{ messages.append(1) }}{{ messages[0].update is defined }}{{ "
+        "range(9)[1:7:2] }}{{ {}.fromkeys('ab') | urlencode }}{{ 45 | round(-1) }}{{ 9999 | filesizeformat "
+        "}}",
         "{% set c = messages[1].content %}{{ c.split('</think>')[-1].lstrip('\\n') }}{{ c is string and 'x' "
         "not in c }}",
     };
