@@ -65,6 +65,7 @@ static void forget_due(struct session *s)
 void session_turn_ended(struct session *s)
 {
     receipt_due(s, &s->stats);
+    forget_due(s);
     if (!opt_flag(s->options, OPT_RAW) && s->reason != FINISH_ERROR)
         session_warm(s, false);
 }
@@ -138,6 +139,19 @@ void session_forget(struct session *s, const unsigned char uid[CHAT_UID_BYTES])
         return;
     memcpy(s->forget_uid, uid, CHAT_UID_BYTES);
     s->forget_due = true;
+}
+
+void session_renewed(struct session *s, const unsigned char old_uid[CHAT_UID_BYTES])
+{
+    bool is_working = s->engine && (s->warming || s->submitted);
+    if (s->engine)
+        engine_rename_owner(s->engine, old_uid, s->chat->uid);
+    memcpy(s->forget_uid, old_uid, CHAT_UID_BYTES);
+    s->forget_due = true;
+    if (!is_working && s->stays)
+        session_warm(s, false); /* which offers the rows in memory again */
+    if (!is_working && !s->warming)
+        forget_due(s);
 }
 
 void session_forget_later(struct session *s, const unsigned char uid[CHAT_UID_BYTES])

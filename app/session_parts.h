@@ -37,6 +37,8 @@ void session_stop_warming(struct session *s);
 bool session_take_warm_event(struct session *s, struct engine_event *event);
 /* After ENGINE_DONE of a turn is taken in. */
 void session_turn_ended(struct session *s);
+/* The chat has a new uid: blocks of the old one are forgotten, after all that the engine offers under it. */
+void session_renewed(struct session *s, const unsigned char old_uid[CHAT_UID_BYTES]);
 /* A chat that an earlier program deleted and whose blocks are perhaps kept still. */
 void session_forget_later(struct session *s, const unsigned char uid[CHAT_UID_BYTES]);
 /* Tells the KV cache about those, once it is open, and chat.db which ones are done. */

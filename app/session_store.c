@@ -156,7 +156,10 @@ char *session_take_back(struct session *s, const char *said, const char *typed)
 /* Another program deleted the chat that is open here. */
 static void store_again(struct session *s, struct chat_db_event *event)
 {
+    unsigned char old_uid[CHAT_UID_BYTES];
+    memcpy(old_uid, s->chat->uid, sizeof old_uid);
     chat_renew_uid(s->chat);
+    session_renewed(s, old_uid);
     s->stored = s->title_due = false;
     session_store_asked(s, 0);
     if (s->draft && *s->draft)

@@ -55,12 +55,14 @@ struct engine *engine_open(const struct engine_options *options, struct err *err
     e->model_path = mem_strdup(options->model_path);
     e->options.model_path = e->model_path;
     pthread_mutex_init(&e->prof_lock, NULL);
+    pthread_mutex_init(&e->owner_lock, NULL);
     if (queue_init(&e->jobs, ENGINE_MAX_OPEN, sizeof(struct engine_job), err) &&
         queue_init(&e->events, N_EVENTS, sizeof(struct engine_event), err) && start_thread(e, err))
         return e;
     queue_fini(&e->jobs);
     queue_fini(&e->events);
     pthread_mutex_destroy(&e->prof_lock);
+    pthread_mutex_destroy(&e->owner_lock);
     mem_free(e->model_path);
     mem_free(e);
     return NULL;
@@ -93,6 +95,7 @@ void engine_close(struct engine *e)
     queue_fini(&e->jobs);
     queue_fini(&e->events);
     pthread_mutex_destroy(&e->prof_lock);
+    pthread_mutex_destroy(&e->owner_lock);
     mem_free(e->model_path);
     mem_free(e);
 }
@@ -128,6 +131,15 @@ void engine_cancel(struct engine *e)
 {
     for (size_t i = 0; i < ENGINE_MAX_OPEN; i++)
         atomic_store(&e->cancel[i], true);
+}
+
+void engine_rename_owner(struct engine *e, const unsigned char from[KV_OWNER_BYTES],
+                         const unsigned char to[KV_OWNER_BYTES])
+{
+    pthread_mutex_lock(&e->owner_lock);
+    memcpy(e->owner_from, from, KV_OWNER_BYTES);
+    memcpy(e->owner_to, to, KV_OWNER_BYTES);
+    pthread_mutex_unlock(&e->owner_lock);
 }
 
 int engine_event_fd(const struct engine *e)

@@ -135,6 +135,11 @@ void engine_close(struct engine *e);
 bool engine_submit(struct engine *e, struct engine_request *request, uint64_t *number, struct err *err);
 void engine_cancel(struct engine *e);
 
+/* The chat `from` is another one from now on (its first form is deleted): its rows in memory are offered to
+ * the shelf as to's when what is in work ends, before its ENGINE_DONE. */
+void engine_rename_owner(struct engine *e, const unsigned char from[KV_OWNER_BYTES],
+                         const unsigned char to[KV_OWNER_BYTES]);
+
 /* poll(2) this for POLLIN, then call engine_next_event until it returns false. */
 int engine_event_fd(const struct engine *e);
 bool engine_next_event(struct engine *e, struct engine_event *event);

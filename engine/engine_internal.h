@@ -32,6 +32,8 @@ struct engine {
     atomic_uint n_ctx;
     pthread_mutex_t prof_lock;
     struct prof prof; /* the copy others read */
+    pthread_mutex_t owner_lock;
+    unsigned char owner_from[KV_OWNER_BYTES], owner_to[KV_OWNER_BYTES]; /* engine_rename_owner */
     /* app's thread alone */
     bool ready;
     uint64_t turn; /* the number of the request in work that is not warm, 0: none */
@@ -39,11 +41,12 @@ struct engine {
     uint64_t n_requests;
     /* engine's thread alone */
     struct timeline *timeline;
-    bool template_failed; /* the model's template could not render a chat: not asked again */
-    bool distrusts_shelf; /* rows from it have failed: not asked again */
-    bool has_unproven;    /* rows from the shelf are in memory that no logits followed yet */
-    size_t n_unsaved;     /* blocks the shelf had no room for, and is to be offered again */
-    int retry_ms;         /* the pause before that */
+    unsigned char owner[KV_OWNER_BYTES]; /* of the timeline */
+    bool template_failed;                /* the model's template could not render a chat: not asked again */
+    bool distrusts_shelf;                /* rows from it have failed: not asked again */
+    bool has_unproven;                   /* rows from the shelf are in memory that no logits followed yet */
+    size_t n_unsaved;                    /* blocks the shelf had no room for, and is to be offered again */
+    int retry_ms;                        /* the pause before that */
     struct prof_entry sampling;
 };
 

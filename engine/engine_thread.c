@@ -178,6 +178,27 @@ static enum finish_reason generate(struct turn *t, struct err *err)
     return FINISH_LENGTH;
 }
 
+/* --- whose rows they are --- */
+
+static void set_owner(struct engine *e, const unsigned char *owner)
+{
+    memcpy(e->owner, owner, KV_OWNER_BYTES);
+    timeline_set_owner(e->timeline, owner);
+}
+
+/* engine_rename_owner: looked at before rows are offered that nobody waits for. */
+static size_t save(struct engine *e)
+{
+    unsigned char owner[KV_OWNER_BYTES];
+    pthread_mutex_lock(&e->owner_lock);
+    bool is_renamed = memcmp(e->owner, e->owner_from, sizeof owner) == 0;
+    memcpy(owner, e->owner_to, sizeof owner);
+    pthread_mutex_unlock(&e->owner_lock);
+    if (is_renamed)
+        set_owner(e, owner);
+    return timeline_save(e->timeline);
+}
+
 /* --- a turn --- */
 
 static enum finish_reason work(struct turn *t, struct err *err)
@@ -223,7 +244,7 @@ static void run_turn(struct engine *e, struct engine_job *job)
 {
     struct turn t = {.engine = e, .job = job, .cancel = engine_cancel_flag(e, job->number)};
     struct engine_event done = {.type = ENGINE_DONE, .request = job->number};
-    timeline_set_owner(e->timeline, job->request.owner);
+    set_owner(e, job->request.owner);
     done.reason = job->request.warm ? turn_warm(&t, &done.error) : work(&t, &done.error);
     if (done.reason == FINISH_CANCELLED)
         err_clear(&done.error);
@@ -235,7 +256,7 @@ static void run_turn(struct engine *e, struct engine_job *job)
     struct backend *backend = e->options.backend;
     if (backend->ops->park)
         backend->ops->park(backend->ctx);
-    e->n_unsaved = timeline_save(e->timeline);
+    e->n_unsaved = save(e);
     e->retry_ms = FIRST_RETRY_MS;
     if (!engine_send_surely(e, &done))
         mem_free(done.ids);
@@ -246,7 +267,7 @@ static void run_turn(struct engine *e, struct engine_job *job)
 /* What the shelf had no room for. While it takes none it is asked less and less often: it may be off. */
 static void save_again(struct engine *e)
 {
-    size_t n_left = timeline_save(e->timeline);
+    size_t n_left = save(e);
     e->retry_ms = n_left < e->n_unsaved ? FIRST_RETRY_MS : 2 * e->retry_ms;
     e->n_unsaved = e->retry_ms <= LAST_RETRY_MS ? n_left : 0;
 }
@@ -266,6 +287,6 @@ void *engine_thread_main(void *engine)
         if (is_idle && e->n_unsaved)
             save_again(e);
     }
-    timeline_save(e->timeline);
+    save(e);
     return NULL;
 }

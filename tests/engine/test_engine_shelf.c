@@ -527,6 +527,26 @@ static void engine_shelf__turn__rows_without_numbers_are_not_reused(void **state
     close_chat(&c);
 }
 
+/* Whatever was offered when the turn ends belongs to the new owner too, and nothing comes for the old one. */
+static void engine_shelf__rename__rows_of_the_turn_go_along(void **state)
+{
+    (void)state;
+    static const unsigned char from[KV_OWNER_BYTES] = {7}, to[KV_OWNER_BYTES] = {8},
+                               other[KV_OWNER_BYTES] = {9};
+    struct talk c = {.engine = open_engine(chatml_path, 0, true)};
+    engine_rename_owner(c.engine, other, to); /* not this chat's */
+    ask(&c, QUESTION, 60);
+    assert_int_equal(shelf.last_owner[0], 7);
+    add_msg(&c, CHAT_USER, "go on");
+    uint64_t number = submit(&c, false, 200);
+    engine_rename_owner(c.engine, from, to);
+    c.n_progress = 0;
+    finish(&c, number);
+    assert_int_equal(shelf.last_owner[0], 8);
+    close_chat(&c);
+    assert_int_equal(shelf.last_owner[0], 8);
+}
+
 static void engine_shelf__warm__gives_way(void **state)
 {
     (void)state;
@@ -639,6 +659,7 @@ int main(void)
         TEST(engine_shelf__warm__a_question_alone_and_nothing),
         TEST(engine_shelf__warm__too_long_for_the_context),
         TEST(engine_shelf__warm__template_that_fails),
+        TEST(engine_shelf__rename__rows_of_the_turn_go_along),
         TEST(engine_shelf__warm__gives_way),
         TEST(engine_shelf__warm__refused_during_a_turn),
         TEST(engine_shelf__warm__cancelled_by_itself),

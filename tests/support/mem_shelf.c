@@ -45,6 +45,7 @@ void mem_shelf_store(struct mem_shelf *s)
 static bool take(struct mem_shelf *s, const struct kv_block *block, atomic_uint *pins)
 {
     s->n_offers++;
+    memcpy(s->last_owner, block->owner, sizeof s->last_owner);
     if (has_block(s, &block->hash)) {
         s->n_again++;
         return true;

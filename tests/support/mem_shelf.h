@@ -38,7 +38,8 @@ struct mem_shelf {
     size_t cancel_at;
     size_t n_offers, n_refused, n_again; /* again: a block that was stored or in the ring */
     size_t n_finds, n_fetches;
-    bool changed; /* bytes were changed while they were lent */
+    unsigned char last_owner[KV_OWNER_BYTES]; /* of what was offered last */
+    bool changed;                             /* bytes were changed while they were lent */
     pthread_mutex_t lock;
     pthread_t thread;
     bool has_thread;
