@@ -339,7 +339,8 @@ static void reasoning__is_open__in_the_templates_own_text(void **state)
         buf_append(&bytes, cases[i].input, n[1]);
         buf_append(&bytes, cases[i].tail, n[2]);
         struct jtext_run runs[] = {{0, n[0], false}, {n[0], n[1], true}, {n[0] + n[1], n[2], false}};
-        struct jinja_text text = {(char *)bytes.data, bytes.len, runs, n[2] ? 3 : 2};
+        struct jinja_text text = {
+            .bytes = (char *)bytes.data, .n = bytes.len, .runs = runs, .n_runs = n[2] ? 3 : 2};
         assert_int_equal(reasoning_is_open(&think, &text), cases[i].is_open);
         assert_false(reasoning_is_open(NULL, &text));
         buf_fini(&bytes);
