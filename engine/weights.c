@@ -73,7 +73,7 @@ bool weights_vector(struct model *m, int layer, const char *name, size_t n, stru
     float *values = t ? mem_array(n, sizeof *values, err) : NULL;
     if (!values)
         return false;
-    if (n % dtype_info(t->type)->block_weights) {
+    if (t->type == DTYPE_I8 || n % dtype_info(t->type)->block_weights) {
         err_set(err, ERR_MODEL, "%s: tensor %s of %zu values cannot be of type %s" GET_IT_AGAIN,
                 gguf_label(m->gguf), t->name, n, dtype_info(t->type)->name);
         goto out;
