@@ -6,7 +6,8 @@
  *  2. At most one message waits for an answer (asked >= 0); another is refused and stays with its writer.
  *  3. A turn that the engine refuses leaves the head where it was; `refused` names the message whose text
  * goes back.
- *  4. While an answer grows it is handed to chat_db every second, and always when it ends.
+ *  4. While an answer grows it is handed to chat_db every second (every two when it grows slowly), and always
+ *     when it ends.
  *  5. A text is handed to chat_db in its new place (message, draft) before it leaves its old one; a crash in
  * between repeats it and never loses it.
  *  6. A chat that another program deleted while it is open is stored again, whole, as a new one.
@@ -84,6 +85,7 @@ struct session {
     struct turn_stats stats; /* of the last finished turn */
     uint32_t ctx_used;       /* ids of the path that is shown */
     uint64_t saved_ns;
+    size_t saved_tokens; /* of the message saved last */
     bool unsaved;
 
     bool stays;      /* the face outlives its turns: chats are warmed */
@@ -135,7 +137,7 @@ bool session_reasons(const struct session *s);
 void session_cancel(struct session *s);
 /* Takes one engine event into the chat and gives it to the face. False: none is left. */
 bool session_next_event(struct session *s, struct engine_event *event);
-/* Saves a growing answer when its second is over; ms until it wants to be called again, -1: never. */
+/* Saves a growing answer when its time has come; ms until it wants to be called again, -1: never. */
 int session_tick(struct session *s);
 /* Takes one database event in: ids of new chats, chats that are gone. True: the event is for the face (which
  * ends it); where event->error has a text, people should read it. */

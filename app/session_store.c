@@ -25,6 +25,7 @@ void session_put_msg(struct session *s, int msg)
     if (s->db)
         chat_db_put_one(s->db, s->chat, msg);
     s->saved_ns = clock_now_ns();
+    s->saved_tokens = s->chat->msgs[msg].n_tokens;
     s->unsaved = false;
     s->turn_unsaved = true;
 }

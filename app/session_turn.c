@@ -12,6 +12,9 @@
 #include "engine/base/mem.h"
 
 #define SAVE_EVERY_NS UINT64_C(1000000000)
+#define SAVE_SLOWLY_NS                                                                                       \
+    (2 * SAVE_EVERY_NS) /* fewer tokens than SAVE_TOKENS are new: a save costs more than they are */
+#define SAVE_TOKENS 16
 
 bool session_is_busy(const struct session *s)
 {
@@ -386,11 +389,13 @@ static int answer_tick(struct session *s)
     if (!s->unsaved || s->answer < 0)
         return -1;
     uint64_t now = clock_now_ns();
-    if (now - s->saved_ns >= SAVE_EVERY_NS) {
+    bool is_fast = s->chat->msgs[s->answer].n_tokens >= s->saved_tokens + SAVE_TOKENS;
+    uint64_t interval = is_fast ? SAVE_EVERY_NS : SAVE_SLOWLY_NS;
+    if (now - s->saved_ns >= interval) {
         session_put_msg(s, s->answer);
         return -1;
     }
-    return (int)((SAVE_EVERY_NS - (now - s->saved_ns)) / 1000000u) + 1;
+    return (int)((interval - (now - s->saved_ns)) / 1000000u) + 1;
 }
 
 int session_tick(struct session *s)

@@ -40,7 +40,7 @@ static void on_bus_error(int number)
 {
     static const char sentence[] = "ferrum-chat: the model file cannot be read any more: it was cut short, "
                                    "or its disk fails; all but the last "
-                                   "second of the chat is saved; get the file again and start anew\n";
+                                   "seconds of the chat are saved; get the file again and start anew\n";
     (void)number;
     ssize_t n = write(STDERR_FILENO, sentence, sizeof sentence - 1);
     (void)n;
