@@ -150,7 +150,7 @@ static void print_verdict(const struct kv_db_verdict *verdict, bool as_json)
 
 /* Damage ends with an exit code of its own, although the cache is sound again: a disk that damages one file
  * may damage others. */
-static bool verify(struct kv_db *db, bool as_json, struct err *err)
+static bool verify(struct kv_db *db, bool put_aside, bool as_json, struct err *err)
 {
     struct verifying v = {.signal_fd = signals_open(err)};
     struct kv_db_verdict verdict = {0};
@@ -164,6 +164,9 @@ static bool verify(struct kv_db *db, bool as_json, struct err *err)
                      " KV blocks were damaged; they and what followed from them (%" PRIu64
                      " blocks) are dropped and will be computed anew; look after the disk",
                      verdict.n_damaged, verdict.n_blocks, verdict.n_dropped);
+    if (ok && put_aside)
+        ok = err_set(err, ERR_DATABASE,
+                     "the whole file was unusable; what it held will be computed anew; look after the disk");
     if (v.signal_fd >= 0)
         close(v.signal_fd);
     if (v.signal)
@@ -199,10 +202,12 @@ static bool clear(struct kv_db *db, const char *path, bool as_json, struct err *
 
 /* ---- the command ---- */
 
-/* No file yet means no blocks, which is no error; *db is NULL then. */
-static bool open_cache(const struct options *o, const char *path, struct kv_db **db, struct err *err)
+/* No file yet means no blocks, which is no error; *db is NULL then. *put_aside: there was one, of no use. */
+static bool open_cache(const struct options *o, const char *path, struct kv_db **db, bool *put_aside,
+                       struct err *err)
 {
     *db = NULL;
+    *put_aside = false;
     if (access(path, F_OK) && (errno == ENOENT || errno == ENOTDIR))
         return true;
     struct err note = {0};
@@ -211,7 +216,8 @@ static bool open_cache(const struct options *o, const char *path, struct kv_db *
         .just_look = true,
         .limit_bytes = opt_given(o, OPT_KV_LIMIT) ? (uint64_t)(o->value[OPT_KV_LIMIT].real * GIB) : 0};
     *db = kv_db_open(&options, &note, err);
-    if (*db && note.code)
+    *put_aside = *db && note.code;
+    if (*put_aside)
         report_line("%s", note.text);
     return *db != NULL;
 }
@@ -222,17 +228,18 @@ bool cmd_kv(const struct options *o, const struct paths *paths, struct err *err)
     bool is_stat = !strcmp(action, "stat"), is_verify = !strcmp(action, "verify"),
          is_clear = !strcmp(action, "clear");
     struct kv_db *db;
+    bool put_aside;
     if (!is_stat && !is_verify && !is_clear)
         return err_set(err, ERR_USAGE,
                        "kv: found \"%.40s\", expected stat, verify or clear; usage: ferrum-chat %s", action,
                        command_info(CMD_KV)->usage);
     if (o->n_words > 1)
         return err_set(err, ERR_USAGE, "kv %s: found \"%.40s\", expected nothing more", action, o->words[1]);
-    if (!open_cache(o, paths->kv_db, &db, err))
+    if (!open_cache(o, paths->kv_db, &db, &put_aside, err))
         return false;
     bool json = opt_flag(o, OPT_JSON);
     bool ok = is_stat     ? show_stat(db, paths->kv_db, json, err)
-              : is_verify ? verify(db, json, err)
+              : is_verify ? verify(db, put_aside, json, err)
                           : clear(db, paths->kv_db, json, err);
     kv_db_close(db);
     return ok;

@@ -66,7 +66,8 @@ void session_turn_ended(struct session *s)
 {
     receipt_due(s, &s->stats);
     forget_due(s);
-    if (!opt_flag(s->options, OPT_RAW) && s->reason != FINISH_ERROR)
+    /* Who stopped a turn wants the processor back, not the rest of the prompt. */
+    if (!opt_flag(s->options, OPT_RAW) && s->reason != FINISH_ERROR && s->reason != FINISH_CANCELLED)
         session_warm(s, false);
 }
 

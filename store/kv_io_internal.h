@@ -56,8 +56,9 @@ struct kv_io {
     double prefill_ns, fetch_ns;
     bool prefill_is_new; /* not in the file yet */
     bool untidy;
-    bool stats_are_old;   /* what is said about the whole file */
-    uint64_t deadline_ns; /* after it nothing is written; 0: none */
+    uint64_t locked_until_ns; /* another program held the file: until then nothing is looked for */
+    bool stats_are_old;       /* what is said about the whole file */
+    uint64_t deadline_ns;     /* after it nothing is written; 0: none */
     bool closing, abandon, ended;
     struct kv_io_stats stats;
 };

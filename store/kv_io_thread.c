@@ -10,7 +10,8 @@
 
 #define BATCH_NS 50000000u /* a transaction should take no longer */
 #define RETRY_MS 100
-#define QUIET_MS 2000 /* then the file is tidied */
+#define LOCKED_NS UINT64_C(10000000000) /* how long a file that was held is not asked again */
+#define QUIET_MS 2000                   /* then the file is tidied */
 
 /* ---- the thread: each step is called with the mutex held, and gives it up while SQLite works ---- */
 
@@ -115,7 +116,8 @@ static bool write_batch(struct kv_io *io)
 static void answer(struct kv_io *io)
 {
     struct question *q = &io->question;
-    while (io->db && q->kind == QUESTION_FIND && io->n_ring && write_batch(io)) {
+    bool locked = q->kind == QUESTION_FIND && clock_now_ns() < io->locked_until_ns;
+    while (io->db && q->kind == QUESTION_FIND && !locked && io->n_ring && write_batch(io)) {
     }
     if (q->kind == QUESTION_NONE) /* withdrawn meanwhile */
         return;
@@ -123,14 +125,19 @@ static void answer(struct kv_io *io)
     leave(io, io->deadline_ns);
     struct err err = {0};
     size_t result = 0;
-    if (io->db && q->kind == QUESTION_FIND)
+    uint64_t start = clock_now_ns();
+    if (io->db && q->kind == QUESTION_FIND && !locked)
         result = kv_db_find(io->db, q->parent, q->ids, q->n, q->owner, q->out, q->max, &err);
-    else if (io->db)
+    else if (io->db && q->kind == QUESTION_FETCH)
         result = kv_db_fetch(io->db, q->found, q->ids, q->bytes, q->n_bytes, &err);
     enter(io);
     if (io->db && io->db->sql.was_damaged &&
         err.code) /* the file, not a block: it is put aside when closed */
         switch_off(io, &err);
+    /* It waited in vain, and was not just told to stop: one turn waits, the next ones do not. */
+    bool in_vain = err.code && clock_now_ns() - start >= KV_BUSY_MS * UINT64_C(500000);
+    if (io->db && q->kind == QUESTION_FIND && in_vain && sql_is_busy(&io->db->sql))
+        io->locked_until_ns = clock_now_ns() + LOCKED_NS;
     q->answer = result;
     q->state = QUESTION_DONE;
     pthread_cond_broadcast(&io->change);
