@@ -197,6 +197,7 @@ class Screen(ProgramTest):
         self.keys('y')
         self.wait_until(lambda: len(self.sessions()) == 1)
         self.wait_until(lambda: blocks() == n_one)
+        self.wait_for('1 of 1') # before: an Escape with a key close behind would be Alt with that key
         self.keys('Escape')
         self.wait_until(lambda: '1 of 1' not in self.screen())
         self.keys('C-d')
@@ -245,8 +246,7 @@ class Screen(ProgramTest):
         self.check(0, LONG, '--temp', '0', '-n', '4', '-p', 'the older chat')
         self.start(LONG, '--temp', '0', '-n', '4')
         self.wait_for('ready')
-        self.type('hi')
-        self.keys('Enter')
+        self.command('hi', r'prefilled \d+ · wrote') # the answer has ended
         self.wait_saved(2)
         self.type('/new')
         self.keys('Enter')
