@@ -42,6 +42,19 @@ const struct reasoning_pair *reasoning_pair_of(const struct jinja_template *t)
     return NULL;
 }
 
+static bool is_spelled(const char *s, size_t n, const char *mark)
+{
+    return strlen(mark) == n && memcmp(s, mark, n) == 0;
+}
+
+bool reasoning_is_mark(const char *s, size_t n)
+{
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (is_spelled(s, n, known[i].pair.open) || is_spelled(s, n, known[i].pair.close))
+            return true;
+    return false;
+}
+
 /* Behind the last place of the mark in s[0..n), 0 if there is none. */
 static size_t behind_last(const char *s, size_t n, const char *mark)
 {

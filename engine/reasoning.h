@@ -31,6 +31,10 @@ struct reasoning_pair {
 /* The pair whose markers the template mentions; NULL: none, its model does not reason apart. */
 const struct reasoning_pair *reasoning_pair_of(const struct jinja_template *t);
 
+/* Whether s[0..n) opens or closes reasoning in any of them: typed, it would hide what follows from the
+ * reader. */
+bool reasoning_is_mark(const char *s, size_t n);
+
 /* Whether the rendering ends inside a block: behind the last input, the template's own text opens one. */
 bool reasoning_is_open(const struct reasoning_pair *pair, const struct jinja_text *rendering);
 

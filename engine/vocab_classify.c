@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "engine/reasoning.h"
+
 /* Names of tokens that end a turn or a text, whatever the file's ids say. Sources: the chat templates,
  * generation_config.json and tokenizer_config.json files of the models. */
 static const struct {
@@ -87,24 +89,13 @@ static bool looks_like_marker(const char *s, size_t n)
            (vocab_starts_with(s, n, "<\uFF5C") && ends_with(s, n, "\uFF5C>"));
 }
 
-/* What opens or closes reasoning: typed, it would hide what follows from the reader. */
-static bool is_reasoning_mark(const char *s, size_t n)
-{
-    static const char *const marks[] = {"<think>",   "</think>",   "[THINK]",      "[/THINK]",
-                                        "<thought>", "</thought>", "<seed:think>", "</seed:think>"};
-    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
-        if (is_spelled(s, n, marks[i]))
-            return true;
-    return false;
-}
-
 /* User-defined tokens: those spelled as characters are pieces of text, found wherever they are spelled out.
  * Those of byte-level files are the tokens added after training: runs of spaces, which are text, and tags
  * (<tool_call>, [INST], </think>), which give a conversation its structure and so are no more to be typed
  * than control tokens. */
 static bool is_tag(const struct vocab *v, const char *s, size_t n)
 {
-    if (looks_like_marker(s, n) || is_reasoning_mark(s, n))
+    if (looks_like_marker(s, n) || reasoning_is_mark(s, n))
         return true;
     return v->family == FAMILY_BPE && !v->spells_characters && n >= 3 &&
            ((s[0] == '<' && s[n - 1] == '>') || (s[0] == '[' && s[n - 1] == ']'));

@@ -46,6 +46,9 @@ bool store_run_for(struct store *s, const char *sql, int64_t id, const char *wha
 bool store_begin(struct store *s, struct err *err);
 bool store_end(struct store *s, bool ok, struct err *err);
 
+/* A column as valid UTF-8 (mem_free); NULL for NULL. */
+char *store_column_string(sqlite3_stmt *stmt, int column);
+
 void store_assert_owner(const struct store *s);
 
 /* ---- the index of words (store_search.c), inside a transaction ---- */

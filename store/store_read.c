@@ -39,8 +39,7 @@ static void column_text(sqlite3_stmt *stmt, int column, struct buf *out)
         utf8_append_clean(out, text, (size_t)n);
 }
 
-/* The same as an owned string; NULL for NULL. */
-static char *column_string(sqlite3_stmt *stmt, int column)
+char *store_column_string(sqlite3_stmt *stmt, int column)
 {
     if (sqlite3_column_type(stmt, column) == SQLITE_NULL)
         return NULL;
@@ -60,12 +59,12 @@ static void read_info(sqlite3_stmt *stmt, struct chat_info *info)
 {
     *info = (struct chat_info){.id = sqlite3_column_int64(stmt, 0)};
     column_bytes(stmt, 1, info->uid, sizeof info->uid);
-    info->name = column_string(stmt, 2);
-    info->title = column_string(stmt, 3);
+    info->name = store_column_string(stmt, 2);
+    info->title = store_column_string(stmt, 3);
     if (!info->title)
         info->title = mem_strdup("");
-    info->model_name = column_string(stmt, 4);
-    info->model_path = column_string(stmt, 5);
+    info->model_name = store_column_string(stmt, 4);
+    info->model_path = store_column_string(stmt, 5);
     column_bytes(stmt, 6, info->model_fingerprint, sizeof info->model_fingerprint);
     info->created_ms = sqlite3_column_int64(stmt, 7);
     info->updated_ms = sqlite3_column_int64(stmt, 8);
@@ -153,8 +152,8 @@ static void read_msg(sqlite3_stmt *stmt, struct chat *chat)
     msg->status = status_of(sqlite3_column_int(stmt, 3));
     column_text(stmt, 4, &msg->text);
     column_text(stmt, 5, &msg->think);
-    msg->params = column_string(stmt, 6);
-    msg->stats = column_string(stmt, 7);
+    msg->params = store_column_string(stmt, 6);
+    msg->stats = store_column_string(stmt, 7);
     msg->created_ms = sqlite3_column_int64(stmt, 8);
     const void *blob = sqlite3_column_blob(stmt, 9);
     int n_bytes = sqlite3_column_bytes(stmt, 9);

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "engine/base/mem.h"
-#include "engine/base/utf8.h"
 #include "store/store.h"
 #include "store/store_internal.h"
 
@@ -88,25 +87,16 @@ static void make_query(const char *words, struct buf *out)
         buf_append(out, "\"*", 2);
 }
 
-static char *column_text(sqlite3_stmt *stmt, int column)
-{
-    struct buf text = {0};
-    const char *bytes = (const char *)sqlite3_column_text(stmt, column);
-    if (bytes)
-        utf8_append_clean(&text, bytes, (size_t)sqlite3_column_bytes(stmt, column));
-    return buf_take(&text);
-}
-
 static void add_hit(sqlite3_stmt *stmt, struct chat_hits *out)
 {
     out->items = mem_need_resize(out->items, out->n + 1, sizeof *out->items);
     out->items[out->n++] =
         (struct chat_hit){.chat_id = sqlite3_column_int64(stmt, 0),
-                          .title = column_text(stmt, 1),
+                          .title = store_column_string(stmt, 1),
                           .msg_id = sqlite3_column_int64(stmt, 2),
                           .role = sqlite3_column_int(stmt, 3) == CHAT_USER ? CHAT_USER : CHAT_ASSISTANT,
                           .created_ms = sqlite3_column_int64(stmt, 4),
-                          .snippet = column_text(stmt, 5)};
+                          .snippet = store_column_string(stmt, 5)};
 }
 
 static bool search(struct store *s, const struct buf *query, int limit, struct chat_hits *out,
