@@ -8,10 +8,10 @@ static json_t *phase_json(const struct prof *prof, enum prof_phase phase)
 {
     json_t *ops = json_array();
     for (int op = 0; op < PROF_N_OPS; op++) {
-        const struct prof_entry *e = &prof->entry[phase][op];
-        json_array_append_new(ops, json_pack("{s:s, s:f, s:I, s:I}", "op", prof_op_name(op), "ms",
-                                             (double)e->ns / 1e6, "calls", (json_int_t)e->calls, "bytes",
-                                             (json_int_t)e->bytes));
+        struct prof_entry e = prof_sum(prof, phase, (enum prof_op)op);
+        json_array_append_new(ops, json_pack("{s:s, s:f, s:I, s:I}", "op", prof_op_name((enum prof_op)op),
+                                             "ms", (double)e.ns / 1e6, "calls", (json_int_t)e.calls, "bytes",
+                                             (json_int_t)e.bytes));
     }
     return json_pack("{s:I, s:o}", "tokens", (json_int_t)prof->n_tokens[phase], "ops", ops);
 }

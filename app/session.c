@@ -307,10 +307,11 @@ bool session_close(struct session *s, struct err *err)
 {
     bool ok = true;
     session_stop(s);
-    if (s->engine && opt_text(s->options, OPT_PROFILE)) {
-        struct prof prof;
-        engine_prof(s->engine, &prof);
-        ok = profile_file_write(&prof, opt_text(s->options, OPT_PROFILE), err);
+    if (s->engine && engine_model(s->engine) && opt_text(s->options, OPT_PROFILE)) {
+        struct prof *prof = NULL;
+        ok = engine_prof(s->engine, &prof, err) &&
+             profile_file_write(prof, opt_text(s->options, OPT_PROFILE), err);
+        prof_free(prof);
     }
     if (s->refused >= 0) /* nobody took it back: it came from the command line */
         session_store_head(s);

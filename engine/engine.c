@@ -1,6 +1,7 @@
 /* The app's side of the engine: opening, closing, requests in, events out. */
 #include "engine/engine.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -91,6 +92,7 @@ void engine_close(struct engine *e)
     pthread_join(e->thread, NULL);
     drain_queues(e);
     timeline_free(e->timeline);
+    prof_free(e->prof);
     model_free(atomic_load(&e->model));
     queue_fini(&e->jobs);
     queue_fini(&e->events);
@@ -174,10 +176,16 @@ uint32_t engine_n_ctx(const struct engine *e)
     return atomic_load(&e->n_ctx);
 }
 
-void engine_prof(const struct engine *e, struct prof *out)
+bool engine_prof(const struct engine *e, struct prof **out, struct err *err)
 {
+    assert(atomic_load(&e->model));
+    if (!*out)
+        *out = prof_new(&e->prof->shape, err);
+    if (!*out)
+        return false;
     pthread_mutex_t *lock = (pthread_mutex_t *)&e->prof_lock;
     pthread_mutex_lock(lock);
-    *out = e->prof;
+    prof_copy(*out, e->prof);
     pthread_mutex_unlock(lock);
+    return true;
 }

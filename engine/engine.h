@@ -147,7 +147,8 @@ bool engine_next_event(struct engine *e, struct engine_event *event);
 /* NULL before ENGINE_READY. Immutable, so any thread may read it until engine_close. */
 const struct model *engine_model(const struct engine *e);
 uint32_t engine_n_ctx(const struct engine *e);
-/* A copy of the timers, taken once per token. */
-void engine_prof(const struct engine *e, struct prof *out);
+/* The timers as they were after the newest token, copied to *out, which is made when it is NULL and then the
+ * caller's (prof_free). Not before ENGINE_READY. */
+bool engine_prof(const struct engine *e, struct prof **out, struct err *err);
 
 #endif

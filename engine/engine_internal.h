@@ -31,7 +31,7 @@ struct engine {
     _Atomic(struct model *) model; /* set once by the engine's thread, before ENGINE_READY */
     atomic_uint n_ctx;
     pthread_mutex_t prof_lock;
-    struct prof prof; /* the copy others read */
+    struct prof *prof; /* the copy others read; set before ENGINE_READY */
     pthread_mutex_t owner_lock;
     unsigned char owner_from[KV_OWNER_BYTES], owner_to[KV_OWNER_BYTES]; /* engine_rename_owner */
     /* app's thread alone */
@@ -47,7 +47,6 @@ struct engine {
     bool has_unproven;                   /* rows from the shelf are in memory that no logits followed yet */
     size_t n_unsaved;                    /* blocks the shelf had no room for, and is to be offered again */
     int retry_ms;                        /* the pause before that */
-    struct prof_entry sampling;
 };
 
 static inline atomic_bool *engine_cancel_flag(struct engine *e, uint64_t number)

@@ -44,7 +44,11 @@ static bool load(struct engine *e)
             .n_ctx = e->options.n_ctx, .kv_type = e->options.kv_type, .shelf = e->options.shelf};
         e->timeline = timeline_new(m, &options, &failed.error);
     }
-    if (!e->timeline) {
+    if (e->timeline)
+        e->prof = prof_new(&timeline_prof(e->timeline)->shape, &failed.error);
+    if (!e->prof) {
+        timeline_free(e->timeline);
+        e->timeline = NULL;
         model_free(m);
         engine_send_surely(e, &failed);
         return false;
@@ -96,8 +100,7 @@ void engine_copy_prof(struct engine *e)
 {
     if (pthread_mutex_trylock(&e->prof_lock) != 0)
         return;
-    e->prof = *timeline_prof(e->timeline);
-    e->prof.entry[PROF_DECODE][PROF_SAMPLE] = e->sampling;
+    prof_copy(e->prof, timeline_prof(e->timeline));
     pthread_mutex_unlock(&e->prof_lock);
 }
 
@@ -114,13 +117,12 @@ static bool eval_token(struct turn *t, int32_t id, struct err *err)
 
 static int32_t sample(struct turn *t)
 {
-    struct prof_entry *timer = &t->engine->sampling;
     uint64_t start_ns = clock_now_ns();
     mem_guard_enter();
     int32_t id = sampler_pick(t->sampler, timeline_logits(t->engine->timeline));
     mem_guard_leave();
-    timer->ns += clock_now_ns() - start_ns;
-    timer->calls++;
+    struct prof *prof = timeline_prof(t->engine->timeline);
+    prof_add(prof, PROF_DECODE, prof->shape.n_layers, PROF_SAMPLE, clock_now_ns() - start_ns, 0);
     engine_copy_prof(t->engine);
     return id;
 }

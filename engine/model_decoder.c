@@ -173,11 +173,10 @@ static bool norm_whole_rows(const struct model *m, struct run_state *r, const st
                                             norm_heads(m, r, s, l->k_norm, c->n_head, c->n_kv_head, err));
 }
 
-static bool attention_block(const struct model *m, struct run_state *r, const struct step *s, uint32_t index,
-                            struct err *err)
+static bool attention_block(const struct model *m, struct run_state *r, const struct step *s, struct err *err)
 {
-    const struct decoder_layer *l = &m->layers[index];
-    struct kv_layer kv = kv_pages_layer(s->pages, index);
+    const struct decoder_layer *l = &m->layers[s->layer];
+    struct kv_layer kv = kv_pages_layer(s->pages, s->layer);
     bool ok = norm(m, r, s, 0, l->attn_norm, err);
     ok = ok && decoder_multiply(m, s, PROF_QKV, l->qkv, r->h, r->qkv, false, err);
     ok = ok && norm_whole_rows(m, r, s, l, err);
@@ -187,9 +186,9 @@ static bool attention_block(const struct model *m, struct run_state *r, const st
 }
 
 static bool feed_forward_block(const struct model *m, struct run_state *r, const struct step *s,
-                               uint32_t index, struct err *err)
+                               struct err *err)
 {
-    const struct decoder_layer *l = &m->layers[index];
+    const struct decoder_layer *l = &m->layers[s->layer];
     if (!norm(m, r, s, 0, l->ffn_norm, err))
         return false;
     return l->router ? moe_block(m, r, s, l, err)
@@ -198,12 +197,14 @@ static bool feed_forward_block(const struct model *m, struct run_state *r, const
 
 bool decoder_forward(const struct model *m, struct run_state *r, const struct step *step, struct err *err)
 {
-    if (!embed(m, r, step, err))
+    struct step s = *step;
+    s.layer = m->config.n_layer;
+    if (!embed(m, r, &s, err))
         return false;
-    for (uint32_t i = 0; i < m->config.n_layer; i++) {
-        if (step->cancel && atomic_load_explicit(step->cancel, memory_order_relaxed))
+    for (s.layer = 0; s.layer < m->config.n_layer; s.layer++) {
+        if (s.cancel && atomic_load_explicit(s.cancel, memory_order_relaxed))
             return err_set(err, ERR_CANCELLED, "cancelled");
-        if (!attention_block(m, r, step, i, err) || !feed_forward_block(m, r, step, i, err))
+        if (!attention_block(m, r, &s, err) || !feed_forward_block(m, r, &s, err))
             return false;
     }
     return true;
@@ -214,6 +215,7 @@ bool model_head(const struct model *m, struct run_state *r, const struct step *s
 {
     struct step rows = *step;
     rows.n_tokens = n;
+    rows.layer = m->config.n_layer;
     return norm(m, r, &rows, first, m->out_norm, err) &&
            decoder_multiply(m, &rows, PROF_LM_HEAD, m->head, r->h, r->logits, false, err);
 }

@@ -38,6 +38,7 @@ struct step {
     const struct kv_pages *pages;
     const atomic_bool *cancel; /* may be NULL */
     enum prof_phase phase;
+    uint32_t layer; /* in work; n_layer outside of all */
     struct prof *prof;
 };
 
@@ -97,7 +98,7 @@ static inline struct timer timer_start(const struct step *step)
 }
 static inline void timer_add(const struct timer *t, enum prof_op op, uint64_t n_bytes)
 {
-    prof_add(t->step->prof, t->step->phase, op, clock_now_ns() - t->start_ns, n_bytes);
+    prof_add(t->step->prof, t->step->phase, t->step->layer, op, clock_now_ns() - t->start_ns, n_bytes);
 }
 
 /* model_decoder.c: the decoder all families share, and the output head they all share: logits of the rows

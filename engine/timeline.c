@@ -29,7 +29,7 @@ struct timeline {
     float *logits; /* [n_vocab] */
     bool has_logits;
     double ns_per_token; /* of the last prefill step, 0: not known */
-    struct prof prof;
+    struct prof *prof;
 };
 
 static struct kv_shape kv_shape_of(const struct model *m, enum dtype kv_type)
@@ -37,6 +37,13 @@ static struct kv_shape kv_shape_of(const struct model *m, enum dtype kv_type)
     const struct model_config *c = model_config(m);
     return (struct kv_shape){
         .type = kv_type, .n_layer = c->n_layer, .n_kv_head = c->n_kv_head, .head_dim = c->head_dim};
+}
+
+static struct prof_shape prof_shape_of(const struct model *m)
+{
+    const struct model_config *c = model_config(m);
+    return (struct prof_shape){
+        .n_layers = c->n_layer, .n_experts = c->n_expert, .n_used = c->n_expert ? c->n_expert_used : 0};
 }
 
 size_t timeline_kv_bytes(const struct model *m, enum dtype kv_type)
@@ -93,10 +100,11 @@ struct timeline *timeline_new(struct model *m, const struct timeline_options *op
     t->n_ctx = n_ctx;
     t->n_batch = n_batch < n_ctx ? n_batch : n_ctx;
     struct kv_shape shape = kv_shape_of(m, options->kv_type);
+    struct prof_shape prof_shape = prof_shape_of(m);
     t->ids = mem_array(n_ctx, sizeof *t->ids, err);
     t->logits = t->ids ? mem_array(model_config(m)->n_vocab, sizeof *t->logits, err) : NULL;
-    if (t->logits &&
-        kv_pages_init(&t->pages, backend, &shape, n_ctx, options->shelf ? KV_LENT_MAX : 0, err) &&
+    t->prof = t->logits ? prof_new(&prof_shape, err) : NULL;
+    if (t->prof && kv_pages_init(&t->pages, backend, &shape, n_ctx, options->shelf ? KV_LENT_MAX : 0, err) &&
         kv_shelving_init(&t->shelving, options->shelf, &t->pages, err) &&
         run_state_init(&t->run, backend, model_config(m), &m->rope, t->n_batch, n_ctx, err))
         return t;
@@ -108,6 +116,7 @@ void timeline_free(struct timeline *t)
 {
     if (!t)
         return;
+    prof_free(t->prof);
     run_state_fini(&t->run);
     kv_shelving_fini(&t->shelving);
     kv_pages_fini(&t->pages);
@@ -204,7 +213,7 @@ static bool eval_batch(struct timeline *t, const struct step *step, bool is_last
     memcpy(t->ids + t->n, step->ids, step->n_tokens * sizeof *t->ids);
     t->n += step->n_tokens;
     t->has_logits = is_last;
-    t->prof.n_tokens[step->phase] += step->n_tokens;
+    t->prof->n_tokens[step->phase] += step->n_tokens;
     kv_shelving_offer(&t->shelving, t->ids, t->n);
     return true;
 }
@@ -239,7 +248,7 @@ static bool eval_all(struct timeline *t, const int32_t *ids, size_t n, const str
                             .pages = &t->pages,
                             .cancel = control ? control->cancel : NULL,
                             .phase = n == 1 ? PROF_DECODE : PROF_PREFILL,
-                            .prof = &t->prof};
+                            .prof = t->prof};
         if (!eval_batch(t, &step, at + n_tokens == n, all_logits ? all_logits + at * n_vocab : NULL, err)) {
             cut(t, t->n);
             return false;
@@ -294,7 +303,7 @@ float *timeline_logits(struct timeline *t)
     return t->has_logits ? t->logits : NULL;
 }
 
-const struct prof *timeline_prof(const struct timeline *t)
+struct prof *timeline_prof(struct timeline *t)
 {
-    return &t->prof;
+    return t->prof;
 }

@@ -1,5 +1,10 @@
 #include "engine/base/prof.h"
 
+#include <assert.h>
+#include <string.h>
+
+#include "engine/base/mem.h"
+
 const char *prof_op_name(enum prof_op op)
 {
     static const char *const names[PROF_N_OPS] = {
@@ -8,4 +13,104 @@ const char *prof_op_name(enum prof_op op)
 #undef PROF_NAME
     };
     return (unsigned)op < PROF_N_OPS ? names[op] : "?";
+}
+
+static size_t n_entries(const struct prof_shape *s)
+{
+    return (size_t)PROF_N_PHASES * (s->n_layers + 1) * PROF_N_OPS;
+}
+
+static size_t n_pairs(const struct prof_shape *s)
+{
+    return (size_t)PROF_N_PHASES * s->n_layers * s->n_experts;
+}
+
+static size_t n_newest(const struct prof_shape *s)
+{
+    return (size_t)s->n_layers * s->n_used;
+}
+
+/* From the first array to the end of the last; they follow one another in the order of their alignment. */
+static size_t arrays_bytes(const struct prof_shape *s)
+{
+    return n_entries(s) * sizeof(struct prof_entry) + (n_pairs(s) + s->n_layers) * sizeof(uint64_t) +
+           n_newest(s) * sizeof(uint16_t);
+}
+
+struct prof *prof_new(const struct prof_shape *shape, struct err *err)
+{
+    if (shape->n_layers > PROF_MAX_LAYERS || shape->n_experts > PROF_MAX_EXPERTS ||
+        shape->n_used > shape->n_experts) {
+        err_set(
+            err, ERR_RUNTIME,
+            "a profile of %u layers with %u of %u experts was asked for; at most %d layers and %d experts "
+            "can be timed",
+            shape->n_layers, shape->n_used, shape->n_experts, PROF_MAX_LAYERS, PROF_MAX_EXPERTS);
+        return NULL;
+    }
+    struct prof *p = mem_alloc(sizeof *p + arrays_bytes(shape), err);
+    if (!p)
+        return NULL;
+    p->shape = *shape;
+    p->entry = (struct prof_entry *)(void *)(p + 1);
+    p->pairs = (uint64_t *)(void *)(p->entry + n_entries(shape));
+    p->repeats = p->pairs + n_pairs(shape);
+    p->newest = (uint16_t *)(void *)(p->repeats + shape->n_layers);
+    return p;
+}
+
+void prof_free(struct prof *p)
+{
+    mem_free(p);
+}
+
+static void assert_same_shape(const struct prof *a, const struct prof *b)
+{
+    assert(a->shape.n_layers == b->shape.n_layers && a->shape.n_experts == b->shape.n_experts &&
+           a->shape.n_used == b->shape.n_used);
+    (void)a;
+    (void)b;
+}
+
+void prof_copy(struct prof *to, const struct prof *from)
+{
+    assert_same_shape(to, from);
+    struct prof arrays = *to;
+    *to = *from;
+    to->entry = arrays.entry;
+    to->pairs = arrays.pairs;
+    to->repeats = arrays.repeats;
+    to->newest = arrays.newest;
+    memcpy(to->entry, from->entry, arrays_bytes(&from->shape));
+}
+
+void prof_subtract(struct prof *later, const struct prof *earlier)
+{
+    assert_same_shape(later, earlier);
+    for (int phase = 0; phase < PROF_N_PHASES; phase++) {
+        later->n_tokens[phase] -= earlier->n_tokens[phase];
+        later->wall_ns[phase] -= earlier->wall_ns[phase];
+    }
+    for (size_t i = 0; i < n_entries(&later->shape); i++) {
+        later->entry[i].ns -= earlier->entry[i].ns;
+        later->entry[i].calls -= earlier->entry[i].calls;
+        later->entry[i].bytes -= earlier->entry[i].bytes;
+    }
+    for (size_t i = 0; i < n_pairs(&later->shape); i++)
+        later->pairs[i] -= earlier->pairs[i];
+    for (uint32_t i = 0; i < later->shape.n_layers; i++)
+        later->repeats[i] -= earlier->repeats[i];
+    later->n_followed -= earlier->n_followed;
+}
+
+struct prof_entry prof_sum(const struct prof *p, enum prof_phase phase, enum prof_op op)
+{
+    struct prof_entry sum = {0};
+    for (uint32_t layer = 0; layer <= p->shape.n_layers; layer++) {
+        const struct prof_entry *e = prof_at(p, phase, layer, op);
+        sum.ns += e->ns;
+        sum.calls += e->calls;
+        sum.bytes += e->bytes;
+    }
+    return sum;
 }

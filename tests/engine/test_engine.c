@@ -209,11 +209,12 @@ static void engine__run__counts_and_ids(void **state)
     assert_true(r->n_prefill_events >= 2);
     assert_true(r->stats.seed != 0 && r->stats.ttft_ms > 0);
     assert_int_equal(r->prompt_ids[0], vocab_bos(model_vocab(engine_model(e))));
-    struct prof prof;
-    engine_prof(e, &prof);
-    assert_int_equal(prof.n_tokens[PROF_DECODE], 6);
-    assert_int_equal(prof.entry[PROF_DECODE][PROF_SAMPLE].calls, 7);
-    assert_int_equal(prof.entry[PROF_DECODE][PROF_LM_HEAD].calls, 6);
+    struct prof *prof = NULL;
+    assert_true(engine_prof(e, &prof, NULL));
+    assert_int_equal(prof->n_tokens[PROF_DECODE], 6);
+    assert_int_equal(prof_sum(prof, PROF_DECODE, PROF_SAMPLE).calls, 7);
+    assert_int_equal(prof_sum(prof, PROF_DECODE, PROF_LM_HEAD).calls, 6);
+    prof_free(prof);
     result_free(r);
     engine_close(e);
 }

@@ -425,15 +425,19 @@ static void model_moe__decode__allocates_nothing_and_is_timed(void **state)
         assert_true(timeline_eval(t, ids + i, 1, NULL, NULL, NULL));
     assert_false(mem_fail_happened());
     mem_fail_after(-1);
-    const struct prof_entry *e = timeline_prof(t)->entry[PROF_DECODE];
+    const struct prof *p = timeline_prof(t);
     uint64_t row = TINY_N_EMBD / 32 * 34, n_calls = 10 * TINY_N_LAYERS;
-    assert_int_equal(e[PROF_ROUTER].calls, n_calls);
-    assert_int_equal(e[PROF_GATE_UP].calls, n_calls);
-    assert_int_equal(e[PROF_DOWN].calls, n_calls);
-    assert_int_equal(e[PROF_WEIGHTED_SUM].calls, 2 * n_calls); /* of the experts, and of the shared one */
-    assert_int_equal(e[PROF_ROUTER].bytes, n_calls * TINY_N_EXPERTS * TINY_N_EMBD * sizeof(float));
-    assert_int_equal(e[PROF_GATE_UP].bytes, n_calls * TINY_N_EXPERTS_USED * 2 * TINY_N_FF_EXPERT * row);
-    assert_int_equal(e[PROF_DOWN].bytes, n_calls * TINY_N_EXPERTS_USED * TINY_N_EMBD * 34);
+    assert_int_equal(prof_sum(p, PROF_DECODE, PROF_ROUTER).calls, n_calls);
+    assert_int_equal(prof_sum(p, PROF_DECODE, PROF_GATE_UP).calls, n_calls);
+    assert_int_equal(prof_sum(p, PROF_DECODE, PROF_DOWN).calls, n_calls);
+    assert_int_equal(prof_sum(p, PROF_DECODE, PROF_WEIGHTED_SUM).calls,
+                     2 * n_calls); /* of the experts, and of the shared one */
+    assert_int_equal(prof_sum(p, PROF_DECODE, PROF_ROUTER).bytes,
+                     n_calls * TINY_N_EXPERTS * TINY_N_EMBD * sizeof(float));
+    assert_int_equal(prof_sum(p, PROF_DECODE, PROF_GATE_UP).bytes,
+                     n_calls * TINY_N_EXPERTS_USED * 2 * TINY_N_FF_EXPERT * row);
+    assert_int_equal(prof_sum(p, PROF_DECODE, PROF_DOWN).bytes,
+                     n_calls * TINY_N_EXPERTS_USED * TINY_N_EMBD * 34);
     timeline_free(t);
     model_free(m);
     buf_fini(&file);
