@@ -4,6 +4,7 @@
 #include "kernels_cpu/dot_avx2.h"
 #include "kernels_cpu/dot_avx512.h"
 #include "kernels_cpu/dot_scalar.h"
+#include "kernels_cpu/peak_avx512.h"
 #include "kernels_cpu/tile_avx512.h"
 
 #define DOT_TABLE(isa)                                                                                       \
@@ -35,7 +36,9 @@ static const struct dot_set avx512_set = {.quantise = act_quant_avx2,
                                           .lanes = act_lanes_avx512,
                                           .chains = act_chains_avx512,
                                           .dot = DOT_TABLE(avx512),
-                                          .tile = TILE_TABLE(avx512)};
+                                          .tile = TILE_TABLE(avx512),
+                                          .peak_int8 = peak_avx512_int8,
+                                          .peak_f32 = peak_avx512_f32};
 static const struct dot_set *const sets[] = {&scalar_set, &avx2_set, &avx512_set};
 #else
 static const struct dot_set *const sets[] = {&scalar_set, &scalar_set, &scalar_set};

@@ -1,12 +1,10 @@
-/* peak_avx512.h: what the multiply-adds of this machine can do, for benchmarks: as many of them as fit, on
- * registers alone. The caller takes the time. Needs what dot_avx512.h needs. Pure functions, any thread. */
+/* peak_avx512.h: the arithmetic peak (see peak_fn) of vpdpbusd and of multiply-adds of f32. x86-64 only;
+ * needs what dot_avx512.h needs. */
 #ifndef FERRUM_PEAK_AVX512_H
 #define FERRUM_PEAK_AVX512_H
 
-#include <stddef.h>
+#include "kernels_cpu/dot_kernel.h"
 
-/* n rounds of vpdpbusd, and of fused multiply-adds of f32; returns the products that were added. */
-size_t peak_avx512_int8(size_t n);
-size_t peak_avx512_f32(size_t n);
+peak_fn peak_avx512_int8, peak_avx512_f32;
 
 #endif

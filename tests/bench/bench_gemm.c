@@ -12,7 +12,6 @@
 #include "engine/base/mem.h"
 #include "tests/kernels_cpu/gemm_cases.h"
 #include "kernels_cpu/kernels.h"
-#include "kernels_cpu/peak_avx512.h"
 
 #define WEIGHT_BYTES ((size_t)512 << 20) /* well beyond the caches */
 #define ROUNDS 5
@@ -61,7 +60,7 @@ static size_t fill(uint8_t *bytes, struct shape s, struct bweight *w)
 }
 
 struct peak_job {
-    bool floats;
+    peak_fn *fn;
     size_t products[POOL_MAX_THREADS];
 };
 
@@ -69,19 +68,17 @@ static void run_peak(void *arg, int thread, int n_threads)
 {
     struct peak_job *job = arg;
     (void)n_threads;
-#if defined(__x86_64__)
-    job->products[thread] = job->floats ? peak_avx512_f32(PEAK_ROUNDS) : peak_avx512_int8(PEAK_ROUNDS);
-#endif
+    job->products[thread] = job->fn(PEAK_ROUNDS);
 }
 
 /* Products a second of all threads; 0 where there is nothing to measure it with. */
-static double peak(struct pool *pool, bool has_avx512, bool floats)
+static double peak(struct pool *pool, peak_fn *fn)
 {
     static struct peak_job job;
     size_t products = 0;
-    if (!has_avx512)
+    if (!fn)
         return 0;
-    job.floats = floats;
+    job.fn = fn;
     uint64_t start = clock_now_ns();
     pool_run(pool, run_peak, &job);
     double seconds = seconds_since(start);
@@ -91,7 +88,7 @@ static double peak(struct pool *pool, bool has_avx512, bool floats)
 }
 
 static void measure(struct pool *pool, struct gemm_ctx *g, struct read_job *job, struct shape s,
-                    bool has_avx512)
+                    const struct dot_set *set)
 {
     static struct bweight w[8192];
     size_t count = fill((uint8_t *)job->p, s, w);
@@ -122,7 +119,7 @@ static void measure(struct pool *pool, struct gemm_ctx *g, struct read_job *job,
         best_one = one > best_one ? one : best_one;
         best_four = four > best_four ? four : best_four;
         best_many = many > best_many ? many : best_many;
-        double most = peak(pool, has_avx512, dtype_info(s.type)->block_weights == 1);
+        double most = peak(pool, dot_act_format(s.type) == ACT_F32 ? set->peak_f32 : set->peak_int8);
         best_peak = most > best_peak ? most : best_peak;
     }
     double one_macs = best_one / (double)w[0].n_bytes * (double)(s.n * s.k);
@@ -168,7 +165,7 @@ int main(int argc, char **argv)
     printf("%s, %d threads\n", cpu_isa_name(isa), pool_n_threads(pool));
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         if (argc < 4 || strcmp(argv[3], dtype_info(shapes[i].type)->name) == 0)
-            measure(pool, g, &job, shapes[i], isa == CPU_AVX512);
+            measure(pool, g, &job, shapes[i], dot_set_get(isa));
     mem_unmap((void *)job.p, WEIGHT_BYTES);
     gemm_ctx_free(g);
     pool_free(pool);
