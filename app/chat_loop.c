@@ -238,7 +238,7 @@ static void run_action(struct chat_loop *c, const struct ui_event *event)
 
 static void on_ui_event(struct chat_loop *c, const struct ui_event *event)
 {
-    if (event->type != UI_DRAFT)
+    if (event->type != UI_DRAFT && event->type != UI_PROFILE_OF)
         chat_loop_forget_list(c);
     switch (event->type) {
     case UI_SEND:
@@ -265,6 +265,9 @@ static void on_ui_event(struct chat_loop *c, const struct ui_event *event)
         mem_free(text);
         break;
     }
+    case UI_PROFILE_OF:
+        chat_loop_profile_of(c, event->msg);
+        break;
     case UI_HANGUP:
         c->quit = c->session.in_a_hurry = true;
         c->code = 129;
@@ -407,6 +410,7 @@ static void pump(struct chat_loop *c)
     }
     show_kv_news(c);
     show_status(c);
+    chat_loop_profile_turn(c);
     ui_draw(c->ui);
 }
 
@@ -462,5 +466,6 @@ int chat_loop_run(const struct options *o, const struct paths *paths, const stru
         report_line("%s", err.text);
     chat_loop_forget_list(&c);
     chat_list_fini(&c.list);
+    chat_loop_profile_fini(&c);
     return c.code ? c.code : (int)err.code;
 }

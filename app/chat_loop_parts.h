@@ -1,4 +1,5 @@
-/* chat_loop_parts.h: what the files of the full-screen chat share; private to chat_loop.c and chat_picker.c.
+/* chat_loop_parts.h: what the files of the full-screen chat share; private to chat_loop.c, chat_picker.c
+ * and chat_profile.c.
  * Main thread only. */
 #ifndef FERRUM_CHAT_LOOP_PARTS_H
 #define FERRUM_CHAT_LOOP_PARTS_H
@@ -13,6 +14,15 @@ struct rate {
     double shown;
 };
 
+/* What the profiler panel shows of the newest turn. */
+struct live_profile {
+    struct prof *before; /* the timers when the turn began; NULL: there was none yet */
+    struct prof *turn;   /* since then; the panel borrows it */
+    uint64_t request;    /* of the engine, 0: none */
+    bool is_final;       /* turn holds all of it */
+    uint64_t copied_ns;
+};
+
 struct chat_loop {
     struct session session;
     struct ui *ui;
@@ -23,6 +33,7 @@ struct chat_loop {
     int edited; /* the message that the one sent last is another form of, -1 */
     struct ui_status status;
     struct rate rate;
+    struct live_profile live;
     bool quit;
     int code;
 };
@@ -46,5 +57,11 @@ void chat_loop_delete(struct chat_loop *c, int index);
 void chat_loop_on_list(struct chat_loop *c, struct chat_db_event *event);
 void chat_loop_on_loaded(struct chat_loop *c, struct chat_db_event *event);
 void chat_loop_on_deleted(struct chat_loop *c, int64_t id);
+
+/* The panel looks at message msg, or (-1) at the newest turn. */
+void chat_loop_profile_of(struct chat_loop *c, int msg);
+/* Once a round: copies the timers while somebody looks at them, at most four times a second. */
+void chat_loop_profile_turn(struct chat_loop *c);
+void chat_loop_profile_fini(struct chat_loop *c);
 
 #endif

@@ -47,7 +47,8 @@ static void run_action(struct ui *ui, enum ui_action action, const char *argumen
         tree_fork(ui);
         break;
     default:
-        ui_push_event(ui, UI_ACTION, action, 0, argument, n);
+        if (!ui_panel_action(ui, action, argument, n))
+            ui_push_event(ui, UI_ACTION, action, 0, argument, n);
     }
     ui_mark_dirty(ui);
 }
@@ -130,14 +131,28 @@ static bool is_alt(const struct input_token *token, char letter)
            token->bytes[token->n_bytes - 1] == letter;
 }
 
+/* Keys that are an action whatever is shown, as the table of action.h has them. */
+static enum ui_action action_of_function_key(enum input_key key)
+{
+    static const enum ui_action actions[] = {ACTION_HELP,          ACTION_PROFILE,     ACTION_PROFILE_VIEW,
+                                             ACTION_PROFILE_PHASE, ACTION_PROFILE_PIN, ACTION_PROFILE_SMALLER,
+                                             ACTION_PROFILE_LARGER};
+    int i = (int)key - (int)INPUT_KEY_F1;
+    return i >= 0 && i < (int)(sizeof actions / sizeof *actions) ? actions[i] : ACTION_NONE;
+}
+
 static void feed_unbound(struct ui *ui, const struct input_token *token)
 {
     if (token->type == INPUT_WHEEL)
         transcript_scroll(ui->transcript, (long)token->lines * WHEEL_ROWS);
     if (token->type != INPUT_KEY)
         return;
-    if (token->key == INPUT_KEY_F1)
-        run_action(ui, ACTION_HELP, NULL, 0);
+    enum ui_action action = token->modifiers ? ACTION_NONE : action_of_function_key(token->key);
+    bool steps = (token->modifiers & INPUT_CTRL) && ui->panel.open;
+    if (action != ACTION_NONE)
+        run_action(ui, action, "", 0);
+    else if (steps && (token->key == INPUT_KEY_UP || token->key == INPUT_KEY_DOWN))
+        run_action(ui, ACTION_PROFILE_LAYER, token->key == INPUT_KEY_UP ? "up" : "down", 0);
     else if (token->key == INPUT_KEY_PAGE_UP)
         run_action(ui, ACTION_PAGE_UP, NULL, 0);
     else if (token->key == INPUT_KEY_PAGE_DOWN)
