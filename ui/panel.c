@@ -10,7 +10,7 @@
 #include "ui/sanitize.h"
 
 #define STRIP_PERCENT 40
-#define SIDE_PERCENT 45
+#define SIDE_PERCENT 46
 #define LEAST_PERCENT 20
 #define MOST_PERCENT 70
 #define STEP_PERCENT 5
@@ -251,6 +251,35 @@ static void draw_side_frame(const struct panel *p, const struct panel_area *a)
 
 /* ---- what is in it ---- */
 
+static const char separator[] = " · ";
+
+/* Bytes of the pieces that fit into one row: at least one. */
+static size_t row_of_pieces(const char *text, int columns)
+{
+    size_t n = strlen(text), fits = 0;
+    while (fits < n) {
+        const char *next = strstr(text + fits + (fits ? strlen(separator) : 0), separator);
+        size_t end = next ? (size_t)(next - text) : n;
+        if (fits > 0 && text_width(text, end) > (size_t)columns)
+            break;
+        fits = end;
+    }
+    return fits;
+}
+
+int panel_draw_pieces(int y, int x, int columns, int rows, enum theme_element look, const char *text)
+{
+    int row = 0;
+    for (; *text && (rows == 0 || row < rows); row++) {
+        size_t n = row_of_pieces(text, columns);
+        if (rows > 0)
+            canvas_text(y + row, x, columns, look, text, n);
+        text += n;
+        text += *text ? strlen(separator) : 0;
+    }
+    return row;
+}
+
 #define RECENT_LEVELS 8
 
 /* The newest tokens of this turn whose times are known. */
@@ -324,11 +353,11 @@ static void draw_side_parts(const struct panel *p, struct panel_area a)
         chart.rows = a.rows > 2 * SECOND_PART_ROWS ? a.rows * 2 / 5 : a.rows;
         skip(&a, panel_draw_layers(p, &chart) + 1);
         if (a.rows >= SECOND_PART_ROWS)
-            panel_draw_ops(p, &a);
+            panel_draw_ops(p, &a, true);
         return;
     }
-    skip(&a, panel_draw_ops(p, &a));
-    if (a.rows >= 3) {
+    skip(&a, panel_draw_ops(p, &a, false));
+    if (a.rows >= 3 && !p->held) {
         skip(&a, 1);
         skip(&a, draw_footer(p, &a) + 1);
     }
@@ -347,7 +376,7 @@ static void draw_strip_part(const struct panel *p, const struct panel_area *a)
     else if (p->view == PANEL_LAYERS)
         panel_draw_layers(p, a);
     else
-        panel_draw_ops(p, a);
+        panel_draw_ops(p, a, true);
 }
 
 void panel_draw(const struct panel *p, enum panel_form form, const struct panel_area *area)

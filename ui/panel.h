@@ -16,6 +16,7 @@
 
 #include "engine/base/buf.h"
 #include "engine/base/prof.h"
+#include "ui/theme.h"
 
 enum panel_view { PANEL_OPS, PANEL_LAYERS, PANEL_EXPERTS, PANEL_N_VIEWS };
 enum panel_form { PANEL_NONE, PANEL_STRIP, PANEL_SIDE };
@@ -73,9 +74,12 @@ struct panel_area {
 void panel_draw(const struct panel *p, enum panel_form form, const struct panel_area *area);
 
 /* The parts (panel_ops.c, panel_layers.c, panel_experts.c). Each returns the rows it used. */
-int panel_draw_ops(const struct panel *p, const struct panel_area *area);
+int panel_draw_ops(const struct panel *p, const struct panel_area *area, bool with_speed);
 int panel_draw_layers(const struct panel *p, const struct panel_area *area);
 int panel_draw_experts(const struct panel *p, const struct panel_area *area);
+/* Pieces joined by " · ", on as many rows as they need (at most rows); returns how many. Only counts where
+ * rows is 0. */
+int panel_draw_pieces(int y, int x, int columns, int rows, enum theme_element look, const char *text);
 /* Tokens per second of the newest tokens, one cell each, and the mean. */
 void panel_draw_speed(const struct panel *p, int y, int x, int columns);
 

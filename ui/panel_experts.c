@@ -34,28 +34,26 @@ static int digits(int n)
     return n >= 1000 ? 4 : n >= 100 ? 3 : n >= 10 ? 2 : 1;
 }
 
-static struct map make_map(const struct panel *p, int y, int x, int rows, int columns)
-{
-    struct map m = {.p = p, .prof = p->prof, .y = y, .rows = rows};
-    m.n_layers = (int)p->prof->shape.n_layers;
-    m.n_experts = (int)p->prof->shape.n_experts;
-    m.gutter = digits(m.n_layers) + 1;
-    m.x = x + m.gutter;
-    columns -= m.gutter;
-    m.layer_group = ceil_div(m.n_layers, rows * (theme_heat_is_halved() ? 2 : 1));
-    m.n_lines = ceil_div(m.n_layers, m.layer_group);
-    m.expert_group = ceil_div(m.n_experts, columns);
-    m.n_cells = ceil_div(m.n_experts, m.expert_group);
-    m.width = columns / m.n_cells > MOST_WIDTH ? MOST_WIDTH : columns / m.n_cells;
-    return m;
-}
-
-/* ---- cells ---- */
-
 static int least(int a, int b)
 {
     return a < b ? a : b;
 }
+
+static void place_map(struct map *m, int y, int x, int rows, int columns)
+{
+    m->y = y;
+    m->rows = rows;
+    m->gutter = digits(m->n_layers) + 1;
+    m->x = x + m->gutter;
+    columns -= m->gutter;
+    m->layer_group = ceil_div(m->n_layers, rows * (theme_heat_is_halved() ? 2 : 1));
+    m->n_lines = ceil_div(m->n_layers, m->layer_group);
+    m->expert_group = ceil_div(m->n_experts, columns);
+    m->n_cells = ceil_div(m->n_experts, m->expert_group);
+    m->width = least(columns / m->n_cells, MOST_WIDTH);
+}
+
+/* ---- cells ---- */
 
 static uint64_t sum_pairs(const struct map *m, int line, int from, int to)
 {
@@ -74,18 +72,26 @@ static bool knows_newest(const struct prof *p, uint32_t layer)
     return p->shape.n_used == 1 || (p->shape.n_used > 1 && ids[0] != ids[1]);
 }
 
+static bool has_newest(const struct prof *p, uint32_t layer, int from, int to)
+{
+    for (uint32_t k = 0; k < p->shape.n_used && knows_newest(p, layer); k++) {
+        int id = prof_newest(p, layer)[k];
+        if (id >= from && id < to)
+            return true;
+    }
+    return false;
+}
+
+/* Whether the newest token asked for these experts; where layers share a line, in half of them at least, or
+ * all cells would be marked. */
 static bool is_newest(const struct map *m, int line, int from, int to)
 {
-    int end = least((line + 1) * m->layer_group, m->n_layers);
+    int first = line * m->layer_group, end = least(first + m->layer_group, m->n_layers), n = 0;
     if (m->p->phase != PROF_DECODE || !m->prof->n_tokens[PROF_DECODE])
         return false;
-    for (int layer = line * m->layer_group; layer < end; layer++)
-        for (uint32_t k = 0; k < m->prof->shape.n_used && knows_newest(m->prof, (uint32_t)layer); k++) {
-            int id = prof_newest(m->prof, (uint32_t)layer)[k];
-            if (id >= from && id < to)
-                return true;
-        }
-    return false;
+    for (int layer = first; layer < end; layer++)
+        n += has_newest(m->prof, (uint32_t)layer, from, to);
+    return 2 * n >= end - first;
 }
 
 static int level_of(double load)
@@ -216,33 +222,56 @@ static void draw_heading(const struct map *m, int y, int x, int columns)
     canvas_label(y, x + used, 10, LOOK_DIM, " 4 × mean");
 }
 
-static int draw_words(const struct map *m, const struct panel_area *a, int y, bool has_details)
+/* The words below the cells, as far as half of the area holds them. */
+struct words {
+    struct buf spread, details;
+    int n_spread, n_details; /* rows */
+};
+
+static void find_words(const struct map *m, const struct panel_area *a, struct words *w)
 {
-    struct buf text = {0};
-    put_spread(m, &text);
-    canvas_label(y, a->x, a->columns, LOOK_TEXT, text.data);
-    buf_truncate(&text, 0);
-    put_details(m, &text);
-    if (has_details)
-        canvas_label(y + 1, a->x, a->columns, LOOK_DIM, text.data);
-    buf_fini(&text);
-    return has_details ? 2 : 1;
+    put_spread(m, &w->spread);
+    put_details(m, &w->details);
+    w->n_spread = panel_draw_pieces(0, 0, a->columns, 0, LOOK_TEXT, w->spread.data);
+    w->n_details = panel_draw_pieces(0, 0, a->columns, 0, LOOK_DIM, w->details.data);
+    w->n_spread = least(w->n_spread, a->rows >= 8 ? 3 : 1);
+    w->n_details = a->rows >= 10 ? w->n_details : 0;
+}
+
+static int draw_words(const struct words *w, const struct panel_area *a, int y)
+{
+    if (w->n_spread > 0)
+        y += panel_draw_pieces(y, a->x, a->columns, w->n_spread, LOOK_TEXT, w->spread.data);
+    if (w->n_details > 0)
+        y += panel_draw_pieces(y, a->x, a->columns, w->n_details, LOOK_DIM, w->details.data);
+    return y;
+}
+
+static int draw_map(const struct panel *p, const struct panel_area *a)
+{
+    struct map m = {.p = p, .prof = p->prof, .n_layers = (int)p->prof->shape.n_layers};
+    struct words words = {0};
+    bool has_heading = a->rows >= 6;
+    m.n_experts = (int)p->prof->shape.n_experts;
+    find_words(&m, a, &words);
+    int rows = a->rows - 1 - has_heading - words.n_spread - words.n_details, y = a->y;
+    if (rows >= 1) {
+        place_map(&m, a->y + has_heading, a->x, rows, a->columns);
+        if (has_heading)
+            draw_heading(&m, a->y, a->x, a->columns);
+        y = m.y + draw_cells(&m);
+        draw_axis(&m, y);
+        y = draw_words(&words, a, y + 1);
+    }
+    buf_fini(&words.spread);
+    buf_fini(&words.details);
+    return y - a->y;
 }
 
 int panel_draw_experts(const struct panel *p, const struct panel_area *area)
 {
-    bool has_heading = area->rows >= 6, has_details = area->rows >= 8;
-    int rows = area->rows - 2 - has_heading - has_details;
-    if (!p->prof->shape.n_experts || !p->prof->shape.n_layers || rows < 1) {
-        canvas_label(area->y, area->x, area->columns, LOOK_DIM,
-                     p->prof->shape.n_experts ? "more rows are needed for the map (F7)"
-                                              : "this model is dense: it has no experts");
-        return 1;
-    }
-    struct map m = make_map(p, area->y + has_heading, area->x, rows, area->columns);
-    if (has_heading)
-        draw_heading(&m, area->y, area->x, area->columns);
-    int y = m.y + draw_cells(&m);
-    draw_axis(&m, y);
-    return y + 1 + draw_words(&m, area, y + 1, has_details) - area->y;
+    if (p->prof->shape.n_experts && p->prof->shape.n_layers)
+        return draw_map(p, area);
+    canvas_label(area->y, area->x, area->columns, LOOK_DIM, "this model is dense: it has no experts");
+    return 1;
 }

@@ -65,19 +65,26 @@ static struct mark find_mark(const struct chart *c)
     return m;
 }
 
+/* Columns from one number to the next: round, and with room between them. */
+static int axis_step(const struct chart *c)
+{
+    static const int steps[] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024};
+    int i = 0;
+    while (steps[i] * c->width < 7 && i < 10)
+        i++;
+    return steps[i];
+}
+
 /* The first layer of every few columns, and the chosen one. */
 static void draw_axis(const struct chart *c)
 {
     char label[16];
     struct mark mark = find_mark(c);
-    int y = c->y + c->rows, end = c->x + c->n_columns * c->width, free_from = c->x;
-    for (int column = 0; column < c->n_columns; column++) {
+    int y = c->y + c->rows, end = c->x + c->n_columns * c->width;
+    for (int column = 0; column < c->n_columns; column += axis_step(c)) {
         int x = c->x + column * c->width, n = snprintf(label, sizeof label, "%d", column * c->group);
-        if (x < free_from || (column > 0 && x + n > end))
-            continue;
-        if (x + n < mark.from || x > mark.end)
+        if ((column == 0 || x + n <= end) && (x + n < mark.from || x > mark.end))
             canvas_label(y, x, n, LOOK_DIM, label);
-        free_from = x + n + 4;
     }
     if (mark.end == 0 || mark.from < c->x)
         return;
@@ -96,7 +103,7 @@ static double group_ms(const struct panel *p, int layer, const enum prof_op *ops
     return p->prof->n_tokens[p->phase] ? (double)ns / 1e6 / (double)p->prof->n_tokens[p->phase] : NAN;
 }
 
-/* "layer 12 of 48: 1.73 ms/tok · attention 0.51 · experts 1.20 · rest 0.02" */
+/* "layer 12 1.73 ms/tok · attention 0.51 · experts 1.20 · rest 0.02" */
 static void put_words(const struct chart *c, struct buf *out)
 {
     static const enum prof_op attention[] = {PROF_QKV, PROF_ROPE, PROF_ATTENTION, PROF_O_PROJ};
@@ -108,11 +115,11 @@ static void put_words(const struct chart *c, struct buf *out)
     double in_attention = group_ms(p, p->layer, attention, 4), in_feed = group_ms(p, p->layer, feed, 6);
     int decimals = panel_decimals(whole);
     if (all)
-        buf_printf(out, "all %d layers and what belongs to none: ", c->n_layers);
+        buf_puts(out, "a token ");
     else if (none)
-        buf_puts(out, "what belongs to no layer: ");
+        buf_puts(out, "what belongs to no layer ");
     else
-        buf_printf(out, "layer %d of 0–%d: ", p->layer, c->n_layers - 1);
+        buf_printf(out, "layer %d ", p->layer);
     panel_put_number(out, 0, decimals, whole);
     buf_puts(out, " ms/tok");
     if (none)
@@ -127,12 +134,10 @@ static void put_words(const struct chart *c, struct buf *out)
 
 static void put_scale(const struct chart *c, struct buf *out)
 {
-    buf_puts(out, "each column ");
+    buf_printf(out, "%d layers · ", c->n_layers);
     if (c->group > 1)
-        buf_printf(out, "the mean of %d layers", c->group);
-    else
-        buf_puts(out, "a layer");
-    buf_puts(out, ", the highest ");
+        buf_printf(out, "%d in a column, their mean · ", c->group);
+    buf_puts(out, "highest ");
     panel_put_number(out, 0, panel_decimals(c->most), c->most > 0 ? c->most : NAN);
     buf_puts(out, " ms/tok");
 }
@@ -141,15 +146,14 @@ int panel_draw_layers(const struct panel *p, const struct panel_area *area)
 {
     struct chart c = {.p = p, .x = area->x, .n_layers = (int)p->prof->shape.n_layers};
     struct buf text = {0};
-    int n_words = area->rows >= 5 ? 2 : 1;
     if (c.n_layers == 0 || area->rows < 3) {
         canvas_label(area->y, area->x, area->columns, LOOK_DIM, "there are no layers to show");
         return 1;
     }
     put_words(&c, &text);
-    canvas_label(area->y, area->x, area->columns, LOOK_TEXT, text.data);
-    c.y = area->y + n_words;
-    c.rows = area->rows - n_words - 1;
+    int n_words =
+        panel_draw_pieces(area->y, area->x, area->columns, area->rows < 6 ? 1 : 2, LOOK_TEXT, text.data);
+    int n_scale = area->rows >= n_words + 7 ? 2 : area->rows >= n_words + 5 ? 1 : 0;
     c.group = (c.n_layers + area->columns - 1) / area->columns;
     c.n_columns = (c.n_layers + c.group - 1) / c.group;
     c.width = area->columns / c.n_columns;
@@ -158,8 +162,10 @@ int panel_draw_layers(const struct panel *p, const struct panel_area *area)
         c.most = fmax(c.most, column_ms(&c, i));
     buf_truncate(&text, 0);
     put_scale(&c, &text);
-    if (n_words == 2)
-        canvas_label(area->y + 1, area->x, area->columns, LOOK_DIM, text.data);
+    if (n_scale)
+        n_words += panel_draw_pieces(area->y + n_words, area->x, area->columns, n_scale, LOOK_DIM, text.data);
+    c.y = area->y + n_words;
+    c.rows = area->rows - n_words - 1;
     for (int i = 0; i < c.n_columns; i++)
         draw_column(&c, i);
     draw_axis(&c);

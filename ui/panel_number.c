@@ -45,7 +45,7 @@ void panel_put_number(struct buf *out, int width, int decimals, double value)
         return;
     }
     int n = snprintf(text, sizeof text, "%.*f", decimals, value);
-    if (n > width)
+    if (width > 0 && n > width)
         n = snprintf(text, sizeof text, "%.0e", value);
     put_right(out, width, text, (size_t)n);
 }
@@ -58,8 +58,8 @@ void panel_put_share(struct buf *out, int width, int decimals, double share)
         return;
     }
     int n = snprintf(text, sizeof text, "%.*f%%", decimals, share * 100);
-    if (n > width)
-        n = snprintf(text, sizeof text, ">%d%%", 999);
+    if (width > 0 && n > width)
+        n = snprintf(text, sizeof text, ">999%%");
     put_right(out, width, text, (size_t)n);
 }
 

@@ -11,11 +11,11 @@
 #include "ui/sanitize.h"
 
 #define NAME_COLUMNS 12
-#define MS_COLUMNS 8
+#define MS_COLUMNS 7
 #define SHARE_COLUMNS 7
 #define RATE_COLUMNS 6
-#define READ_COLUMNS 6
-#define CALLS_COLUMNS 7
+#define READ_COLUMNS 7
+#define CALLS_COLUMNS 6
 #define BAR_COLUMNS 7 /* at least, with the gap in front */
 #define RATIO_COLUMNS 9
 #define LEAST_ROWS 4
@@ -24,7 +24,7 @@ struct table {
     const struct panel *panel;
     const struct prof *prof;
     int y, x, columns;
-    bool has_bar, has_rate, has_read, has_calls;
+    bool with_speed, has_bar, has_rate, has_read, has_calls;
     double n_tokens;
     double whole_ms; /* what shares are of; NAN: not known */
     int decimals;
@@ -150,7 +150,7 @@ static void put_total(const struct table *t, int y, const struct prof_entry *tim
     if (t->panel->layer == PANEL_ALL_LAYERS && t->prof->wall_ns[t->panel->phase])
         row.sum.ns = t->prof->wall_ns[t->panel->phase];
     int x = put_numbers(t, y, LOOK_TITLE, &row) + 1, columns = t->x + t->columns - x;
-    if (t->has_bar && t->panel->phase == PROF_DECODE && t->panel->layer == PANEL_ALL_LAYERS)
+    if (t->with_speed && t->has_bar && t->panel->phase == PROF_DECODE && t->panel->layer == PANEL_ALL_LAYERS)
         panel_draw_speed(t->panel, y, x, columns);
 }
 
@@ -292,21 +292,29 @@ static int put_pairs(const struct comparison *c, int y, int rows)
     return n;
 }
 
+static double whole_ms(const struct panel *p, const struct prof *prof)
+{
+    if (p->layer == PANEL_ALL_LAYERS || p->layer > (int)prof->shape.n_layers)
+        return panel_wall_ms(prof, p->phase);
+    return panel_layer_ms(prof, p->phase, p->layer);
+}
+
 static int draw_comparison(struct comparison *c, int rows)
 {
     const struct panel *p = c->panel;
-    double held = panel_wall_ms(p->held, p->phase), now = panel_wall_ms(p->prof, p->phase);
+    double held = whole_ms(p, p->held), now = whole_ms(p, p->prof);
     double held_s = panel_per_s(p->held, p->phase), now_s = panel_per_s(p->prof, p->phase);
     c->decimals = panel_decimals(more_of(held, now));
     put_pair_heading(c);
     int n = 2 + put_pairs(c, c->y + 2, rows - 4);
-    put_pair(c, c->y + n++, LOOK_TITLE, "one token", c->decimals, held, now);
+    put_pair(c, c->y + n++, LOOK_TITLE, p->layer == PANEL_ALL_LAYERS ? "one token" : "the layer", c->decimals,
+             held, now);
     if (n < rows)
         put_pair(c, c->y + n++, LOOK_TEXT, "tokens/s", more_of(held_s, now_s) < 1000 ? 1 : 0, held_s, now_s);
     return n;
 }
 
-int panel_draw_ops(const struct panel *p, const struct panel_area *area)
+int panel_draw_ops(const struct panel *p, const struct panel_area *area, bool with_speed)
 {
     if (area->rows < LEAST_ROWS)
         return 0;
@@ -315,6 +323,7 @@ int panel_draw_ops(const struct panel *p, const struct panel_area *area)
         return draw_comparison(&c, area->rows);
     }
     struct table t = {.panel = p, .prof = p->prof, .y = area->y, .x = area->x, .columns = area->columns};
+    t.with_speed = with_speed;
     t.n_tokens = (double)p->prof->n_tokens[p->phase];
     return draw_table(&t, area->rows);
 }
