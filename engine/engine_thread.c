@@ -288,6 +288,8 @@ void *engine_thread_main(void *engine)
             run_turn(e, &job);
         if (is_idle && e->n_unsaved)
             save_again(e);
+        if (atomic_load(&e->read_wanted))
+            engine_measure(e);
     }
     save(e);
     return NULL;
