@@ -57,6 +57,7 @@ static struct msg_row copy_row(const struct chat *chat, const struct chat_msg *m
         .n_think = msg->think.len,
         .n_tokens = msg->n_tokens,
         .created_ms = msg->created_ms,
+        .prof_of = msg->copied_from,
         .params = copy_or_null(msg->params),
         .stats = copy_or_null(msg->stats),
     };

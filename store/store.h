@@ -111,6 +111,7 @@ struct msg_row {
     size_t n_tokens;
     int64_t created_ms;
     const char *params, *stats;   /* JSON or NULL */
+    int64_t prof_of;              /* another message, whose profile it gets a copy of, or 0 */
     const struct kept_prof *prof; /* of a finished answer, or NULL: the one that is stored stays */
 };
 /* A profile that cannot be stored is left out (and logged): it never keeps a text from being saved. */

@@ -54,6 +54,8 @@ void store_assert_owner(const struct store *s);
 
 /* Inside a transaction (store_prof.c). */
 bool store_put_prof(struct store *s, int64_t msg, const struct kept_prof *kept, struct err *err);
+/* As far as `from` has one, and `to` none. */
+bool store_copy_prof(struct store *s, int64_t from, int64_t to, struct err *err);
 
 /* ---- the index of words (store_search.c), inside a transaction ---- */
 

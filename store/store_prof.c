@@ -53,6 +53,20 @@ bool store_put_prof(struct store *s, int64_t msg, const struct kept_prof *kept, 
     return ok;
 }
 
+bool store_copy_prof(struct store *s, int64_t from, int64_t to, struct err *err)
+{
+    sqlite3_stmt *stmt = store_prepare(
+        s,
+        "INSERT OR IGNORE INTO prof(msg,build,model,backend,kv_type,threads,pos,tok_s,packed)"
+        " SELECT ?2,build,model,backend,kv_type,threads,pos,tok_s,packed FROM prof WHERE msg=?1",
+        err);
+    if (!stmt)
+        return false;
+    sqlite3_bind_int64(stmt, 1, from);
+    sqlite3_bind_int64(stmt, 2, to);
+    return store_run(s, stmt, "copying a profile", err);
+}
+
 /* ---- reading ---- */
 
 static uint32_t column_count(sqlite3_stmt *stmt, int column)

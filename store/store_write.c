@@ -182,14 +182,15 @@ static bool put_msgs(struct store *s, const unsigned char *uid, const struct msg
         ok = put_msg(s, conv, &rows[i], err) && put_tokens(s, &rows[i], err);
     ok = ok && touch_conv(s, conv, head_id, err);
     for (size_t i = 0; i < n_rows && ok && with_profs; i++)
-        ok = !rows[i].prof || store_put_prof(s, rows[i].id, rows[i].prof, err);
+        ok = (!rows[i].prof_of || store_copy_prof(s, rows[i].prof_of, rows[i].id, err)) &&
+             (!rows[i].prof || store_put_prof(s, rows[i].id, rows[i].prof, err));
     return store_end(s, ok, err);
 }
 
 static bool have_profs(const struct msg_row *rows, size_t n_rows)
 {
     for (size_t i = 0; i < n_rows; i++)
-        if (rows[i].prof)
+        if (rows[i].prof || rows[i].prof_of)
             return true;
     return false;
 }
