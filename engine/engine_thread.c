@@ -47,8 +47,10 @@ static bool load(struct engine *e)
                                            .trace = e->options.trace};
         e->timeline = timeline_new(m, &options, &failed.error);
     }
-    if (e->timeline)
-        e->prof = prof_new(&timeline_prof(e->timeline)->shape, &failed.error);
+    if (e->timeline) {
+        e->before = prof_new(&timeline_prof(e->timeline)->shape, &failed.error);
+        e->prof = e->before ? prof_new(&e->before->shape, &failed.error) : NULL;
+    }
     if (!e->prof) {
         timeline_free(e->timeline);
         e->timeline = NULL;
@@ -301,11 +303,22 @@ static void free_turn(struct turn *t)
     engine_request_fini(&t->job->request);
 }
 
+/* Between the tokens of two turns, where waiting for a reader costs nobody anything: nothing is missing. */
+static void copy_whole_prof(struct engine *e, bool turn_begins)
+{
+    pthread_mutex_lock(&e->prof_lock);
+    prof_copy(e->prof, timeline_prof(e->timeline));
+    if (turn_begins)
+        prof_copy(e->before, e->prof);
+    pthread_mutex_unlock(&e->prof_lock);
+}
+
 static void run_turn(struct engine *e, struct engine_job *job)
 {
     struct turn t = {.engine = e, .job = job, .cancel = engine_cancel_flag(e, job->number)};
     struct engine_event done = {.type = ENGINE_DONE, .request = job->number};
     set_owner(e, job->request.owner);
+    copy_whole_prof(e, !job->request.warm);
     done.reason = job->request.warm ? turn_warm(&t, &done.error) : work(&t, &done.error);
     if (done.reason == FINISH_CANCELLED)
         err_clear(&done.error);
@@ -318,6 +331,7 @@ static void run_turn(struct engine *e, struct engine_job *job)
     struct backend *backend = e->options.backend;
     if (backend->ops->park)
         backend->ops->park(backend->ctx);
+    copy_whole_prof(e, false);
     e->n_unsaved = save(e);
     e->retry_ms = FIRST_RETRY_MS;
     if (!engine_send_surely(e, &done))

@@ -14,7 +14,7 @@
 
 #include "engine/base/err.h"
 
-/* One list gives the enum and the names. */
+/* One list gives the enum and the names. The numbers are stored in chat.db (prof_pack.h): append only. */
 #define PROF_OPS(X)                                                                                          \
     X(EMBED, "embed")                                                                                        \
     X(NORM, "norm")                                                                                          \
