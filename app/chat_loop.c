@@ -324,7 +324,9 @@ static void on_engine_event(struct chat_loop *c, const struct engine_event *even
         break;
     case ENGINE_LOADING:
     case ENGINE_PREFILL:
+        break;
     case ENGINE_MEASURED:
+        chat_loop_on_measured(c);
         break;
     }
     give_back(c);
@@ -360,7 +362,9 @@ static void on_db_event(struct chat_loop *c, struct chat_db_event *event)
         ui_note(c->ui, event->error.text);
         ui_notice(c->ui, true, event->error.text);
         break;
-    case CHAT_DB_PROF:   /* nobody asks yet */
+    case CHAT_DB_PROF:
+        chat_loop_on_profile(c, event);
+        break;
     case CHAT_DB_FORGET: /* the session's */
         break;
     case CHAT_DB_CREATED:

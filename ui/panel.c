@@ -8,6 +8,7 @@
 
 #include "ui/canvas.h"
 #include "ui/sanitize.h"
+#include "ui/wrap.h"
 
 #define STRIP_PERCENT 40
 #define SIDE_PERCENT 46
@@ -185,7 +186,7 @@ static void put_subject(const struct panel *p, struct buf *out)
         buf_printf(out, " · layer %d", p->layer);
     else if (p->layer != PANEL_ALL_LAYERS)
         buf_puts(out, " · no layer");
-    if (p->title[0])
+    if (p->prof && p->title[0])
         buf_printf(out, " · %s", p->title);
 }
 
@@ -357,10 +358,9 @@ static void draw_side_parts(const struct panel *p, struct panel_area a)
         return;
     }
     skip(&a, panel_draw_ops(p, &a, false));
-    if (a.rows >= 3 && !p->held) {
-        skip(&a, 1);
+    skip(&a, 1);
+    if (a.rows >= 2 && !p->held)
         skip(&a, draw_footer(p, &a) + 1);
-    }
     if (a.rows < SECOND_PART_ROWS)
         return;
     if (p->prof->shape.n_experts)
@@ -379,6 +379,15 @@ static void draw_strip_part(const struct panel *p, const struct panel_area *a)
         panel_draw_ops(p, a, true);
 }
 
+static void draw_sentence(const struct panel_area *a, const char *text)
+{
+    struct wrap wrap = {0};
+    wrap_append(&wrap, text, 0, strlen(text), (size_t)a->columns);
+    for (int i = 0; i < (int)wrap.n_rows && i < a->rows; i++)
+        canvas_text(a->y + i, a->x, a->columns, LOOK_DIM, text + wrap.rows[i].start, wrap.rows[i].n_bytes);
+    wrap_fini(&wrap);
+}
+
 void panel_draw(const struct panel *p, enum panel_form form, const struct panel_area *area)
 {
     bool side = form == PANEL_SIDE;
@@ -391,8 +400,7 @@ void panel_draw(const struct panel *p, enum panel_form form, const struct panel_
     else
         draw_strip_title(p, area);
     if (!p->prof)
-        canvas_label(inner.y, inner.x, inner.columns, LOOK_DIM,
-                     "no profile yet: it comes with the next answer");
+        draw_sentence(&inner, p->title);
     else if (side)
         draw_side_parts(p, inner);
     else

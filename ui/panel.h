@@ -22,7 +22,7 @@ enum panel_view { PANEL_OPS, PANEL_LAYERS, PANEL_EXPERTS, PANEL_N_VIEWS };
 enum panel_form { PANEL_NONE, PANEL_STRIP, PANEL_SIDE };
 
 #define PANEL_ALL_LAYERS (-1)
-#define PANEL_TITLE_BYTES 64
+#define PANEL_TITLE_BYTES 96
 
 struct panel {
     bool open;
@@ -31,7 +31,7 @@ struct panel {
     int layer;                       /* 0 .. n_layers - 1, n_layers: what belongs to none, PANEL_ALL_LAYERS */
     int strip_percent, side_percent; /* share of the screen; 0: the default */
 
-    const struct prof *prof;       /* NULL: none */
+    const struct prof *prof;       /* NULL: none, and title says why */
     char title[PANEL_TITLE_BYTES]; /* clean */
     double read_gb_s;
     struct prof *held; /* NULL: none */

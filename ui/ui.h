@@ -126,10 +126,9 @@ void ui_show_help(struct ui *ui);
 /* ---- the profiler panel ---- */
 
 struct ui_profile {
-    const struct prof
-        *prof;         /* of one turn; borrowed until the next call; NULL: there is none, title says why */
-    double read_gb_s;  /* what reading memory reaches on this machine; 0: not known */
-    const char *title; /* what it is of: "this answer", "answer 2 of 6"; copied */
+    const struct prof *prof; /* of one turn; borrowed until the next call; NULL: none, title says why */
+    double read_gb_s;        /* what reading memory reaches on this machine; 0: not known */
+    const char *title;       /* what it is of: "this answer", "answer 2 of 6"; copied */
 };
 void ui_set_profile(struct ui *ui, const struct ui_profile *profile);
 /* Whether the panel is open and shows the newest turn: else nobody needs copies of its profile. */
