@@ -332,9 +332,9 @@ static int draw_footer(const struct panel *p, const struct panel_area *a)
     buf_puts(&text, " · memory reads ");
     panel_put_number(&text, 0, 1, p->read_gb_s > 0 ? p->read_gb_s : NAN);
     buf_puts(&text, " GB/s");
-    canvas_label(a->y + 1, a->x, a->columns, LOOK_DIM, text.data);
+    int n = panel_draw_pieces(a->y + 1, a->x, a->columns, a->rows - 1, LOOK_DIM, text.data);
     buf_fini(&text);
-    return 2;
+    return 1 + n;
 }
 
 static void skip(struct panel_area *a, int rows)

@@ -9,7 +9,7 @@ from screen_harness import ScreenTest
 
 MOE = make_model('moe.gguf', '--ctx', '65536', '--seed', '3', arch='qwen3moe')
 # Rows of the table: a name, calls, ms, a share, and what it reads.
-ROW = r'(?m)%s +\d+ +\d+\.\d+ +\d+\.\d%%'
+ROW = r'(?m)%s +\d+(?:\.\d+)? +\d+\.\d+ +\d+\.\d%%'
 
 
 class Panel(ScreenTest):
@@ -32,7 +32,7 @@ class Panel(ScreenTest):
         self.wait_for('no profile yet: it comes with the next answer')
         self.ask('hello')
         text = self.wait_for(r'profile · decode · this answer')
-        self.wait_for(ROW % 'gate_up')
+        self.wait_for(ROW % r'\d+ more') # which ones are the largest is not ours to say
         self.wait_for(r'one token .* 100\.0%')
         self.assertIn('F2 close', text)
         self.type('typed meanwhile') # the panel takes nothing from the editor
@@ -109,7 +109,7 @@ class Panel(ScreenTest):
         self.keys('M-Up', 'M-Up')
         self.wait_for('a message of yours has no profile')
         self.keys('M-Up')
-        self.wait_for(r'decode · message 2 of 4 ')
+        self.wait_for('decode · message 2 of 4')
         self.wait_for(r'balance +\d\.\d\d')
         self.keys('F5')
         self.wait_for('held: message 2 of 4')

@@ -181,6 +181,9 @@ static void panel__mono__no_color_and_vt100(void **state)
     s = start_on("vt100", 120, 40, false, MOE);
     screen_wait(s, "balance");
     golden_assert(s, "panel-vt100-120x40", true);
+    screen_type(s, F3 F3);
+    screen_wait(s, "◆");
+    golden_assert(s, "panel-experts-vt100-120x40", true);
     screen_stop(s);
 }
 
@@ -397,7 +400,7 @@ static void panel__keys__larger_and_smaller(void **state)
     screen_wait(s, "weighted_sum");
     for (int i = 0; i < 20; i++)
         screen_type(s, F6);
-    screen_wait(s, "op            ms/tok  share        \n");
+    screen_wait(s, "op           ms/tok  share\n");
     screen_stop(s);
 }
 
