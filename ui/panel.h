@@ -47,7 +47,7 @@ void panel_set(struct panel *p, const struct prof *prof, double read_gb_s, const
 void panel_next_view(struct panel *p);
 void panel_next_phase(struct panel *p);
 void panel_step_layer(struct panel *p, int step);
-/* By step tenths of the screen; form: what it is now. */
+/* By step twentieths of the screen; form: what it is now. */
 void panel_resize(struct panel *p, enum panel_form form, int step);
 /* Holds what is shown, or lets go. False: there is nothing to hold, or no memory. */
 bool panel_hold(struct panel *p);
