@@ -30,7 +30,7 @@ struct table {
     int decimals;
 };
 
-/* One row: an operation, or several together. n_bytes 0: none are known. */
+/* One row: an operation, or several together. No bytes: nobody counts them, or there are none. */
 struct row {
     const char *name;
     struct prof_entry sum;

@@ -484,6 +484,10 @@ static void panel__small__gives_way_with_a_sentence(void **state)
     screen_resize(s, 60, 15);
     screen_wait(s, "12 more");
     golden_assert(s, "panel-60x15", false);
+    screen_tell(s,
+                "profile 48 128 8 512 184 1000 41.2 a title that is much longer than the row it stands in, "
+                "and goes on");
+    screen_wait(s, "a title that is much longer");
     screen_resize(s, 60, 14);
     screen_wait(s, "the profile needs 60x15");
     screen_type(s, F2);
