@@ -1,7 +1,6 @@
 #include "app/profile_file.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <string.h>
 
 static json_t *phase_json(const struct prof *prof, enum prof_phase phase)
@@ -16,10 +15,15 @@ static json_t *phase_json(const struct prof *prof, enum prof_phase phase)
     return json_pack("{s:I, s:o}", "tokens", (json_int_t)prof->n_tokens[phase], "ops", ops);
 }
 
+json_t *profile_json(const struct prof *prof)
+{
+    return json_pack("{s:o, s:o}", "prefill", phase_json(prof, PROF_PREFILL), "decode",
+                     phase_json(prof, PROF_DECODE));
+}
+
 bool profile_file_write(const struct prof *prof, const char *path, struct err *err)
 {
-    json_t *root = json_pack("{s:o, s:o}", "prefill", phase_json(prof, PROF_PREFILL), "decode",
-                             phase_json(prof, PROF_DECODE));
+    json_t *root = profile_json(prof);
     errno = 0;
     bool ok = json_dump_file(root, path, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) == 0;
     json_decref(root);
