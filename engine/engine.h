@@ -29,6 +29,7 @@
 #include "engine/sampler.h"
 
 struct engine;
+struct trace;
 
 struct engine_options {
     const char *model_path;
@@ -37,6 +38,8 @@ struct engine_options {
     enum dtype kv_type;
     /* Where KV blocks are kept between runs; NULL: nowhere. Outlives the engine. */
     const struct kv_shelf *shelf;
+    /* Where operations are recorded one by one, to be read after engine_close; NULL: nowhere. */
+    struct trace *trace;
 };
 
 /* A message the request owns: copies of text and stored ids (mem_alloc'ed). */

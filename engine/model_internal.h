@@ -6,10 +6,9 @@
 #ifndef FERRUM_MODEL_INTERNAL_H
 #define FERRUM_MODEL_INTERNAL_H
 
-#include "engine/base/clock.h"
-#include "engine/base/prof.h"
 #include "engine/kv_pages.h"
 #include "engine/model.h"
+#include "engine/profiling.h"
 #include "engine/rope.h"
 #include "engine/run_state.h"
 
@@ -38,8 +37,8 @@ struct step {
     const struct kv_pages *pages;
     const atomic_bool *cancel; /* may be NULL */
     enum prof_phase phase;
-    uint32_t layer; /* in work; n_layer outside of all */
-    struct prof *prof;
+    uint32_t layer;              /* in work; n_layer outside of all */
+    struct profiling *profiling; /* NULL: nothing is timed */
 };
 
 enum moe_use { MOE_NEVER, MOE_MAYBE, MOE_ALWAYS };
@@ -94,11 +93,13 @@ struct timer {
 };
 static inline struct timer timer_start(const struct step *step)
 {
-    return (struct timer){step, clock_now_ns()};
+    return (struct timer){step, step->profiling ? clock_now_ns() : 0};
 }
 static inline void timer_add(const struct timer *t, enum prof_op op, uint64_t n_bytes)
 {
-    prof_add(t->step->prof, t->step->phase, t->step->layer, op, clock_now_ns() - t->start_ns, n_bytes);
+    const struct step *s = t->step;
+    if (s->profiling)
+        profiling_op(s->profiling, s->phase, s->layer, op, t->start_ns, n_bytes);
 }
 
 /* model_decoder.c: the decoder all families share, and the output head they all share: logits of the rows

@@ -1,4 +1,4 @@
-/* What the engine measures: reads of the weights in idle time. */
+/* What the engine measures: its own rounds, and reads of the weights in idle time. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +11,7 @@
 
 #include "engine/base/mem.h"
 #include "engine/engine.h"
+#include "engine/trace.h"
 #include "kernels_cpu/backend_cpu.h"
 #include "tests/engine/engine_fixture.h"
 #include "tests/support/tiny_model.h"
@@ -120,12 +121,56 @@ static void engine__measure_read__may_stay_unknown(void **state)
     }
 }
 
+/* What the engine adds: sampling, copying, the time between two forward passes. */
+static void engine__prof__counts_whole_rounds(void **state)
+{
+    (void)state;
+    struct engine *e = open_engine(&backend);
+    struct prof *prof = NULL;
+    for (uint64_t turns = 1; turns <= 3; turns++) {
+        run_turn(e, 9);
+        assert_true(engine_prof(e, &prof, NULL));
+        assert_int_equal(prof_sum(prof, PROF_DECODE, PROF_SAMPLE).calls, turns * 9);
+        assert_int_equal(prof_sum(prof, PROF_DECODE, PROF_GATE_UP).calls,
+                         prof->n_tokens[PROF_DECODE] * TINY_N_LAYERS);
+        assert_int_equal(prof->n_recent, prof->n_tokens[PROF_DECODE]);
+        assert_true(prof_sum_ns(prof, PROF_DECODE) <= prof->wall_ns[PROF_DECODE]);
+        assert_true(prof_sum_ns(prof, PROF_PREFILL) <= prof->wall_ns[PROF_PREFILL]);
+        assert_true(prof_cost_ns(prof, PROF_DECODE) > 0);
+        uint64_t recent_us = 0;
+        for (uint64_t i = 0; i < prof->n_recent; i++)
+            recent_us += prof->recent_us[i];
+        assert_true(recent_us <= prof->wall_ns[PROF_DECODE] / 1000);
+    }
+    prof_free(prof);
+    engine_close(e);
+}
+
+static void engine__trace__is_there_after_the_engine(void **state)
+{
+    (void)state;
+    struct trace *trace = trace_new(TINY_N_LAYERS, 3, NULL);
+    struct engine_options options = {
+        .model_path = path, .backend = &backend, .kv_type = DTYPE_F16, .trace = trace};
+    struct engine *e = open_ready(&options);
+    run_turn(e, 9);
+    engine_close(e);
+    assert_int_equal(trace_n_steps(trace, PROF_DECODE), 3);
+    assert_int_equal(trace_n_steps(trace, PROF_PREFILL), 1);
+    const struct trace_step *step = trace_step_at(trace, PROF_DECODE, 1);
+    assert_int_equal(trace_op_at(trace, PROF_DECODE, step, 0)->op, PROF_SAMPLE);
+    assert_true(trace_op_at(trace, PROF_DECODE, step, 0)->start_ns >= step->start_ns);
+    trace_free(trace);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(engine__measure_read__gives_a_number_and_says_so),
         cmocka_unit_test(engine__measure_read__gives_way_to_a_request),
         cmocka_unit_test(engine__measure_read__may_stay_unknown),
+        cmocka_unit_test(engine__prof__counts_whole_rounds),
+        cmocka_unit_test(engine__trace__is_there_after_the_engine),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
