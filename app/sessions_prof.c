@@ -231,7 +231,7 @@ static void put_unlike(struct buf *out, const struct kept_prof *a, const struct 
     const struct {
         const char *name;
         bool differs;
-    } what[] = {{"model", strcmp(a->model, b->model) != 0},
+    } what[] = {{"model", memcmp(a->fingerprint, b->fingerprint, sizeof a->fingerprint) != 0},
                 {"backend", strcmp(a->backend, b->backend) != 0},
                 {"threads", a->n_threads != b->n_threads},
                 {"KV type", strcmp(a->kv_type, b->kv_type) != 0},
