@@ -6,11 +6,11 @@
 #include <string.h>
 
 #include "app/output.h"
-#include "app/prof_table.h"
+#include "app/profile_compare.h"
 #include "app/profile_file.h"
+#include "app/profile_table.h"
 #include "app/sessions_parts.h"
 #include "engine/base/mem.h"
-#include "engine/base/prof_experts.h"
 #include "ui/sanitize.h"
 
 #define MARGIN 4
@@ -97,12 +97,12 @@ static void put_answer(struct buf *out, const struct answer *a)
     buf_printf(out, "#%-2d ", a->number);
     put_kept(out, a->kept);
     for (int phase = 0; phase < PROF_N_PHASES; phase++) {
-        size_t n = out->len;
-        buf_putc(out, '\n');
-        prof_table(out, a->kept->prof, (enum prof_phase)phase, MARGIN);
-        prof_table_experts(out, a->kept->prof, (enum prof_phase)phase, MARGIN);
-        if (out->len == n + 1)
-            buf_truncate(out, n);
+        struct buf experts = {0};
+        profile_table_phase(a->kept->prof, (enum prof_phase)phase, false, out);
+        profile_experts_line(&experts, a->kept->prof, (enum prof_phase)phase);
+        if (experts.len)
+            buf_printf(out, "  %s", experts.data);
+        buf_fini(&experts);
     }
 }
 
@@ -114,19 +114,14 @@ static void print_buf(struct buf *text)
 
 /* ---- as JSON ---- */
 
-static json_t *experts_json(const struct prof *p, enum prof_phase phase)
+/* What --profile FILE says of a phase, and the busiest expert of all. */
+static void add_busiest(json_t *phase_json, const struct prof *p, enum prof_phase phase)
 {
-    struct prof_spread mean;
-    struct prof_busiest most;
-    double overlap;
-    if (!prof_spread_mean(p, phase, &mean) || !prof_find_busiest(p, phase, &most))
-        return json_null();
-    json_t *out =
-        json_pack("{s:f, s:f, s:{s:i, s:i, s:f}}", "balance", mean.balance, "entropy_bits", mean.entropy,
-                  "busiest", "layer", (int)most.layer, "expert", (int)most.expert, "share", most.share);
-    bool is_known = phase == PROF_DECODE && prof_overlap_mean(p, &overlap);
-    json_object_set_new(out, "overlap", is_known ? json_real(overlap) : json_null());
-    return out;
+    struct profile_busiest most;
+    if (profile_find_busiest(p, phase, &most))
+        json_object_set_new(json_object_get(phase_json, "experts"), "busiest",
+                            json_pack("{s:i, s:i, s:f}", "layer", (int)most.layer, "expert", (int)most.expert,
+                                      "share", most.share));
 }
 
 static json_t *answer_json(const struct answer *a)
@@ -139,8 +134,8 @@ static json_t *answer_json(const struct answer *a)
                   (json_int_t)k->pos, "tok_s", k->tokens_per_s);
     json_t *profile = profile_json(k->prof);
     for (int phase = 0; phase < PROF_N_PHASES; phase++)
-        json_object_set_new(json_object_get(profile, prof_phase_name((enum prof_phase)phase)), "experts",
-                            experts_json(k->prof, (enum prof_phase)phase));
+        add_busiest(json_object_get(profile, profile_phase_name((enum prof_phase)phase)), k->prof,
+                    (enum prof_phase)phase);
     json_object_update(out, profile);
     json_decref(profile);
     return out;
@@ -255,15 +250,15 @@ static void print_pair(const struct answer a[2])
     }
     put_unlike(&out, a[0].kept, a[1].kept);
     for (int phase = 0; phase < PROF_N_PHASES; phase++)
-        prof_table_compare(&out, a[0].kept->prof, a[1].kept->prof, (enum prof_phase)phase);
+        profile_compare(&out, a[0].kept->prof, a[1].kept->prof, (enum prof_phase)phase);
     if (a[0].kept->prof->shape.n_experts || a[1].kept->prof->shape.n_experts)
         buf_putc(&out, '\n');
     for (int phase = 0; phase < PROF_N_PHASES; phase++)
         for (int i = 0; i < 2; i++) {
             struct buf line = {0};
-            prof_table_experts(&line, a[i].kept->prof, (enum prof_phase)phase, 0);
+            profile_experts_line(&line, a[i].kept->prof, (enum prof_phase)phase);
             if (line.len)
-                buf_printf(&out, "%s %c: %s", prof_phase_name((enum prof_phase)phase), 'A' + i, line.data);
+                buf_printf(&out, "%s %c: %s", profile_phase_name((enum prof_phase)phase), 'A' + i, line.data);
             buf_fini(&line);
         }
     print_buf(&out);
@@ -273,7 +268,7 @@ static json_t *ratio_of(const struct prof *a, const struct prof *b, enum prof_ph
                         uint64_t b_ns)
 {
     double ratio;
-    return prof_ratio(a, b, phase, a_ns, b_ns, &ratio) ? json_real(ratio) : json_null();
+    return profile_ratio(a, b, phase, a_ns, b_ns, &ratio) ? json_real(ratio) : json_null();
 }
 
 /* {all, ops: {name: ratio}}: ms per token of b / a; null where one has none. */
@@ -287,14 +282,15 @@ static json_t *ratios_json(const struct prof *a, const struct prof *b, enum prof
             json_object_set_new(ops, prof_op_name((enum prof_op)op), ratio_of(a, b, phase, of_a.ns, of_b.ns));
     }
     return json_pack("{s:o, s:o}", "all",
-                     ratio_of(a, b, phase, prof_phase_ns(a, phase), prof_phase_ns(b, phase)), "ops", ops);
+                     ratio_of(a, b, phase, profile_phase_ns(a, phase), profile_phase_ns(b, phase)), "ops",
+                     ops);
 }
 
 static void print_pair_json(const struct answer a[2])
 {
     json_t *ratios = json_object();
     for (int phase = 0; phase < PROF_N_PHASES; phase++)
-        json_object_set_new(ratios, prof_phase_name((enum prof_phase)phase),
+        json_object_set_new(ratios, profile_phase_name((enum prof_phase)phase),
                             ratios_json(a[0].kept->prof, a[1].kept->prof, (enum prof_phase)phase));
     sessions_print_json(
         json_pack("{s:o, s:o, s:o}", "a", answer_json(&a[0]), "b", answer_json(&a[1]), "ratio", ratios));
@@ -330,7 +326,7 @@ static bool print_csv(struct store *s, const struct options *o, int64_t id, stru
                      a.number, id, a.kept->model);
     struct buf out = {0};
     if (ok)
-        prof_table_csv(&out, a.kept->prof);
+        profile_csv(&out, a.kept->prof);
     print_buf(&out);
     kept_prof_free(a.kept);
     return ok;

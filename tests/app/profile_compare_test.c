@@ -1,4 +1,4 @@
-/* Profiles as text: the numbers of a row, what is unknown, and two profiles side by side. */
+/* Two profiles side by side, and what is said of experts. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "app/prof_table.h"
+#include "app/profile_compare.h"
 
 static struct prof *new_prof(uint32_t n_experts)
 {
@@ -26,63 +26,29 @@ static void assert_text(struct buf *out, const char *expected)
     buf_truncate(out, 0);
 }
 
-static void prof_table__table__has_every_operation_and_the_rest(void **state)
-{
-    (void)state;
-    struct prof *p = new_prof(0);
-    struct buf out = {0};
-    prof_table(&out, p, PROF_PREFILL, 2);
-    assert_text(&out, "");
-    prof_table(&out, p, PROF_DECODE, 2);
-    assert_text(&out, "  decode: 10 tokens, 10.000 ms each\n"
-                      "  operation          calls    ms/token   share %      GB/s\n"
-                      "  qkv                    2       5.000      50.0       2.0\n"
-                      "  sample                 1       2.500      25.0         -\n"
-                      "  other                  -       2.500      25.0         -\n");
-    prof_table_experts(&out, p, PROF_DECODE, 2);
-    assert_text(&out, "");
-    prof_free(p);
-    buf_fini(&out);
-}
-
-/* Work without a token (it was stopped), and no wall time: shares are of what is known. */
-static void prof_table__table__says_what_it_does_not_know(void **state)
-{
-    (void)state;
-    struct prof *p = prof_new(&(struct prof_shape){.n_layers = 1}, NULL);
-    struct buf out = {0};
-    prof_add(p, PROF_PREFILL, 0, PROF_NORM, 5000, 0);
-    prof_table(&out, p, PROF_PREFILL, 0);
-    assert_text(&out, "prefill: 0 tokens\n"
-                      "operation          calls    ms/token   share %      GB/s\n"
-                      "norm                   1           -     100.0         -\n");
-    prof_free(p);
-    buf_fini(&out);
-}
-
-static void prof_table__compare__gives_ratios_of_what_both_have(void **state)
+static void profile_compare__gives_ratios_of_what_both_have(void **state)
 {
     (void)state;
     struct prof *a = new_prof(0), *b = new_prof(4);
     struct buf out = {0};
     b->n_tokens[PROF_DECODE] = 5;
     prof_add(b, PROF_DECODE, 1, PROF_ROUTER, 10000000, 0);
-    prof_table_compare(&out, a, b, PROF_PREFILL);
+    profile_compare(&out, a, b, PROF_PREFILL);
     assert_text(&out, "");
-    prof_table_compare(&out, a, b, PROF_DECODE);
+    profile_compare(&out, a, b, PROF_DECODE);
     assert_text(&out, "\ndecode: 10 and 5 tokens\n"
                       "ms/token                 A           B     B / A\n"
                       "qkv                  5.000      10.000      2.00\n"
                       "router                   -       2.000         -\n"
                       "sample               2.500       5.000      2.00\n"
-                      "other                2.500       3.000      1.20\n"
+                      "not timed            2.500       3.000      1.20\n"
                       "all                 10.000      20.000      2.00\n");
     prof_free(a);
     prof_free(b);
     buf_fini(&out);
 }
 
-static void prof_table__experts__are_counted(void **state)
+static void profile_experts__line_and_csv__count(void **state)
 {
     (void)state;
     struct prof *p = new_prof(4);
@@ -94,11 +60,11 @@ static void prof_table__experts__are_counted(void **state)
     prof_pairs(p, PROF_PREFILL, 1)[2] = 7;
     p->n_followed = 9;
     p->repeats[0] = p->repeats[1] = 9;
-    prof_table_experts(&out, p, PROF_DECODE, 0);
+    profile_experts_line(&out, p, PROF_DECODE);
     assert_text(&out,
                 "2 of 4 experts: balance 0.75, entropy 1.50 of 2.00 bits, overlap 0.50 (0.50 by chance), "
                 "busiest 1 in layer 1 (50.0 %)\n");
-    prof_table_csv(&out, p);
+    profile_csv(&out, p);
     assert_text(&out, "layer,expert,prefill,decode\n0,0,0,5\n0,1,0,5\n0,2,0,5\n0,3,0,5\n"
                       "1,0,0,0\n1,1,0,10\n1,2,7,0\n1,3,0,10\n");
     prof_free(p);
@@ -108,10 +74,8 @@ static void prof_table__experts__are_counted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(prof_table__table__has_every_operation_and_the_rest),
-        cmocka_unit_test(prof_table__table__says_what_it_does_not_know),
-        cmocka_unit_test(prof_table__compare__gives_ratios_of_what_both_have),
-        cmocka_unit_test(prof_table__experts__are_counted),
+        cmocka_unit_test(profile_compare__gives_ratios_of_what_both_have),
+        cmocka_unit_test(profile_experts__line_and_csv__count),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
