@@ -3,14 +3,10 @@
 #include <inttypes.h>
 #include <math.h>
 
+#include "app/profile_table.h"
 #include "engine/base/prof_experts.h"
 
 #define NAME_COLUMNS 14
-
-const char *profile_phase_name(enum prof_phase phase)
-{
-    return phase == PROF_PREFILL ? "prefill" : "decode";
-}
 
 uint64_t profile_phase_ns(const struct prof *p, enum prof_phase phase)
 {

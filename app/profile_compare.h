@@ -7,8 +7,6 @@
 #include "engine/base/buf.h"
 #include "engine/base/prof.h"
 
-const char *profile_phase_name(enum prof_phase phase);
-
 /* Behind an empty line: ms per token of the operations of both, of what was not timed and of all, and b / a
  * (above 1, b is slower). Nothing where neither worked in that phase. */
 void profile_compare(struct buf *out, const struct prof *a, const struct prof *b, enum prof_phase phase);

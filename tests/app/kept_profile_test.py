@@ -83,7 +83,7 @@ class Kept(KeptTest):
         self.assertAlmostEqual(busiest['share'], max(layer) / sum(layer))
         for phase in ('prefill', 'decode'):
             self.assertTrue(1 / N_EXPERTS <= p[phase]['experts']['balance'] <= 1)
-            self.assertTrue(0 <= p[phase]['experts']['entropy_bits'] <= 3)
+            self.assertTrue(0 <= p[phase]['experts']['entropy'] <= 3)
         self.assertTrue(0 <= p['decode']['experts']['overlap'] <= 1)
         self.assertIn(b'2 of 8 experts: balance ', self.check(0, 'sessions', 'show', '1', '--profile'))
 
