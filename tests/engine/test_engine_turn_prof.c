@@ -102,6 +102,9 @@ static void engine__turn_prof__counts_one_turn(void **state)
     struct turn_stats second = finish(e, submit(e, 'b', 30, false));
     assert_of_turn(e, &second);
     assert_true(second.prefilled_tokens < first.prefilled_tokens);
+    struct turn_stats again = finish(e, submit(e, 'b', 30, false));
+    assert_int_equal(again.prefilled_tokens, 1); /* prefill all the same */
+    assert_of_turn(e, &again);
     engine_close(e);
 }
 
