@@ -359,6 +359,7 @@ static void on_db_event(struct chat_loop *c, struct chat_db_event *event)
         ui_note(c->ui, event->error.text);
         ui_notice(c->ui, true, event->error.text);
         break;
+    case CHAT_DB_PROF:   /* nobody asks yet */
     case CHAT_DB_FORGET: /* the session's */
         break;
     case CHAT_DB_CREATED:
