@@ -88,9 +88,7 @@ void chat_loop_profile_of(struct chat_loop *c, int msg)
 static const char *what_differs(const struct chat_loop *c, const struct kept_prof *kept)
 {
     const struct session *s = &c->session;
-    char model[128];
-    snprintf(model, sizeof model, "%.60s %s", s->model_name, s->config.quant);
-    if (strcmp(kept->model, model) != 0)
+    if (memcmp(kept->fingerprint, s->fingerprint, sizeof kept->fingerprint) != 0)
         return " · another model";
     if (strcmp(kept->backend, s->backend.ops->describe(s->backend.ctx)) != 0)
         return " · another backend";

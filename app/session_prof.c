@@ -1,5 +1,6 @@
 /* session_prof.c: the profile of a turn: what is kept of it with the answer, and asking for it again. */
 #include <stdio.h>
+#include <string.h>
 
 #include "app/session_parts.h"
 #include "app/version.h"
@@ -39,6 +40,7 @@ struct kept_prof *session_turn_prof(const struct session *s)
         .tokens_per_s = seconds > 0 ? s->stats.completion_tokens / seconds : 0,
         .prof = prof,
     };
+    memcpy(kept->fingerprint, s->fingerprint, sizeof kept->fingerprint);
     return kept;
 }
 
