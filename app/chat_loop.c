@@ -321,6 +321,7 @@ static void on_engine_event(struct chat_loop *c, const struct engine_event *even
         break;
     case ENGINE_LOADING:
     case ENGINE_PREFILL:
+    case ENGINE_MEASURED:
         break;
     }
     give_back(c);

@@ -162,6 +162,7 @@ static void on_event(struct one_turn *t, const struct engine_event *event)
         break;
     case ENGINE_DONE:
     case ENGINE_FAILED:
+    case ENGINE_MEASURED:
         break;
     }
 }

@@ -355,6 +355,7 @@ static void on_event(struct plain_loop *p, const struct engine_event *event)
         break;
     case ENGINE_LOADING:
     case ENGINE_PREFILL:
+    case ENGINE_MEASURED:
         break;
     }
 }

@@ -380,6 +380,8 @@ bool session_next_event(struct session *s, struct engine_event *event)
     case ENGINE_DONE:
         take_done(s, event);
         break;
+    case ENGINE_MEASURED:
+        break;
     }
     return true;
 }

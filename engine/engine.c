@@ -189,3 +189,14 @@ bool engine_prof(const struct engine *e, struct prof **out, struct err *err)
     pthread_mutex_unlock(lock);
     return true;
 }
+
+void engine_measure_read(struct engine *e)
+{
+    atomic_store(&e->read_wanted, true);
+    queue_wake(&e->jobs);
+}
+
+double engine_read_gb_s(const struct engine *e)
+{
+    return (double)atomic_load(&e->read_mb_s) / 1e3;
+}
