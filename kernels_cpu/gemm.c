@@ -11,7 +11,7 @@
 
 /* Room for the quantised columns of one pass. More columns take several passes over the weights, which at
  * this size (thousands of columns) costs nothing that shows. */
-#define SCRATCH_BYTES ((size_t)16 << 20)
+#define SCRATCH_BYTES ((size_t)48 << 20)
 /* Columns walked together stay close to the first-level cache ... */
 #define TILE_BYTES ((size_t)64 << 10)
 #define TILE_MIN_COLS ((size_t)4)
@@ -65,9 +65,8 @@ void gemm_ctx_free(struct gemm_ctx *g)
 static void multiply_tile(const struct gemm_pass *p, const struct weight_rows *rows, size_t base,
                           size_t begin, size_t end, size_t first_col, size_t n_cols)
 {
-    enum act_format format = dot_act_format(p->in.set, rows->type);
     dot_fn *dot = p->in.set->dot[rows->type];
-    struct dot_cols cols = act_cols_view(&p->in, format, first_col, n_cols);
+    struct dot_cols cols = act_cols_view(&p->in, first_col, n_cols);
     for (size_t r = begin; r < end; r++) {
         float result[DOT_MAX_COLS], bias = 0;
         dot(rows->data + r * rows->row_bytes, &cols, result);
@@ -132,7 +131,7 @@ void cpu_gemm(struct gemm_ctx *g, const struct bweight *w, const float *a, size_
     for (size_t c = 0; w->n && c < m; c += pass_cols) {
         struct gemm_pass p = {.w = w, .out = out + c * w->n, .add = add};
         for (size_t i = 0; i < w->n_parts; i++)
-            p.in.wants[dot_act_format(g->set, w->parts[i].type)] = true;
+            p.in.wants[dot_act_format(w->parts[i].type)] = true;
         act_cols_lay_out(&p.in, g->set, a + c * w->k, m - c < pass_cols ? m - c : pass_cols, w->k,
                          g->scratch);
         choose_sizes(&p, (size_t)pool_n_threads(g->pool));

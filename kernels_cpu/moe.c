@@ -107,7 +107,7 @@ static void dot_row(const struct moe_pass *p, const struct tile *t, size_t row, 
 {
     enum dtype type;
     const uint8_t *w = expert_row(p->w, t->expert, row, &type);
-    struct dot_cols cols = act_cols_view(t->cols, dot_act_format(p->in.set, type), t->first, t->n);
+    struct dot_cols cols = act_cols_view(t->cols, t->first, t->n);
     p->in.set->dot[type](w, &cols, out);
 }
 
@@ -213,7 +213,7 @@ static void run_product(struct moe_pass *p, const float *x, const int32_t *ids, 
     size_t k = p->w->shape.k, n_slots = p->pairs_per_column;
     size_t step = min_size(act_cols_fitting(SCRATCH_BYTES, k), MAX_PAIRS / n_slots);
     for (size_t i = 0; i < p->w->n_parts; i++)
-        p->in.wants[dot_act_format(m->set, p->w->parts[i].type)] = true;
+        p->in.wants[dot_act_format(p->w->parts[i].type)] = true;
     for (size_t at = 0; at < n_columns; at += step) {
         size_t n = min_size(step, n_columns - at);
         cpu_bucket_pairs(ids + at * n_slots, n * n_slots, p->w->shape.n_experts, m->start, m->pairs);
