@@ -40,7 +40,7 @@ void act_cols_lay_out(struct act_cols *c, const struct dot_set *set, const float
     c->m = m;
     c->k = k;
     c->cols = (struct dot_cols){.n = m, .k = k, .x = a};
-    if (c->wants[ACT_F32] && c->tiled)
+    if (c->wants[ACT_F32] && c->tiled && set->chains)
         c->cols.chains = take(&scratch, m * k * sizeof(float));
     if (!c->wants[ACT_Q8])
         return;
