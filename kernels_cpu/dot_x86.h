@@ -18,7 +18,7 @@
 #if defined(__clang__)
 #define UNROLLED _Pragma("unroll")
 #else
-#define UNROLLED _Pragma("GCC unroll 8")
+#define UNROLLED _Pragma("GCC unroll 16")
 #endif
 
 /* Reads this far ahead of a decode stream; past the end of a map a prefetch does nothing. */

@@ -124,11 +124,11 @@ static void multiply_tiles(const struct gemm_pass *p, const struct weight_rows *
                            size_t begin, size_t end, uint8_t *tile)
 {
     const struct tile_kernel *kernel = p->in.set->tile[rows->type];
-    float result[TILED_COLS * TILE_ROWS];
+    float result[TILED_COLS * TILE_MAX_ROWS];
     uint32_t index[TILED_COLS];
     for (size_t next; begin < end; begin = next) {
-        size_t first = begin + TILE_ROWS <= rows->n ? begin : rows->n - TILE_ROWS;
-        next = first + TILE_ROWS < end ? first + TILE_ROWS : end;
+        size_t first = begin + kernel->rows <= rows->n ? begin : rows->n - kernel->rows;
+        next = first + kernel->rows < end ? first + kernel->rows : end;
         kernel->expand(rows->data + first * rows->row_bytes, rows->row_bytes, p->w->k, tile);
         for (size_t col = 0, n; col < p->in.m; col += n) {
             n = p->in.m - col < TILED_COLS ? p->in.m - col : TILED_COLS;
@@ -137,7 +137,7 @@ static void multiply_tiles(const struct gemm_pass *p, const struct weight_rows *
             kernel->multiply(tile, &p->in.cols, index, n, result);
             for (size_t c = 0; c < n; c++)
                 for (size_t r = begin; r < next; r++)
-                    put_result(p, rows, base, r, col + c, result[c * TILE_ROWS + r - first]);
+                    put_result(p, rows, base, r, col + c, result[c * kernel->rows + r - first]);
         }
     }
 }
@@ -189,7 +189,7 @@ static void choose_sizes(struct gemm_pass *p, size_t n_threads)
     size_t row_bytes = p->w->n_bytes / p->w->n + 1;
     p->task_rows = clamp(p->w->n / (n_threads * TASKS_PER_THREAD), 1, TASK_BYTES / row_bytes + 1);
     if (p->in.tiled)
-        p->task_rows = TILE_ROWS;
+        p->task_rows = TILE_MAX_ROWS;
 }
 
 static const void *row_place(const void *arg, size_t row)

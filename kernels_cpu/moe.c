@@ -190,7 +190,7 @@ static void run_rows(const struct moe_pass *p, size_t expert, size_t begin, size
     }
 }
 
-/* The tile of TILE_ROWS rows from `row` on, of all parts' rows of an expert, times columns index[0..n). */
+/* The tile of rows from `row` on, of all parts' rows of an expert, times columns index[0..n). */
 struct expert_tile {
     const struct tile_kernel *kernel;
     uint8_t *memory;
@@ -212,7 +212,7 @@ static void tile_times_pairs(const struct moe_pass *p, const struct expert_tile 
                              size_t end)
 {
     const struct moe_ctx *m = p->ctx;
-    float result[TILED_COLS * TILE_ROWS], up_result[TILED_COLS * TILE_ROWS];
+    float result[TILED_COLS * TILE_MAX_ROWS], up_result[TILED_COLS * TILE_MAX_ROWS];
     uint32_t index[TILED_COLS];
     for (size_t at = m->start[expert], n; at < m->start[expert + 1]; at += n) {
         n = min_size(m->start[expert + 1] - at, TILED_COLS);
@@ -223,7 +223,7 @@ static void tile_times_pairs(const struct moe_pass *p, const struct expert_tile 
             up->kernel->multiply(up->memory, &p->in.cols, index, n, up_result);
         for (size_t c = 0; c < n; c++) {
             float *out = p->out + m->pairs[at + c] * p->n_out + begin;
-            size_t from = c * TILE_ROWS + begin - first;
+            size_t from = c * gate->kernel->rows + begin - first;
             if (up)
                 m->kernels->silu_mul(out, result + from, up_result + from, end - begin);
             else
@@ -232,29 +232,37 @@ static void tile_times_pairs(const struct moe_pass *p, const struct expert_tile 
     }
 }
 
+/* Rows of a tile of this weight. */
+static size_t tile_rows(const struct moe_pass *p)
+{
+    return p->ctx->set->tile[p->w->parts[0].type]->rows;
+}
+
+/* Are all parts of the weight as tiles want them, of equal height, and none of the tiles in two of them? */
+static bool tiles_serve(const struct moe_pass *p)
+{
+    for (size_t i = 0; i < p->w->n_parts; i++) {
+        const struct expert_rows *part = &p->w->parts[i];
+        if (part->n % p->n_out || !tile_serves(p->ctx->set, part->type, p->n_out, p->w->shape.k) ||
+            p->ctx->set->tile[part->type]->rows != tile_rows(p))
+            return false;
+    }
+    return true;
+}
+
 /* Rows [begin, end) of an expert with many pairs. The last tile is a whole one, too: some of its rows were
  * computed before. */
 static void run_tiles(const struct moe_pass *p, size_t expert, size_t begin, size_t end, uint8_t *memory)
 {
+    size_t n_rows = tile_rows(p);
     for (size_t next; begin < end; begin = next) {
-        size_t first = begin + TILE_ROWS <= p->n_out ? begin : p->n_out - TILE_ROWS;
-        next = min_size(first + TILE_ROWS, end);
+        size_t first = begin + n_rows <= p->n_out ? begin : p->n_out - n_rows;
+        next = min_size(first + n_rows, end);
         struct expert_tile gate = expand_rows(p, expert, first, memory), up;
         if (p->gate_up)
             up = expand_rows(p, expert, p->n_out + first, memory + TILE_MAX_BYTES);
         tile_times_pairs(p, &gate, p->gate_up ? &up : NULL, expert, first, begin, next);
     }
-}
-
-/* Are all parts of the weight as tiles want them, and none of the tiles in two of them? */
-static bool tiles_serve(const struct moe_pass *p)
-{
-    for (size_t i = 0; i < p->w->n_parts; i++) {
-        const struct expert_rows *part = &p->w->parts[i];
-        if (part->n % p->n_out || !tile_serves(p->ctx->set, part->type, p->n_out, p->w->shape.k))
-            return false;
-    }
-    return true;
 }
 
 static void run_tasks(void *arg, int thread, int n_threads)
@@ -291,7 +299,7 @@ static void choose_sizes(struct moe_pass *p)
     size_t n_rows = p->n_used_experts * p->n_out;
     size_t rows = n_rows / ((size_t)pool_n_threads(p->ctx->pool) * TASKS_PER_THREAD) & ~(MIN_TASK_ROWS - 1);
     rows = rows < MIN_TASK_ROWS ? MIN_TASK_ROWS : rows;
-    p->task_rows = min_size(p->in.tiled && rows < TILE_ROWS ? TILE_ROWS : rows, MAX_TASK_ROWS);
+    p->task_rows = min_size(p->in.tiled ? MAX_TASK_ROWS : rows, MAX_TASK_ROWS);
     p->tasks_per_expert = (p->n_out + p->task_rows - 1) / p->task_rows;
     p->tile_cols = gemm_tile_cols(&p->in);
 }

@@ -9,6 +9,8 @@
 #include "kernels_cpu/dot_super_512.h"
 #include "kernels_cpu/tile.h"
 
+#define TILE_ROWS 64
+
 /* What follows the weights in a record: vectors of a float per row. base is scale * -DOT_MAGIC. */
 enum { AT_SCALE, AT_BASE, AT_MIN, N_OFFSET_32 = 2, N_MIN_32 = 3 };
 enum { AT_SCALE_2 = 2, AT_BASE_2, AT_MINS, AT_DMIN, AT_DMIN_BASE, N_OFFSET_16 = 4, N_MIN_16 = 7 };
@@ -139,6 +141,7 @@ ALWAYS_INLINE void expand_tile(const uint8_t *rows, size_t row_bytes, size_t k, 
     }
 }
 
+/* Blocks' own kernels differ in how they expand alone. */
 tile_multiply_fn tile_multiply_offset_32, tile_multiply_min_32, tile_multiply_offset_16, tile_multiply_min_16;
 
 #endif

@@ -4,6 +4,7 @@
 #include "kernels_cpu/tile_512.h"
 
 #define MAX_COLS 6
+#define VECS (TILE_ROWS / 16)
 #define LEVELS 3 /* of the tree above the eight running sums */
 
 #include "kernels_cpu/tile_sums_512.h"
@@ -36,12 +37,16 @@ ALWAYS_INLINE void multiply_dwords(const struct tile_record *w, const struct pla
 {
     UNROLLED
     for (int i = from; i < to; i++) {
-        __m512i first = _mm512_load_si512(w->q[i]), second = _mm512_load_si512(w->q[i][16]);
+        __m512i q[VECS];
+        UNROLLED
+        for (size_t v = 0; v < VECS; v++)
+            q[v] = _mm512_load_si512(w->q[i][16 * v]);
         UNROLLED
         for (size_t c = 0; c < n; c++) {
             __m512i y = broadcast_int(bytes_at(p->a->q, 8 * p->at[c] + 4 * (size_t)i));
-            sum[0][c] = _mm512_dpbusd_epi32(sum[0][c], first, y);
-            sum[1][c] = _mm512_dpbusd_epi32(sum[1][c], second, y);
+            UNROLLED
+            for (size_t v = 0; v < VECS; v++)
+                sum[v][c] = _mm512_dpbusd_epi32(sum[v][c], q[v], y);
         }
     }
 }
@@ -146,10 +151,13 @@ ALWAYS_INLINE void multiply_columns(const uint8_t *tile, enum super_kind kind, s
         UNROLLED
         for (size_t c = 0; c < n; c++) {
             p.at[c] = (index[c] * n_blocks + j) * sizeof(float);
-            acc.of[0][c] = acc.of[1][c] = _mm512_setzero_ps();
+            UNROLLED
+            for (size_t v = 0; v < VECS; v++)
+                acc.of[v][c] = _mm512_setzero_ps();
         }
         for (size_t b = j; b < n_blocks; b += 8, tile += record_bytes) {
             add_block((const void *)tile, kind, &p, n, j, &acc);
+            __asm__ volatile("" ::: "memory"); /* the integers have the registers: floats stay in memory */
             UNROLLED
             for (size_t c = 0; c < n; c++)
                 p.at[c] += 8 * sizeof(float);

@@ -11,7 +11,9 @@
 
 #include "engine/half.h"
 
+#define ROWS 32
 #define MAX_COLS 8
+#define VECS (ROWS / 16)
 #define LEVELS 6
 
 #include "kernels_cpu/tile_sums_512.h"
@@ -140,7 +142,7 @@ ALWAYS_INLINE void expand_floats(const uint8_t *rows, size_t row_bytes, size_t k
 {
     size_t place[4][16], n_steps = k / STEP, n_16 = k / 16;
     sum_places(k, place);
-    for (size_t r = 0; r < TILE_ROWS; r += 16) {
+    for (size_t r = 0; r < ROWS; r += 16) {
         struct rows_16 some = {rows + r * row_bytes, row_bytes};
         for (size_t b = 0; b < n_16; b++) { /* 16 weights: one of each sum of a vector */
             bool whole = b < 4 * n_steps;
@@ -150,12 +152,12 @@ ALWAYS_INLINE void expand_floats(const uint8_t *rows, size_t row_bytes, size_t k
             widen.many(some, 16 * b * widen.bytes, x);
             UNROLLED
             for (size_t lane = 0; lane < 16; lane++)
-                _mm512_store_ps(tile + (first[lane] + i) * TILE_ROWS + r, x[lane]);
+                _mm512_store_ps(tile + (first[lane] + i) * ROWS + r, x[lane]);
         }
     }
     for (size_t i = 16 * n_16; i < k; i++)
-        for (size_t r = 0; r < TILE_ROWS; r++)
-            tile[i * TILE_ROWS + r] = widen.one(rows + r * row_bytes + i * widen.bytes);
+        for (size_t r = 0; r < ROWS; r++)
+            tile[i * ROWS + r] = widen.one(rows + r * row_bytes + i * widen.bytes);
 }
 
 /* n columns, which is a constant where this is called. */
@@ -173,7 +175,7 @@ ALWAYS_INLINE void multiply_columns(const float *tile, const struct dot_cols *a,
         UNROLLED
         for (size_t c = 0; c < n; c++)
             acc.of[0][c] = acc.of[1][c] = _mm512_setzero_ps();
-        for (size_t end = at + sum_length(k, step); at < end; at++, tile += TILE_ROWS) {
+        for (size_t end = at + sum_length(k, step); at < end; at++, tile += ROWS) {
             __m512 first = _mm512_load_ps(tile), second = _mm512_load_ps(tile + 16);
             UNROLLED
             for (size_t c = 0; c < n; c++) {
@@ -184,10 +186,10 @@ ALWAYS_INLINE void multiply_columns(const float *tile, const struct dot_cols *a,
         }
         add_up(waiting, step, n, &acc, out);
     }
-    for (; at < k; at++, tile += TILE_ROWS)
+    for (; at < k; at++, tile += ROWS)
         for (size_t c = 0; c < n; c++)
-            for (size_t r = 0; r < TILE_ROWS; r++)
-                out[c * TILE_ROWS + r] = fmaf(tile[r], x[c][at], out[c * TILE_ROWS + r]);
+            for (size_t r = 0; r < ROWS; r++)
+                out[c * ROWS + r] = fmaf(tile[r], x[c][at], out[c * ROWS + r]);
 }
 
 /* Groups of eight columns or of about as many each. */
@@ -205,9 +207,9 @@ static void multiply_floats(const uint8_t *bytes, const struct dot_cols *a, cons
             multiply_columns(tile, a, index, 4, out);
         c = some == 8 ? 8 : some >= 6 ? 6 : some >= 4 ? 4 : 0;
         for (; c < some; c++)
-            multiply_columns(tile, a, index + c, 1, out + c * TILE_ROWS);
+            multiply_columns(tile, a, index + c, 1, out + c * ROWS);
         index += some;
-        out += some * TILE_ROWS;
+        out += some * ROWS;
         n -= some;
     }
 }
@@ -218,8 +220,8 @@ static void multiply_floats(const uint8_t *bytes, const struct dot_cols *a, cons
         expand_floats(rows, row_bytes, k, (struct widener){many_##type, one_##type, size},                   \
                       (float *)(void *)tile);                                                                \
     }                                                                                                        \
-    const struct tile_kernel tile_avx512_##type = {expand_##type, multiply_floats,                           \
-                                                   32 * TILE_ROWS * sizeof(float)};
+    const struct tile_kernel tile_avx512_##type = {expand_##type, multiply_floats, ROWS,                     \
+                                                   32 * ROWS * sizeof(float)};
 
 TILE_KERNEL(f32, 4)
 TILE_KERNEL(f16, 2)

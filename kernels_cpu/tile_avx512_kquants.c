@@ -204,7 +204,8 @@ ALWAYS_INLINE void unpack_iq4_xs(struct rows_16 rows, size_t n, const struct rec
         expand_tile(rows, row_bytes, k, sizeof(struct block_##type), RECORD_BYTES(N_##kind), unpack_##type,  \
                     tile);                                                                                   \
     }                                                                                                        \
-    const struct tile_kernel tile_avx512_##type = {expand_##type, multiply, RECORD_BYTES(N_##kind)};
+    const struct tile_kernel tile_avx512_##type = {expand_##type, multiply, TILE_ROWS,                       \
+                                                   RECORD_BYTES(N_##kind)};
 
 TILE_KERNEL(q2_k, MIN_16, tile_multiply_min_16)
 TILE_KERNEL(q3_k, OFFSET_16, tile_multiply_offset_16)

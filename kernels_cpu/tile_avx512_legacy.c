@@ -133,7 +133,8 @@ ALWAYS_INLINE void unpack_iq4_nl(struct rows_16 rows, const struct records *to, 
         expand_tile(rows, row_bytes, k, 8 * sizeof(struct block_##type), RECORD_BYTES(N_##kind),             \
                     blocks_##type, tile);                                                                    \
     }                                                                                                        \
-    const struct tile_kernel tile_avx512_##type = {expand_##type, multiply, RECORD_BYTES(N_##kind)};
+    const struct tile_kernel tile_avx512_##type = {expand_##type, multiply, TILE_ROWS,                       \
+                                                   RECORD_BYTES(N_##kind)};
 
 TILE_KERNEL(q4_0, OFFSET_32, tile_multiply_offset_32)
 TILE_KERNEL(q4_1, MIN_32, tile_multiply_min_32)

@@ -6,8 +6,6 @@
 
 #include "kernels_cpu/tile_512.h"
 
-#define VECS (TILE_ROWS / 16)
-
 struct sums {
     __m512 of[VECS][MAX_COLS];
 };
@@ -29,7 +27,7 @@ ALWAYS_INLINE void add_up(struct sums waiting[LEVELS], size_t step, size_t n, st
     for (size_t v = 0; v < VECS; v++) {
         UNROLLED
         for (size_t c = 0; c < n; c++) {
-            float *to = level == LEVELS ? out + c * TILE_ROWS + 16 * v : (float *)&waiting[level].of[v][c];
+            float *to = level == LEVELS ? out + c * 16 * VECS + 16 * v : (float *)&waiting[level].of[v][c];
             _mm512_storeu_ps(to, acc->of[v][c]);
         }
     }
