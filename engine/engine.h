@@ -162,5 +162,8 @@ double engine_read_gb_s(const struct engine *e);
 /* The timers as they were after the newest token, copied to *out, which is made when it is NULL and then the
  * caller's (prof_free). Not before ENGINE_READY. */
 bool engine_prof(const struct engine *e, struct prof **out, struct err *err);
+/* The same of the turn in work, or else of the last one: complete after its ENGINE_DONE, until another
+ * request is submitted. Warming is no turn. */
+bool engine_turn_prof(const struct engine *e, struct prof **out, struct err *err);
 
 #endif

@@ -33,7 +33,8 @@ struct engine {
     atomic_bool read_wanted;        /* engine_measure_read */
     atomic_uint_fast64_t read_mb_s; /* engine_read_gb_s, in MB/s */
     pthread_mutex_t prof_lock;
-    struct prof *prof; /* the copy others read; set before ENGINE_READY */
+    struct prof *prof;   /* the copy others read; set before ENGINE_READY */
+    struct prof *before; /* the same when the turn in work, or else the last one, began */
     pthread_mutex_t owner_lock;
     unsigned char owner_from[KV_OWNER_BYTES], owner_to[KV_OWNER_BYTES]; /* engine_rename_owner */
     /* app's thread alone */

@@ -47,8 +47,10 @@ static bool load(struct engine *e)
                                            .trace = e->options.trace};
         e->timeline = timeline_new(m, &options, &failed.error);
     }
-    if (e->timeline)
-        e->prof = prof_new(&timeline_prof(e->timeline)->shape, &failed.error);
+    if (e->timeline) {
+        e->before = prof_new(&timeline_prof(e->timeline)->shape, &failed.error);
+        e->prof = e->before ? prof_new(&e->before->shape, &failed.error) : NULL;
+    }
     if (!e->prof) {
         timeline_free(e->timeline);
         e->timeline = NULL;
@@ -301,11 +303,22 @@ static void free_turn(struct turn *t)
     engine_request_fini(&t->job->request);
 }
 
+/* What warming has cost, one that gave way too, is not of the turn. */
+static void begin_turn_prof(struct engine *e)
+{
+    pthread_mutex_lock(&e->prof_lock);
+    prof_copy(e->prof, timeline_prof(e->timeline));
+    prof_copy(e->before, e->prof);
+    pthread_mutex_unlock(&e->prof_lock);
+}
+
 static void run_turn(struct engine *e, struct engine_job *job)
 {
     struct turn t = {.engine = e, .job = job, .cancel = engine_cancel_flag(e, job->number)};
     struct engine_event done = {.type = ENGINE_DONE, .request = job->number};
     set_owner(e, job->request.owner);
+    if (!job->request.warm)
+        begin_turn_prof(e);
     done.reason = job->request.warm ? turn_warm(&t, &done.error) : work(&t, &done.error);
     if (done.reason == FINISH_CANCELLED)
         err_clear(&done.error);

@@ -276,7 +276,7 @@ static bool eval_all(struct timeline *t, const int32_t *ids, size_t n, const str
                             .pos = t->n,
                             .pages = &t->pages,
                             .cancel = control ? control->cancel : NULL,
-                            .phase = n == 1 ? PROF_DECODE : PROF_PREFILL,
+                            .phase = n == 1 && !(control && control->is_prompt) ? PROF_DECODE : PROF_PREFILL,
                             .layer = model_config(t->model)->n_layer,
                             .profiling = t->profiling.prof ? &t->profiling : NULL};
         if (!eval_batch(t, &step, at + n_tokens == n, all_logits ? all_logits + at * n_vocab : NULL, err)) {

@@ -59,6 +59,7 @@ struct eval_control {
     /* After each batch or block, from the calling thread; may be NULL. */
     void (*progress)(void *arg, size_t done, size_t total);
     void *arg;
+    bool is_prompt; /* one token too is prefill, in the profile; else it is decode */
 };
 
 /* Tokens of the next prefill step when the last one took ns_per_token (0: not known): a multiple of

@@ -158,6 +158,23 @@ static bool print_phase(const struct prof *p, enum prof_phase phase, const char 
     return ok;
 }
 
+/* Weights and KV of the decoded tokens per second, beside what plain reads reach. */
+static void print_roof(struct engine *e, const struct prof *p)
+{
+    struct engine_event event;
+    uint64_t n_bytes = 0;
+    for (int op = 0; op < PROF_N_OPS; op++)
+        n_bytes += op == PROF_COPY ? 0 : prof_sum(p, PROF_DECODE, (enum prof_op)op).bytes;
+    for (int i = 0; i < 20 && engine_read_gb_s(e) <= 0; i++) { /* the first ones may have to read the disk */
+        engine_measure_read(e);
+        poll(&(struct pollfd){.fd = engine_event_fd(e), .events = POLLIN}, 1, 250);
+        while (engine_next_event(e, &event))
+            continue;
+    }
+    printf("decode reads %.2f GB/s, plain reads %.2f GB/s\n",
+           (double)n_bytes / (double)p->wall_ns[PROF_DECODE], engine_read_gb_s(e));
+}
+
 static bool check_sum(const char *path, struct backend *b, size_t n_tokens)
 {
     struct err err = {0};
@@ -180,6 +197,7 @@ static bool check_sum(const char *path, struct backend *b, size_t n_tokens)
     prof_subtract(p, before);
     bool ok = print_phase(p, PROF_DECODE, "decode");
     ok = (p->n_tokens[PROF_PREFILL] == 0 || print_phase(p, PROF_PREFILL, "prefill")) && ok;
+    print_roof(e, p);
     prof_free(before);
     prof_free(p);
     engine_close(e);
