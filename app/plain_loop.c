@@ -11,6 +11,7 @@
 
 #include "app/chat_rows.h"
 #include "app/faces.h"
+#include "app/loader.h"
 #include "app/output.h"
 #include "app/session.h"
 #include "app/signals.h"
@@ -77,12 +78,18 @@ static void show_path(struct plain_loop *p)
     }
 }
 
+/* What needs the full screen. */
+static bool is_for_screens(int action)
+{
+    return action == ACTION_REASONING || action == ACTION_PROFILE || action == ACTION_EXPERTS;
+}
+
 static void show_help(struct plain_loop *p)
 {
     char line[160];
     for (int i = 0; i < ACTION_N; i++) {
         const struct ui_action_info *info = ui_action_info(i);
-        if (!*info->command)
+        if (!*info->command || is_for_screens(i))
             continue;
         snprintf(line, sizeof line, "/%-10s %s", info->command, info->help);
         say_line(p, line);
@@ -337,6 +344,7 @@ static void on_event(struct plain_loop *p, const struct engine_event *event)
     switch (event->type) {
     case ENGINE_READY:
         session_each_note(&p->session, say_note, p);
+        loader_say_experts(engine_model(p->session.engine), say_note, p);
         break;
     case ENGINE_FAILED:
         say_line(p, event->error.text);
@@ -355,6 +363,7 @@ static void on_event(struct plain_loop *p, const struct engine_event *event)
         break;
     case ENGINE_LOADING:
     case ENGINE_PREFILL:
+    case ENGINE_MEASURED:
         break;
     }
 }

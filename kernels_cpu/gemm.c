@@ -32,6 +32,7 @@ struct gemm_ctx {
     const struct dot_set *set;
     uint8_t *scratch; /* SCRATCH_BYTES: columns */
     uint8_t *tiles;   /* [threads] of TILE_MAX_BYTES */
+    struct row_share *shares;
 };
 
 /* One pass: m columns of one product. */
@@ -41,6 +42,7 @@ struct gemm_pass {
     float *out;         /* [m, n] */
     bool add;
     size_t task_rows, tile_cols;
+    struct dot_cols few; /* all columns, where they are few */
     uint8_t *tiles;
     atomic_size_t next_row;
 };
@@ -59,7 +61,8 @@ struct gemm_ctx *gemm_ctx_new(struct pool *pool, enum cpu_isa isa, struct err *e
     g->set = dot_set_get(isa);
     g->scratch = mem_map(SCRATCH_BYTES, err);
     g->tiles = g->scratch ? mem_map(tiles_bytes(g), err) : NULL;
-    if (g->tiles)
+    g->shares = g->tiles ? mem_array((size_t)pool_n_threads(pool), sizeof *g->shares, err) : NULL;
+    if (g->shares)
         return g;
     gemm_ctx_free(g);
     return NULL;
@@ -73,6 +76,7 @@ void gemm_ctx_free(struct gemm_ctx *g)
         mem_unmap(g->scratch, SCRATCH_BYTES);
     if (g->tiles)
         mem_unmap(g->tiles, tiles_bytes(g));
+    mem_free(g->shares);
     mem_free(g);
 }
 
@@ -86,6 +90,18 @@ static void put_result(const struct gemm_pass *p, const struct weight_rows *rows
         value += bias;
     }
     *out = p->add ? *out + value : value;
+}
+
+/* A row of the whole weight times a few columns. */
+static void multiply_row(void *arg, size_t row)
+{
+    const struct gemm_pass *p = arg;
+    size_t r = row;
+    const struct weight_rows *rows = weight_part_of(p->w, &r);
+    float result[DOT_MAX_COLS];
+    p->in.set->dot[rows->type](rows->data + r * rows->row_bytes, &p->few, result);
+    for (size_t c = 0; c < p->few.n; c++)
+        put_result(p, rows, row - r, r, c, result[c]);
 }
 
 /* Rows [begin, end) of a part times some columns, one row at a time. */
@@ -176,7 +192,36 @@ static void choose_sizes(struct gemm_pass *p, size_t n_threads)
         p->task_rows = TILE_MAX_ROWS;
 }
 
-void cpu_gemm(struct gemm_ctx *g, const struct bweight *w, const float *a, size_t m, float *out, bool add)
+static const void *row_place(const void *arg, size_t row)
+{
+    const struct weight_rows *rows = weight_part_of(arg, &row);
+    return rows->data + row * rows->row_bytes;
+}
+
+struct row_places gemm_places(const struct bweight *w)
+{
+    return (struct row_places){.n = w ? w->n : 0, .at = row_place, .arg = w};
+}
+
+/* Few columns: memory decides. Many: the cores do. */
+static void run_pass(struct gemm_ctx *g, struct gemm_pass *p, const struct bweight *next)
+{
+    if (p->in.tiled || p->in.m > p->tile_cols) {
+        pool_run(g->pool, multiply_task, p);
+        return;
+    }
+    p->few = act_cols_view(&p->in, 0, p->in.m);
+    row_walk_run(&(struct row_walk){.n = p->w->n,
+                                    .row_bytes = p->w->n_bytes / p->w->n,
+                                    .row = multiply_row,
+                                    .arg = p,
+                                    .shares = g->shares,
+                                    .pool = g->pool,
+                                    .next = gemm_places(next)});
+}
+
+void cpu_gemm(struct gemm_ctx *g, const struct bweight *w, const float *a, size_t m, float *out, bool add,
+              const struct bweight *next)
 {
     assert(w->k <= WEIGHT_MAX_K);
     size_t pass_cols = act_cols_fitting(SCRATCH_BYTES, w->k);
@@ -189,17 +234,8 @@ void cpu_gemm(struct gemm_ctx *g, const struct bweight *w, const float *a, size_
                          g->scratch);
         choose_sizes(&p, (size_t)pool_n_threads(g->pool));
         act_cols_quantise(&p.in, g->pool);
-        pool_run(g->pool, multiply_task, &p);
+        run_pass(g, &p, next);
     }
-}
-
-static const uint8_t *row_at(const struct bweight *w, size_t row, enum dtype *type)
-{
-    const struct weight_rows *part = w->parts;
-    for (; row >= part->n; part++)
-        row -= part->n;
-    *type = part->type;
-    return part->data + row * part->row_bytes;
 }
 
 void cpu_embed(struct gemm_ctx *g, const struct bweight *table, const int32_t *ids, size_t n, float *out)
@@ -207,8 +243,8 @@ void cpu_embed(struct gemm_ctx *g, const struct bweight *table, const int32_t *i
     (void)g;
     for (size_t i = 0; i < n; i++) {
         assert(ids[i] >= 0 && (size_t)ids[i] < table->n);
-        enum dtype type;
-        const uint8_t *row = row_at(table, (size_t)ids[i], &type);
-        dtype_to_f32(type, row, out + i * table->k, table->k);
+        size_t row = (size_t)ids[i];
+        const struct weight_rows *rows = weight_part_of(table, &row);
+        dtype_to_f32(rows->type, rows->data + row * rows->row_bytes, out + i * table->k, table->k);
     }
 }

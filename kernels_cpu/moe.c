@@ -38,6 +38,7 @@ struct moe_ctx {
     uint32_t *start; /* [EXPERTS_MAX + 1] */
     uint32_t *pairs; /* [MAX_PAIRS] */
     uint32_t *used;  /* [EXPERTS_MAX] experts that have pairs */
+    struct row_share *shares;
 };
 
 /* One pass: some tokens of one product. */
@@ -49,6 +50,7 @@ struct moe_pass {
     float *out;              /* [pairs, n_out] */
     size_t n_out;
     bool gate_up; /* rows i and n_out + i make one value */
+    struct row_places next;
     size_t n_used_experts, tile_cols, task_rows, tasks_per_expert;
     atomic_size_t next_task;
 };
@@ -88,7 +90,8 @@ struct moe_ctx *moe_ctx_new(struct pool *pool, const struct cpu_kernels *kernels
     m->start = m->tiles ? mem_array(EXPERTS_MAX + 1, sizeof *m->start, err) : NULL;
     m->used = m->start ? mem_array(EXPERTS_MAX, sizeof *m->used, err) : NULL;
     m->pairs = m->used ? mem_array(MAX_PAIRS, sizeof *m->pairs, err) : NULL;
-    if (m->pairs)
+    m->shares = m->pairs ? mem_array((size_t)pool_n_threads(pool), sizeof *m->shares, err) : NULL;
+    if (m->shares)
         return m;
     moe_ctx_free(m);
     return NULL;
@@ -107,6 +110,7 @@ void moe_ctx_free(struct moe_ctx *m)
     mem_free(m->start);
     mem_free(m->used);
     mem_free(m->pairs);
+    mem_free(m->shares);
     mem_free(m);
 }
 
@@ -300,6 +304,47 @@ static void choose_sizes(struct moe_pass *p)
     p->tile_cols = gemm_tile_cols(&p->in);
 }
 
+/* ---- a pass where each expert has one pair: memory decides ---- */
+
+/* Row `row` of the rows of all used experts, one after the other. */
+static void walk_row(void *arg, size_t row)
+{
+    struct moe_pass *p = arg;
+    const struct moe_ctx *m = p->ctx;
+    size_t expert = m->used[row / p->n_out], r = row % p->n_out, pair = m->pairs[m->start[expert]];
+    struct batch b = {.cols = &p->in, .first = pair / p->pairs_per_column, .n = 1, .expert = expert};
+    if (!p->gate_up) {
+        dot_row(p, &b, r, p->out + pair * p->n_out + r);
+        return;
+    }
+    float *gate = (float *)(void *)m->gathered + pair * 2 * p->n_out;
+    dot_row(p, &b, r, gate + r);
+    dot_row(p, &b, p->n_out + r, gate + p->n_out + r);
+}
+
+static bool walks(const struct moe_pass *p, size_t n_pairs)
+{
+    size_t gate_up_bytes = n_pairs * 2 * p->n_out * sizeof(float);
+    return p->n_used_experts == n_pairs && (!p->gate_up || gate_up_bytes <= map_bytes(p->ctx));
+}
+
+static void run_walk(struct moe_pass *p)
+{
+    struct moe_ctx *m = p->ctx;
+    const struct experts_shape *shape = &p->w->shape;
+    row_walk_run(&(struct row_walk){.n = p->n_used_experts * p->n_out,
+                                    .row_bytes = shape->expert_bytes / shape->n,
+                                    .row = walk_row,
+                                    .arg = p,
+                                    .shares = m->shares,
+                                    .pool = m->pool,
+                                    .next = p->next});
+    for (size_t i = 0; p->gate_up && i < p->n_used_experts; i++) {
+        const float *gate = (const float *)(const void *)m->gathered + i * 2 * p->n_out;
+        m->kernels->silu_mul(p->out + i * p->n_out, gate, gate + p->n_out, p->n_out);
+    }
+}
+
 /* x [n_columns, k]; ids of the pairs of every column, one after the other. */
 static void run_product(struct moe_pass *p, const float *x, const int32_t *ids, size_t n_columns)
 {
@@ -320,25 +365,49 @@ static void run_product(struct moe_pass *p, const float *x, const int32_t *ids, 
         list_used(p);
         choose_sizes(p);
         act_cols_quantise(&p->in, m->pool);
-        pool_run(m->pool, run_tasks, p);
+        if (walks(p, n * n_slots))
+            run_walk(p);
+        else
+            pool_run(m->pool, run_tasks, p);
     }
+}
+
+/* The rows of `down` of the experts that the product at hand uses. */
+struct next_down {
+    const struct moe_ctx *ctx;
+    const struct bexperts *w;
+};
+
+static const void *down_place(const void *arg, size_t row)
+{
+    const struct next_down *next = arg;
+    enum dtype type;
+    size_t n = next->w->shape.n;
+    return expert_row(next->w, next->ctx->used[row / n], row % n, &type);
 }
 
 void cpu_moe_gate_up(struct moe_ctx *m, const struct op_moe_gate_up *op)
 {
+    struct next_down down = {m, op->next};
     struct moe_pass p = {.ctx = m,
                          .w = op->w,
                          .pairs_per_column = op->n_used,
                          .out = cpu_buf_f32(op->out),
                          .n_out = op->w->shape.n / 2,
                          .gate_up = true};
+    if (op->next && op->next->shape.n_experts == op->w->shape.n_experts)
+        p.next = (struct row_places){.n = op->n_used * op->next->shape.n, .at = down_place, .arg = &down};
     run_product(&p, cpu_buf_const_f32(op->x), op->ids->data, op->n_tokens);
 }
 
 void cpu_moe_down(struct moe_ctx *m, const struct op_moe_down *op)
 {
-    struct moe_pass p = {
-        .ctx = m, .w = op->w, .pairs_per_column = 1, .out = cpu_buf_f32(op->out), .n_out = op->w->shape.n};
+    struct moe_pass p = {.ctx = m,
+                         .w = op->w,
+                         .pairs_per_column = 1,
+                         .out = cpu_buf_f32(op->out),
+                         .n_out = op->w->shape.n,
+                         .next = gemm_places(op->next)};
     run_product(&p, cpu_buf_const_f32(op->x), op->ids->data, op->n_tokens * op->n_used);
 }
 

@@ -104,16 +104,16 @@ static void measure(struct pool *pool, struct gemm_ctx *g, struct read_job *job,
         double read = (double)job->n / seconds_since(start);
         start = clock_now_ns();
         for (size_t i = 0; i < count; i++)
-            cpu_gemm(g, &w[i], a, 1, out, false);
+            cpu_gemm(g, &w[i], a, 1, out, false, NULL);
         double one = (double)job->n / seconds_since(start);
         start = clock_now_ns();
         for (size_t i = 0; i < count / 2; i++)
-            cpu_gemm(g, &w[i], a, 4, out, false);
+            cpu_gemm(g, &w[i], a, 4, out, false, NULL);
         double four = (double)(count / 2 * 4 * s.n * s.k) / seconds_since(start);
         size_t n_many = count / 128 + 1;
         start = clock_now_ns();
         for (size_t i = 0; i < n_many; i++)
-            cpu_gemm(g, &w[i], a, MANY, out, false);
+            cpu_gemm(g, &w[i], a, MANY, out, false, NULL);
         double many = (double)(n_many * MANY * s.n * s.k) / seconds_since(start);
         best_read = read > best_read ? read : best_read;
         best_one = one > best_one ? one : best_one;

@@ -50,7 +50,7 @@ static int tear_down(void **state)
 static void one_by_one(struct gemm_ctx *g, const struct gemm_case *t, float *out, bool add)
 {
     for (size_t c = 0; c < t->m; c++)
-        cpu_gemm(g, t->bound, t->a + c * t->k, 1, out + c * t->n, add);
+        cpu_gemm(g, t->bound, t->a + c * t->k, 1, out + c * t->n, add, NULL);
 }
 
 static void gemm__rows__have_the_same_bits_for_every_m_and_thread_count(void **state)
@@ -69,7 +69,7 @@ static void gemm__rows__have_the_same_bits_for_every_m_and_thread_count(void **s
                 size_t m = some[i];
                 for (int n_threads = 1; n_threads <= MAX_THREADS; n_threads++) {
                     memset(got, 0x55, sizeof got);
-                    cpu_gemm(ctx[isa][n_threads], t->bound, t->a, m, got, false);
+                    cpu_gemm(ctx[isa][n_threads], t->bound, t->a, m, got, false, NULL);
                     assert_memory_equal(got, want, m * N * sizeof *got);
                 }
             }
@@ -92,7 +92,7 @@ static void check_many_columns(enum dtype type, size_t k, size_t m)
         for (size_t i = 0; i < m * N; i++)
             want[i] = got[i] = (float)(i % 7);
         one_by_one(ctx[isa][1], t, want, true);
-        cpu_gemm(ctx[isa][2], t->bound, t->a, m, got, true);
+        cpu_gemm(ctx[isa][2], t->bound, t->a, m, got, true, NULL);
         if (memcmp(got, want, m * N * sizeof *got) != 0)
             fail_msg("%s %s: k %zu, m %zu", cpu_isa_name((enum cpu_isa)isa), dtype_info(type)->name, k, m);
     }
@@ -158,7 +158,7 @@ static void gemm__extreme_values__do_not_overflow(void **state)
             for (int isa = 0; isa < N_ISA; isa++) {
                 if (!ctx[isa][2])
                     continue;
-                cpu_gemm(ctx[isa][2], t->bound, t->a, M, out, false);
+                cpu_gemm(ctx[isa][2], t->bound, t->a, M, out, false, NULL);
                 double rounding = gemm_distance(out, t->emulated, M * N);
                 if (!(rounding <= 1e-11 * t->power))
                     print_error("%s %s fill %02x: %.3g\n", cpu_isa_name((enum cpu_isa)isa),
@@ -196,7 +196,7 @@ static void gemm__nan_scale__makes_its_row_nan_and_no_other(void **state)
             if (!ctx[isa][1])
                 continue;
             for (size_t m = 2; m <= M; m += M - 2) {
-                cpu_gemm(ctx[isa][1], t->bound, t->a, m, out, false);
+                cpu_gemm(ctx[isa][1], t->bound, t->a, m, out, false, NULL);
                 for (size_t i = 0; i < m * N; i++)
                     assert_int_equal(isnan(out[i]) != 0, i % N == 1);
             }
@@ -217,7 +217,7 @@ static void gemm__subnormal_scale__is_not_lost(void **state)
         for (int isa = 0; isa < N_ISA; isa++) {
             if (!ctx[isa][1])
                 continue;
-            cpu_gemm(ctx[isa][1], t->bound, t->a, 2, out, false);
+            cpu_gemm(ctx[isa][1], t->bound, t->a, 2, out, false, NULL);
             assert_true(gemm_distance(out, t->emulated, 6) <= 1e-11 * t->power);
         }
         gemm_case_free(t);
@@ -235,7 +235,7 @@ static void gemm__inputs_of_zero__give_zero_and_nan_gives_nan(void **state)
         for (int isa = 0; isa < N_ISA; isa++) {
             if (!ctx[isa][1])
                 continue;
-            cpu_gemm(ctx[isa][1], t->bound, t->a, 2, out, false);
+            cpu_gemm(ctx[isa][1], t->bound, t->a, 2, out, false, NULL);
             for (int i = 0; i < 3; i++) {
                 assert_true(out[i] == 0.0f);
                 assert_true(isnan(out[3 + i]));
@@ -256,7 +256,7 @@ static void gemm__memory_beside_the_output__is_untouched(void **state)
             if (!ctx[isa][3])
                 continue;
             memset(out, 0xA5, sizeof out);
-            cpu_gemm(ctx[isa][3], t->bound, t->a, M, out + GUARD, false);
+            cpu_gemm(ctx[isa][3], t->bound, t->a, M, out + GUARD, false, NULL);
             const uint8_t *before = (const uint8_t *)out, *after = (const uint8_t *)(out + GUARD + M * N);
             for (size_t i = 0; i < GUARD * sizeof *out; i++) {
                 assert_int_equal(before[i], 0xA5);
@@ -278,7 +278,7 @@ static void gemm__product__allocates_nothing(void **state)
         if (!ctx[isa][2])
             continue;
         mem_fail_after(0);
-        cpu_gemm(ctx[isa][2], t->bound, t->a, M, out, false);
+        cpu_gemm(ctx[isa][2], t->bound, t->a, M, out, false, NULL);
         bool happened = mem_fail_happened();
         mem_fail_after(-1);
         assert_false(happened);
@@ -295,8 +295,8 @@ static void gemm__more_columns_than_the_scratch_holds__take_several_passes(void 
     float *a = mem_need(M * 32 * sizeof *a), *out = mem_need(M * sizeof *out), want[2];
     for (size_t i = 0; i < M; i++)
         memcpy(a + 32 * i, t->a + 32 * (i & 1), 32 * sizeof *a);
-    cpu_gemm(ctx[CPU_SCALAR][2], t->bound, t->a, 2, want, false);
-    cpu_gemm(ctx[CPU_SCALAR][2], t->bound, a, M, out, false);
+    cpu_gemm(ctx[CPU_SCALAR][2], t->bound, t->a, 2, want, false, NULL);
+    cpu_gemm(ctx[CPU_SCALAR][2], t->bound, a, M, out, false, NULL);
     for (size_t i = 0; i < M; i++)
         if (out[i] != want[i & 1])
             fail_msg("column %zu: %g, expected %g", i, (double)out[i], (double)want[i & 1]);
