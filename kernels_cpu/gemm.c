@@ -200,7 +200,9 @@ static const void *row_place(const void *arg, size_t row)
 
 struct row_places gemm_places(const struct bweight *w)
 {
-    return (struct row_places){.n = w ? w->n : 0, .at = row_place, .arg = w};
+    if (!w || !w->n)
+        return (struct row_places){0};
+    return (struct row_places){.n = w->n, .row_bytes = w->n_bytes / w->n, .at = row_place, .arg = w};
 }
 
 /* Few columns: memory decides. Many: the cores do. */

@@ -396,7 +396,10 @@ void cpu_moe_gate_up(struct moe_ctx *m, const struct op_moe_gate_up *op)
                          .n_out = op->w->shape.n / 2,
                          .gate_up = true};
     if (op->next && op->next->shape.n_experts == op->w->shape.n_experts)
-        p.next = (struct row_places){.n = op->n_used * op->next->shape.n, .at = down_place, .arg = &down};
+        p.next = (struct row_places){.n = op->n_used * op->next->shape.n,
+                                     .row_bytes = op->next->shape.expert_bytes / op->next->shape.n,
+                                     .at = down_place,
+                                     .arg = &down};
     run_product(&p, cpu_buf_const_f32(op->x), op->ids->data, op->n_tokens);
 }
 

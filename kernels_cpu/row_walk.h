@@ -23,13 +23,13 @@ struct row_share {
 
 /* Rows that lie somewhere in memory. */
 struct row_places {
-    size_t n;
+    size_t n, row_bytes; /* bytes of a row, about */
     const void *(*at)(const void *arg, size_t row);
     const void *arg;
 };
 
 struct row_walk {
-    size_t n, row_bytes;                /* bytes of a row, about */
+    size_t n, row_bytes;                /* as above */
     void (*row)(void *arg, size_t row); /* what is done with a row */
     void *arg;
     struct row_share *shares; /* [threads of the pool] */

@@ -28,13 +28,14 @@ static const void *no_place(const void *arg, size_t row)
 
 static void check(struct pool *pool, struct row_share *shares, size_t n, size_t row_bytes)
 {
-    struct row_walk w = {.n = n,
-                         .row_bytes = row_bytes,
-                         .row = visit,
-                         .arg = &n,
-                         .shares = shares,
-                         .pool = pool,
-                         .next = {.n = n % 3 ? MAX_ROWS - n : 0, .at = no_place, .arg = visits}};
+    struct row_walk w = {
+        .n = n,
+        .row_bytes = row_bytes,
+        .row = visit,
+        .arg = &n,
+        .shares = shares,
+        .pool = pool,
+        .next = {.n = n % 3 ? MAX_ROWS - n : 0, .row_bytes = row_bytes, .at = no_place, .arg = visits}};
     memset(visits, 0, sizeof visits);
     row_walk_run(&w);
     for (size_t row = 0; row < MAX_ROWS; row++)
