@@ -14,7 +14,8 @@
 struct environment {
     const char *home, *config_home, *data_home, *cache_home, *state_home;
     const char *term;
-    const char *cpu; /* FERRUM_CPU: the kernels to compute with (scalar, avx2, avx512); for tests */
+    const char *cpu;      /* FERRUM_CPU: the kernels to compute with (scalar, avx2, avx512); for tests */
+    const char *cl_style; /* FERRUM_CL_STYLE: how OpenCL kernels are written (gpu, cpu); for tests */
     bool no_color;
     int escape_ms; /* ESCDELAY, 0 unset */
 };

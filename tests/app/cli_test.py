@@ -44,7 +44,7 @@ class Usage(ProgramTest):
             ((LONG, CHATML, '-p', 'x'), ['expected one model']),
             ((LONG, '-p', ''), ['empty']),
             (('render', '--messages', 'x'), ['no model file']),
-            (('devices',), ['not part of this version yet']),
+            (('devices', 'x'), ['takes no words']),
             (('sessions', 'show'), ['one ID']),
             (('sessions', 'rename', '1'), ['list, show, export, delete or search']),
             (('sessions', 'search'), ['search with words']),
