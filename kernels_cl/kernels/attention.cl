@@ -8,33 +8,33 @@
 #if defined(KV_F16)
 #define VALUE_BYTES 2u
 #define SCALE_BYTES 0u
-inline float value_at(const global uchar *row, uint d)
+INLINE float value_at(const global uchar *row, uint d)
 {
     return vload_half(d, (const global half *)row);
 }
-inline float16 values_at(const global uchar *row, uint d)
+INLINE float16 values_at(const global uchar *row, uint d)
 {
     return vload_half16(0, (const global half *)row + d);
 }
 #elif defined(KV_F32)
 #define VALUE_BYTES 4u
 #define SCALE_BYTES 0u
-inline float value_at(const global uchar *row, uint d)
+INLINE float value_at(const global uchar *row, uint d)
 {
     return ((const global float *)row)[d];
 }
-inline float16 values_at(const global uchar *row, uint d)
+INLINE float16 values_at(const global uchar *row, uint d)
 {
     return vload16(0, (const global float *)row + d);
 }
 #else
 #define VALUE_BYTES 1u
 #define SCALE_BYTES 4u
-inline float value_at(const global uchar *row, uint d)
+INLINE float value_at(const global uchar *row, uint d)
 {
     return (float)((const global char *)row)[d];
 }
-inline float16 values_at(const global uchar *row, uint d)
+INLINE float16 values_at(const global uchar *row, uint d)
 {
     return convert_float16(vload16(0, (const global char *)row + d));
 }
@@ -45,13 +45,13 @@ inline float16 values_at(const global uchar *row, uint d)
     global uchar *pool, ulong page_bytes, ulong k_offset, ulong v_offset, const global uint *table
 
 /* The rows of KV head h in the page of position p. */
-inline size_t rows_of(const global uint *table, ulong page_bytes, ulong slab, uint p, uint h, uint head_dim)
+INLINE size_t rows_of(const global uint *table, ulong page_bytes, ulong slab, uint p, uint h, uint head_dim)
 {
     return table[p / PAGE] * page_bytes + slab + (size_t)h * PAGE * (head_dim * VALUE_BYTES + SCALE_BYTES);
 }
 
 /* The scale of row i, behind the values of all rows; 1 where the type needs none. */
-inline float scale_of(const global uchar *rows, uint i, uint head_dim)
+INLINE float scale_of(const global uchar *rows, uint i, uint head_dim)
 {
 #ifdef KV_I8
     return ((const global float *)(rows + (size_t)PAGE * head_dim))[i];
@@ -61,7 +61,7 @@ inline float scale_of(const global uchar *rows, uint i, uint head_dim)
 }
 
 /* Writes x [head_dim] as row i of a head's rows. */
-inline void store_row(global uchar *rows, uint i, const local float *x, uint head_dim, local float *spare)
+INLINE void store_row(global uchar *rows, uint i, const local float *x, uint head_dim, local float *spare)
 {
     global uchar *row = rows + (size_t)i * head_dim * VALUE_BYTES;
 #ifdef KV_I8
@@ -84,7 +84,7 @@ inline void store_row(global uchar *rows, uint i, const local float *x, uint hea
 }
 
 /* Norm and rotation of one head, where asked for, in place. */
-inline void norm_head(local float *x, const global float *w, uint head_dim, float eps, local float *spare)
+INLINE void norm_head(local float *x, const global float *w, uint head_dim, float eps, local float *spare)
 {
     float sum = 0;
     for (uint d = LANE; d < head_dim; d += LANES)
@@ -95,7 +95,7 @@ inline void norm_head(local float *x, const global float *w, uint head_dim, floa
     MEET();
 }
 
-inline void rotate_head(local float *x, const global float *cosines, const global float *sines, uint n_rot,
+INLINE void rotate_head(local float *x, const global float *cosines, const global float *sines, uint n_rot,
                         uint interleaved)
 {
     uint n = n_rot / 2;
@@ -184,7 +184,7 @@ kernel void attention(KV_ARGS, const global float *q, global float *out, float s
 
 #else
 
-inline float dot_row(const float *q, const global uchar *row, uint head_dim)
+INLINE float dot_row(const float *q, const global uchar *row, uint head_dim)
 {
     float16 sums = 0;
     uint d = 0;
@@ -197,7 +197,7 @@ inline float dot_row(const float *q, const global uchar *row, uint head_dim)
 }
 
 /* sums = sums * keep + weights[first .. n) * rows */
-inline void add_rows(float *sums, float keep, const float *weights, const global uchar *rows, uint first, uint n,
+INLINE void add_rows(float *sums, float keep, const float *weights, const global uchar *rows, uint first, uint n,
                      uint head_dim)
 {
     size_t row_bytes = head_dim * VALUE_BYTES;

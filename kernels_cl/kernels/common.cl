@@ -23,7 +23,14 @@
 #define MAD(a, b, c) ((a) * (b) + (c))
 #endif
 
-inline float sum16(float16 v)
+/* What is small is inlined everywhere: a vector handed over through memory costs more than the work on it. */
+#ifdef __clang__
+#define INLINE inline __attribute__((always_inline))
+#else
+#define INLINE inline
+#endif
+
+INLINE float sum16(float16 v)
 {
     float8 a = v.lo + v.hi;
     float4 b = a.lo + a.hi;
@@ -31,13 +38,13 @@ inline float sum16(float16 v)
     return c.x + c.y;
 }
 
-inline float half_at(const global uchar *p)
+INLINE float half_at(const global uchar *p)
 {
     return vload_half(0, (const global half *)p);
 }
 
 /* The sum over the lanes of a group; every lane gets it. spare [LANES] may be used again afterwards. */
-inline float lanes_sum(float v, local float *spare)
+INLINE float lanes_sum(float v, local float *spare)
 {
 #ifdef GPU_STYLE
     spare[LANE] = v;
@@ -53,7 +60,7 @@ inline float lanes_sum(float v, local float *spare)
     return v;
 }
 
-inline float lanes_max(float v, local float *spare)
+INLINE float lanes_max(float v, local float *spare)
 {
 #ifdef GPU_STYLE
     spare[LANE] = v;

@@ -1,6 +1,6 @@
 /* elements.cl: norms and what works on one element at a time. One group per token, or per CHUNK elements of a token. */
 
-inline float squares(const global float *x, uint n)
+INLINE float squares(const global float *x, uint n)
 {
 #ifdef GPU_STYLE
     float sum = 0;

@@ -61,7 +61,7 @@ kernel void matrix(const global float *w, uint k, uint n, const global float *x,
         sums[r] = sum;                                                                                                   \
     }
 
-inline void four_by_four(const global float *const *w, const global float *const *x, uint k, float4 *sums)
+INLINE void four_by_four(const global float *const *w, const global float *const *x, uint k, float4 *sums)
 {
     const global float *w0 = w[0], *w1 = w[1], *w2 = w[2], *w3 = w[3];
     const global float *t0 = x[0], *t1 = x[1], *t2 = x[2], *t3 = x[3];

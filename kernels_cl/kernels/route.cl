@@ -1,7 +1,7 @@
 /* route.cl: which experts a token goes to, and which tokens go to an expert. */
 
 /* The order of choice: larger first, NaN last, of equals the lower id. */
-inline bool before(float a, uint a_id, float b, uint b_id)
+INLINE bool before(float a, uint a_id, float b, uint b_id)
 {
     if (a > b || (isnan(b) && !isnan(a)))
         return true;
@@ -13,7 +13,7 @@ inline bool before(float a, uint a_id, float b, uint b_id)
 #define NOBODY 0xFFFFFFFFu
 
 /* Of the experts behind `last` in the order of choice the first one; the whole group gets it. */
-inline uint next_expert(const global float *logits, uint n_experts, uint last, local uint *spare)
+INLINE uint next_expert(const global float *logits, uint n_experts, uint last, local uint *spare)
 {
     uint best = NOBODY;
     for (uint e = LANE; e < n_experts; e += LANES)
@@ -70,7 +70,7 @@ kernel void route(const global float *all_logits, global int *all_ids, global fl
 }
 
 /* An id from memory, kept inside the stack. */
-inline uint expert_of(const global int *ids, uint pair, uint n_experts)
+INLINE uint expert_of(const global int *ids, uint pair, uint n_experts)
 {
     int id = ids[pair];
     return id < 0 ? 0 : min((uint)id, n_experts - 1);

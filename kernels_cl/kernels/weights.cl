@@ -4,6 +4,8 @@
 
 #if defined(W_F32) || defined(W_F16) || defined(W_BF16)
 #define ANY_WIDTH /* rows may end in the middle of a group of 32 */
+#elif defined(W_Q2_K) || defined(W_Q3_K) || defined(W_Q4_K) || defined(W_Q5_K) || defined(W_Q6_K) || defined(W_IQ4_XS)
+#define SUPER_BLOCKS /* of 256 */
 #endif
 
 #define LOW(q) ((q) & (uchar16)15)
@@ -12,27 +14,27 @@
 /* Weights 32 g .. 32 g + 15 to *lo, the next 16 to *hi. */
 #if defined(W_F32)
 #define WEIGHT_AT(row, i) (((const global float *)(row))[i])
-inline void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
+INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
 {
     *lo = vload16(2 * g, (const global float *)row);
     *hi = vload16(2 * g + 1, (const global float *)row);
 }
 #elif defined(W_F16)
 #define WEIGHT_AT(row, i) vload_half(i, (const global half *)(row))
-inline void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
+INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
 {
     *lo = vload_half16(2 * g, (const global half *)row);
     *hi = vload_half16(2 * g + 1, (const global half *)row);
 }
 #elif defined(W_BF16)
 #define WEIGHT_AT(row, i) as_float((uint)((const global ushort *)(row))[i] << 16)
-inline void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
+INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
 {
     *lo = as_float16(convert_uint16(vload16(2 * g, (const global ushort *)row)) << 16);
     *hi = as_float16(convert_uint16(vload16(2 * g + 1, (const global ushort *)row)) << 16);
 }
 #elif defined(W_Q4_0)
-inline void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
+INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
 {
     const global uchar *b = row + (size_t)g * 18;
     uchar16 q = vload16(0, b + 2);
@@ -41,7 +43,7 @@ inline void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
     *hi = d * (convert_float16(HIGH(q)) - 8.0f);
 }
 #elif defined(W_Q4_1)
-inline void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
+INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
 {
     const global uchar *b = row + (size_t)g * 20;
     uchar16 q = vload16(0, b + 4);
@@ -51,14 +53,14 @@ inline void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
 }
 #elif defined(W_Q5_0) || defined(W_Q5_1)
 /* Bit i of the block's word is bit 4 of weight i. */
-inline uchar16 fifth_bits(const global uchar *qh)
+INLINE uchar16 fifth_bits(const global uchar *qh)
 {
     const uchar16 bit = (uchar16)(1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128);
     uchar16 bytes = (uchar16)((uchar8)qh[0], (uchar8)qh[1]);
     return as_uchar16((bytes & bit) == bit) & (uchar16)16;
 }
 #ifdef W_Q5_0
-inline void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
+INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
 {
     const global uchar *b = row + (size_t)g * 22;
     uchar16 q = vload16(0, b + 6);
@@ -67,7 +69,7 @@ inline void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
     *hi = d * (convert_float16(HIGH(q) | fifth_bits(b + 4)) - 16.0f);
 }
 #else
-inline void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
+INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
 {
     const global uchar *b = row + (size_t)g * 24;
     uchar16 q = vload16(0, b + 8);
@@ -77,7 +79,7 @@ inline void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
 }
 #endif
 #elif defined(W_Q8_0)
-inline void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
+INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
 {
     const global uchar *b = row + (size_t)g * 34;
     const global char *q = (const global char *)b + 2;
@@ -86,7 +88,7 @@ inline void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
     *hi = d * convert_float16(vload16(1, q));
 }
 #elif defined(W_Q2_K)
-inline void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
+INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
 {
     const global uchar *b = row + (size_t)(g / 8) * 84, *q = b + 16 + g % 8 / 4 * 32;
     uchar shift = (uchar)(2 * (g % 4)), s0 = b[2 * (g % 8)], s1 = b[2 * (g % 8) + 1];
@@ -95,17 +97,17 @@ inline void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
     *hi = d * (float)(s1 & 15) * convert_float16(vload16(1, q) >> shift & (uchar16)3) - dmin * (float)(s1 >> 4);
 }
 #elif defined(W_Q3_K)
-inline float scale_q3(const global uchar *s, uint j)
+INLINE float scale_q3(const global uchar *s, uint j)
 {
     int low = s[j % 8] >> 4 * (j / 8) & 15, high = s[8 + j % 4] >> 2 * (j / 4) & 3;
     return (float)((low | high << 4) - 32);
 }
-inline float16 quants_q3(uchar16 q, uchar16 mask, uchar shift, uchar bit)
+INLINE float16 quants_q3(uchar16 q, uchar16 mask, uchar shift, uchar bit)
 {
     uchar16 top = (mask >> bit & (uchar16)1) << (uchar16)2;
     return convert_float16((q >> shift & (uchar16)3) | top) - 4.0f;
 }
-inline void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
+INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
 {
     const global uchar *b = row + (size_t)(g / 8) * 110, *q = b + 32 + g % 8 / 4 * 32;
     uchar shift = (uchar)(2 * (g % 4)), bit = (uchar)(g % 8);
@@ -115,7 +117,7 @@ inline void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
 }
 #elif defined(W_Q4_K) || defined(W_Q5_K)
 /* Scale and minimum of sub-block j, of six bits each. */
-inline void scale_min(const global uchar *s, uint j, float *scale, float *min)
+INLINE void scale_min(const global uchar *s, uint j, float *scale, float *min)
 {
     if (j < 4) {
         *scale = (float)(s[j] & 63);
@@ -134,7 +136,7 @@ inline void scale_min(const global uchar *s, uint j, float *scale, float *min)
 #define KQ_QUANTS 48
 #define FIFTH(i) ((vload16(i, b + 16) >> (uchar)j & (uchar16)1) << (uchar16)4)
 #endif
-inline void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
+INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
 {
     uint j = g % 8;
     const global uchar *b = row + (size_t)(g / 8) * KQ_BYTES, *q = b + KQ_QUANTS + j / 2 * 32;
@@ -147,7 +149,7 @@ inline void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
     *hi = scale * convert_float16((vload16(1, q) >> shift & (uchar16)15) | FIFTH(1)) - min;
 }
 #elif defined(W_Q6_K)
-inline void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
+INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
 {
     uint half_block = g % 8 / 4, quarter = g % 4;
     const global uchar *b = row + (size_t)(g / 8) * 210;
@@ -162,13 +164,13 @@ inline void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
 }
 #elif defined(W_IQ4_NL) || defined(W_IQ4_XS)
 /* What a 4-bit index means. */
-inline float16 levels(uchar16 q)
+INLINE float16 levels(uchar16 q)
 {
     const char16 table = (char16)(-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113);
     return convert_float16(shuffle(table, q));
 }
 #ifdef W_IQ4_NL
-inline void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
+INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
 {
     const global uchar *b = row + (size_t)g * 18;
     uchar16 q = vload16(0, b + 2);
@@ -177,7 +179,7 @@ inline void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
     *hi = d * levels(HIGH(q));
 }
 #else
-inline void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
+INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
 {
     uint j = g % 8;
     const global uchar *b = row + (size_t)(g / 8) * 136;
@@ -193,25 +195,36 @@ inline void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
 /* Columns a pass over a row multiplies at once. A column's sum is the same whatever the others are. */
 #define COLUMNS 4u
 
-/* The lanes that share a row: few, so that short rows keep all of them busy. */
+/* The lanes that share a row: few, so that short rows keep all of them busy. A lane takes GROUPS groups of 32 at a time:
+ * in the CPU style a whole block, whose scales are then read once, and whose shifts are constants. */
 #ifdef GPU_STYLE
 #define ROW_LANES (LANES / PRODUCT_ROWS)
+#define GROUPS 1u
 #else
 #define ROW_LANES 1u
+#ifdef SUPER_BLOCKS
+#define GROUPS 8u
+#else
+#define GROUPS 1u
+#endif
 #endif
 
 /* This lane's share of row * x[c] for `n` columns (n <= COLUMNS). */
 #define DOT(N)                                                                                                           \
-    inline void dot##N(const global uchar *row, uint k, uint lane, const global float *const *x, float *sums)            \
+    INLINE void dot##N(const global uchar *row, uint k, uint lane, const global float *const *x, float *sums)            \
     {                                                                                                                    \
         float16 a[N], b[N], lo, hi;                                                                                      \
         _Pragma("unroll") for (uint c = 0; c < N; c++) a[c] = b[c] = 0;                                                  \
-        for (uint g = lane; g < k / 32; g += ROW_LANES) {                                                                \
-            weights32(row, g, &lo, &hi);                                                                                 \
-            _Pragma("unroll") for (uint c = 0; c < N; c++)                                                               \
+        for (uint block = lane; block < k / 32 / GROUPS; block += ROW_LANES) {                                           \
+            _Pragma("unroll") for (uint i = 0; i < GROUPS; i++)                                                          \
             {                                                                                                            \
-                a[c] = MAD(lo, vload16(2 * g, x[c]), a[c]);                                                              \
-                b[c] = MAD(hi, vload16(2 * g + 1, x[c]), b[c]);                                                          \
+                uint g = block * GROUPS + i;                                                                             \
+                weights32(row, g, &lo, &hi);                                                                             \
+                _Pragma("unroll") for (uint c = 0; c < N; c++)                                                           \
+                {                                                                                                        \
+                    a[c] = MAD(lo, vload16(2 * g, x[c]), a[c]);                                                          \
+                    b[c] = MAD(hi, vload16(2 * g + 1, x[c]), b[c]);                                                      \
+                }                                                                                                        \
             }                                                                                                            \
         }                                                                                                                \
         _Pragma("unroll") for (uint c = 0; c < N; c++) sums[c] = sum16(a[c] + b[c]);                                     \
@@ -230,7 +243,7 @@ DOT(2)
 DOT(3)
 DOT(4)
 
-inline void dot_columns(const global uchar *row, uint k, uint lane, const global float *const *x, uint n, float *sums)
+INLINE void dot_columns(const global uchar *row, uint k, uint lane, const global float *const *x, uint n, float *sums)
 {
     switch (n) {
     case 1:
@@ -247,13 +260,13 @@ inline void dot_columns(const global uchar *row, uint k, uint lane, const global
     }
 }
 
-inline void store_sum(global float *out, float sum, uint flags)
+INLINE void store_sum(global float *out, float sum, uint flags)
 {
     *out = flags & FLAG_ADD ? *out + sum : sum;
 }
 
 /* Rows `first` .. first + PRODUCT_ROWS of a slab [n, k] times n_columns (<= COLUMNS) inputs, each to its output. */
-inline void product_rows(const global uchar *slab, ulong row_bytes, uint k, uint n, uint first,
+INLINE void product_rows(const global uchar *slab, ulong row_bytes, uint k, uint n, uint first,
                          const global float *const *x, uint n_columns, global float *const *out,
                          const global float *bias, uint flags, local float *spare)
 {
@@ -328,7 +341,7 @@ kernel void expert_product(const global uchar *w, ulong w_base, ulong row_bytes,
     }
 }
 
-inline void expand_group(const global uchar *row, uint k, uint g, global float *out)
+INLINE void expand_group(const global uchar *row, uint k, uint g, global float *out)
 {
     float16 lo, hi;
 #ifdef ANY_WIDTH
@@ -343,7 +356,7 @@ inline void expand_group(const global uchar *row, uint k, uint g, global float *
     vstore16(hi, 2 * g + 1, out);
 }
 
-inline void expand_row(const global uchar *row, uint k, global float *out)
+INLINE void expand_row(const global uchar *row, uint k, global float *out)
 {
     for (uint g = LANE; g < (k + 31) / 32; g += LANES)
         expand_group(row, k, g, out);
