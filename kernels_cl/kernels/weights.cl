@@ -195,22 +195,23 @@ INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
 /* Columns a pass over a row multiplies at once. A column's sum is the same whatever the others are. */
 #define COLUMNS 4u
 
-/* The lanes that share a row: few, so that short rows keep all of them busy. A lane takes GROUPS groups of 32 at a time:
- * in the CPU style a whole block, whose scales are then read once, and whose shifts are constants. */
+/* The lanes that share a row: few, so that short rows keep all of them busy. */
 #ifdef GPU_STYLE
 #define ROW_LANES (LANES / PRODUCT_ROWS)
-#define GROUPS 1u
 #else
 #define ROW_LANES 1u
-#ifdef SUPER_BLOCKS
+#endif
+
+/* One column takes GROUPS groups of 32 at a time: in the CPU style a whole block, whose scales are then read once, and
+ * whose shifts are constants. The order of additions is the same. */
+#if defined(SUPER_BLOCKS) && !defined(GPU_STYLE)
 #define GROUPS 8u
 #else
 #define GROUPS 1u
 #endif
-#endif
 
-/* This lane's share of row * x[c] for `n` columns (n <= COLUMNS). */
-#define DOT(N)                                                                                                           \
+/* This lane's share of row * x[c] for N columns. */
+#define DOT(N, GROUPS)                                                                                                   \
     INLINE void dot##N(const global uchar *row, uint k, uint lane, const global float *const *x, float *sums)            \
     {                                                                                                                    \
         float16 a[N], b[N], lo, hi;                                                                                      \
@@ -238,26 +239,16 @@ INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
 #else
 #define DOT_TAIL(N)
 #endif
-DOT(1)
-DOT(2)
-DOT(3)
-DOT(4)
+DOT(1, GROUPS)
+DOT(4, 1u)
 
+/* Behind the last column stands that one again (its sum is dropped): two ways of a product are enough to compile. */
 INLINE void dot_columns(const global uchar *row, uint k, uint lane, const global float *const *x, uint n, float *sums)
 {
-    switch (n) {
-    case 1:
+    if (n == 1)
         dot1(row, k, lane, x, sums);
-        break;
-    case 2:
-        dot2(row, k, lane, x, sums);
-        break;
-    case 3:
-        dot3(row, k, lane, x, sums);
-        break;
-    default:
+    else
         dot4(row, k, lane, x, sums);
-    }
 }
 
 INLINE void store_sum(global float *out, float sum, uint flags)

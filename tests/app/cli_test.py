@@ -185,9 +185,6 @@ class BadFiles(ProgramTest):
         self.assertIn(state.encode(), r.stderr)
         self.assertEqual(self.sessions()[0]['messages'], 2)
 
-    def test_opencl_is_a_sentence(self):
-        self.check(1, LONG, '-p', 'x', '--backend', 'opencl', words=['OpenCL'])
-
 
 class OneTurn(ProgramTest):
     def test_json_lines_have_the_documented_fields(self):

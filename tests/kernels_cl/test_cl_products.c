@@ -17,6 +17,7 @@
 
 static struct cl_world worlds[2];
 static int n_worlds;
+static bool is_small; /* `test_cl_products small`: few and small shapes, for slow devices (oclgrind) */
 
 static int set_up(void **state)
 {
@@ -85,11 +86,11 @@ static void products__every_type_and_number_of_tokens__match_the_reference(void 
     static const size_t tokens[] = {1, 2, 3, 4, 7, 8, 9, 31, 33};
     for (int i = 0; i < n_worlds; i++)
         for (enum dtype type = 0; type < DTYPE_I8; type++)
-            for (size_t t = 0; t < sizeof tokens / sizeof *tokens; t++)
+            for (size_t t = is_small; t < sizeof tokens / sizeof *tokens; t += is_small ? 6 : 1)
                 check_product(&worlds[i], &(struct product){.types = {type},
                                                             .n_parts = 1,
-                                                            .n = 1 + (t * 13 + type) % 37,
-                                                            .k = 256 * (1 + t % 3),
+                                                            .n = is_small ? 9 : 1 + (t * 13 + type) % 37,
+                                                            .k = 256 * (is_small ? 1 : 1 + t % 3),
                                                             .m = tokens[t],
                                                             .a_row = t % 2 * 3,
                                                             .add = t % 3 == 1,
@@ -101,13 +102,13 @@ static void products__any_width__match_the_reference(void **state)
     (void)state;
     static const enum dtype types[] = {DTYPE_F32, DTYPE_F16, DTYPE_BF16};
     for (int i = 0; i < n_worlds; i++)
-        for (size_t k = 1; k < 72; k += 5)
+        for (size_t k = 1; k < 72; k += is_small ? 33 : 5)
             for (size_t m = 1; m < 14; m += 11)
                 check_product(
                     &worlds[i],
                     &(struct product){.types = {types[k % 3]}, .n_parts = 1, .n = 19, .k = k, .m = m});
     for (int i = 0; i < n_worlds; i++)
-        for (size_t k = 32; k <= 160; k += 32)
+        for (size_t k = 32; k <= 160 && !is_small; k += 32)
             check_product(
                 &worlds[i],
                 &(struct product){.types = {DTYPE_Q8_0}, .n_parts = 1, .n = 66, .k = k, .m = 1 + k / 8});
@@ -269,7 +270,9 @@ static void experts__every_type__match_the_reference(void **state)
                                             .n_experts = 5 + type,
                                             .n = 11,
                                             .k = 256,
-                                            .n_tokens = n_parts == 1 ? 1 : 9,
+                                            .n_tokens = n_parts == 1 ? 1
+                                                        : is_small   ? 3
+                                                                     : 9,
                                             .n_used = 1 + type % 3,
                                             .only = -1});
 }
@@ -284,7 +287,7 @@ static void experts__any_routing__match_the_reference(void **state)
         {{DTYPE_Q4_0}, 1, 3, 4, 96, 300, 2, -1},              /* more tokens than a batch of a chat */
     };
     for (int i = 0; i < n_worlds; i++)
-        for (size_t s = 0; s < sizeof stacks / sizeof *stacks; s++)
+        for (size_t s = 0; s < (is_small ? 1 : sizeof stacks / sizeof *stacks); s++)
             check_stack(&worlds[i], &stacks[s]);
 }
 
@@ -320,8 +323,9 @@ static void experts__an_id_outside__stays_inside_the_stack(void **state)
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    is_small = argc > 1 && strcmp(argv[1], "small") == 0;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products__every_type_and_number_of_tokens__match_the_reference),
         cmocka_unit_test(products__any_width__match_the_reference),
