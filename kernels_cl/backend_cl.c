@@ -96,6 +96,7 @@ static const struct backend_ops cl_ops = {
     .buf_write = cl_buf_write,
     .buf_read = cl_buf_read,
     .buf_bytes = buf_bytes,
+    .buf_largest = cl_buf_largest,
     .weight_bind = cl_weight_bind,
     .weight_free = cl_weight_free,
     .weight_shape = weight_shape,

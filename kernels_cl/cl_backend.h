@@ -53,6 +53,7 @@ struct cl_backend {
     struct cl_programs programs;
     bool is_lost;
     char description[64];
+    size_t used_bytes; /* of the device's own memory, by weights and buffers */
     unsigned n_unflushed;
     /* The page table as the device has it. */
     struct cl_room table;
@@ -96,6 +97,7 @@ static inline size_t cl_groups(size_t n, size_t each)
 /* cl_buffer.c */
 struct bbuf *cl_buf_new(void *ctx, size_t n_bytes, struct err *err);
 void cl_buf_free(void *ctx, struct bbuf *buf);
+size_t cl_buf_largest(void *ctx);
 bool cl_buf_write(void *ctx, struct bbuf *buf, size_t offset, const void *from, size_t n_bytes);
 bool cl_buf_read(void *ctx, const struct bbuf *buf, size_t offset, void *to, size_t n_bytes);
 

@@ -43,6 +43,7 @@ static bool fill(struct cl_backend *b, struct bbuf *buf, struct err *err)
         buf->mem = b->api.clCreateBuffer(b->context, CL_MEM_READ_WRITE, buf->n_bytes, NULL, &code);
         if (buf->mem)
             code = write_zeros(b, buf->mem, buf->n_bytes);
+        b->used_bytes += buf->n_bytes;
     }
     return (buf->mem && code == CL_SUCCESS) || no_memory(b, buf->n_bytes, code, err);
 }
@@ -69,7 +70,18 @@ void cl_buf_free(void *ctx, struct bbuf *buf)
         b->api.clReleaseMemObject(buf->mem);
     if (buf->host)
         mem_unmap(buf->host, buf->n_bytes);
+    else
+        b->used_bytes -= buf->n_bytes;
     mem_free(buf);
+}
+
+/* Of a device's own memory half of what we have not taken: others use it too, and nobody tells how much. */
+size_t cl_buf_largest(void *ctx)
+{
+    const struct cl_backend *b = ctx;
+    uint64_t largest = b->device.max_alloc_bytes, memory = b->device.memory_bytes;
+    uint64_t free = memory > b->used_bytes ? memory - b->used_bytes : 0;
+    return !b->device.shares_memory && free / 2 < largest ? free / 2 : largest;
 }
 
 bool cl_buf_write(void *ctx, struct bbuf *buf, size_t offset, const void *from, size_t n_bytes)

@@ -76,6 +76,7 @@ static void read_device(const struct cl_api *api, struct cl_device *d)
     read_value(api, d->id, CL_DEVICE_SINGLE_FP_CONFIG, &fp, sizeof fp);
     d->shares_memory = d->type & CL_DEVICE_TYPE_CPU;
     d->has_fma = fp & CL_FP_FMA;
+    d->keeps_programs = strcmp(d->platform_name, "Portable Computing Language") == 0;
     d->style = d->type & CL_DEVICE_TYPE_CPU ? CL_STYLE_CPU : CL_STYLE_GPU;
     judge(api, d);
 }

@@ -22,6 +22,9 @@ struct cl_device {
     cl_ulong memory_bytes, max_alloc_bytes, local_bytes;
     bool shares_memory; /* works in the memory of the host: a CPU */
     bool has_fma;       /* a fused multiply-add in hardware */
+    /* The driver keeps compiled programs itself, and compiles all of them once more when it is asked for the
+     * binary: PoCL. */
+    bool keeps_programs;
     enum cl_style style;
     char refusal[96]; /* why it cannot be used; "" when it can */
 };

@@ -263,7 +263,7 @@ void cl_programs_fini(struct cl_programs *ps)
 {
     for (int i = 0; i < CL_GROUP_N; i++) {
         struct cl_program *p = &ps->list[i];
-        if (p->program && !p->from_cache && ps->cache_dir)
+        if (p->program && !p->from_cache && ps->cache_dir && !ps->device->keeps_programs)
             keep_binary(ps, p);
         drop(ps, p);
     }

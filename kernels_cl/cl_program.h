@@ -5,10 +5,10 @@
  *  2. Variants are tried in a fixed order: the style of the device with and without a fused multiply-add,
  * then the other style (unless one style was asked for). A variant that does not build or computes something
  *     wrong is logged and never used.
- *  3. Binaries are kept in the cache directory (cl_cache.h), if there is one; they are written when the
- *     programs are freed, because drivers add to them what is compiled at the first use.
- * Thread rule: one thread. Ownership: owns programs and kernels; context and device belong to the caller.
- * Errors: the first line of the compiler's log and where all of it is. */
+ *  3. Binaries are kept in the cache directory (cl_cache.h), if there is one and the driver does not keep
+ * them itself; they are written when the programs are freed, because drivers add to them what is compiled at
+ * the first use. Thread rule: one thread. Ownership: owns programs and kernels; context and device belong to
+ * the caller. Errors: the first line of the compiler's log and where all of it is. */
 #ifndef FERRUM_CL_PROGRAM_H
 #define FERRUM_CL_PROGRAM_H
 

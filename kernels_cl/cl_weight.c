@@ -39,6 +39,7 @@ static bool copy_tensor(struct cl_backend *b, const struct tensor *t, struct cl_
 {
     cl_int code;
     rows->base = 0;
+    b->used_bytes += t->n_bytes;
     rows->mem = b->api.clCreateBuffer(b->context, CL_MEM_READ_ONLY, t->n_bytes, NULL, &code);
     for (size_t at = 0; rows->mem && code == CL_SUCCESS && at < t->n_bytes; at += UPLOAD_BYTES) {
         size_t n = t->n_bytes - at < UPLOAD_BYTES ? t->n_bytes - at : UPLOAD_BYTES;

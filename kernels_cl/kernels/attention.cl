@@ -109,7 +109,7 @@ INLINE void rotate_head(local float *x, const global float *cosines, const globa
 }
 
 /* One head of one token of the fused rows: q to [H, T, D], k and v to the cache. Groups: (H + 2 KV, tokens). */
-kernel void rope_cache(KV_ARGS, const global float *qkv, global float *q, const global float *q_norm,
+KERNEL rope_cache(KV_ARGS, const global float *qkv, global float *q, const global float *q_norm,
                        const global float *k_norm, const global float *cosines, const global float *sines, uint n_head,
                        uint n_kv_head, uint head_dim, uint n_rot, uint n_tokens, uint pos, float eps, uint flags)
 {
@@ -140,7 +140,7 @@ kernel void rope_cache(KV_ARGS, const global float *qkv, global float *q, const 
 
 /* One query of one head; a lane takes one key of a page, then every LANES-th dimension of the values. Online softmax over
  * the pages. Groups: (tokens, H). */
-kernel void attention(KV_ARGS, const global float *q, global float *out, float scale, uint n_tokens, uint n_head,
+KERNEL attention(KV_ARGS, const global float *q, global float *out, float scale, uint n_tokens, uint n_head,
                       uint n_kv_head, uint head_dim, uint pos, uint window)
 {
     local float query[D_MAX], weights[PAGE], spare[LANES];
@@ -217,7 +217,7 @@ INLINE void add_rows(float *sums, float keep, const float *weights, const global
 }
 
 /* One query of one head: the scores of a page, their exponentials, then its values. Groups: (tokens, H). */
-kernel void attention(KV_ARGS, const global float *q, global float *out, float scale, uint n_tokens, uint n_head,
+KERNEL attention(KV_ARGS, const global float *q, global float *out, float scale, uint n_tokens, uint n_head,
                       uint n_kv_head, uint head_dim, uint pos, uint window)
 {
     uint t = (uint)get_group_id(0), h = (uint)get_group_id(1), kv_head = h / (n_head / n_kv_head);

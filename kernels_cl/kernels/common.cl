@@ -17,6 +17,9 @@
 #define MEET()
 #endif
 
+/* The size of a group is known when it is compiled. */
+#define KERNEL kernel __attribute__((reqd_work_group_size(LANES, 1, 1))) void
+
 #ifdef HAS_FMA
 #define MAD(a, b, c) fma((a), (b), (c))
 #else

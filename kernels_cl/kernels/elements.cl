@@ -23,7 +23,7 @@ INLINE float squares(const global float *x, uint n)
 
 /* out[t] = x[t] / sqrt(mean(x[t]^2) + eps) * w; x_base and out_base are of token 0. In place works: a lane writes what it
  * alone reads again. Groups: (tokens). */
-kernel void rms_norm(const global float *x, ulong x_base, ulong stride, const global float *w, global float *out,
+KERNEL rms_norm(const global float *x, ulong x_base, ulong stride, const global float *w, global float *out,
                      ulong out_base, uint n, float eps)
 {
     local float spare[LANES];
@@ -61,7 +61,7 @@ kernel void rms_norm(const global float *x, ulong x_base, ulong stride, const gl
 #endif
 
 /* out[t, F] = silu(gu[t, 0..F)) * gu[t, F..2F) */
-kernel void silu_mul(const global float *gate_up, global float *out, uint n)
+KERNEL silu_mul(const global float *gate_up, global float *out, uint n)
 {
     size_t t = get_group_id(1);
     const global float *gate = gate_up + t * 2 * n, *up = gate + n;
@@ -76,7 +76,7 @@ kernel void silu_mul(const global float *gate_up, global float *out, uint n)
 }
 
 /* out[t] += sum over s, in order, of weights[t, s] * slots[t * n_used + s] */
-kernel void weighted_sum(const global float *slots, const global float *weights, global float *out, uint n, uint n_used)
+KERNEL weighted_sum(const global float *slots, const global float *weights, global float *out, uint n, uint n_used)
 {
     size_t t = get_group_id(1);
     const global float *slot = slots + t * n_used * n, *weight = weights + t * n_used;
@@ -98,7 +98,7 @@ kernel void weighted_sum(const global float *slots, const global float *weights,
 }
 
 /* out[t] += x[t] / (1 + exp(-gate[t])) */
-kernel void add_gated(const global float *x, const global float *gate, global float *out, uint n)
+KERNEL add_gated(const global float *x, const global float *gate, global float *out, uint n)
 {
     size_t t = get_group_id(1);
     const global float *from = x + t * n;

@@ -5,7 +5,7 @@
 #define DEPTH 16u
 
 /* A group of 8 x 8 lanes computes TILE rows x TILE tokens, four by four each. Groups: (rows / TILE, tokens / TILE). */
-kernel void matrix(const global float *w, uint k, uint n, const global float *x, ulong x_base, uint n_tokens,
+KERNEL matrix(const global float *w, uint k, uint n, const global float *x, ulong x_base, uint n_tokens,
                    global float *out, ulong out_stride, ulong out_base, const global float *bias,
                    uint bias_base, uint flags)
 {
@@ -85,7 +85,7 @@ INLINE void four_by_four(const global float *const *w, const global float *const
 
 /* A work-item takes MATRIX_ROWS rows and all tokens: four tokens stay near while it walks its rows. Groups: (rows /
  * MATRIX_ROWS). Behind the last row and token the last one is computed again and dropped. */
-kernel void matrix(const global float *w, uint k, uint n, const global float *x, ulong x_base, uint n_tokens,
+KERNEL matrix(const global float *w, uint k, uint n, const global float *x, ulong x_base, uint n_tokens,
                    global float *out, ulong out_stride, ulong out_base, const global float *bias,
                    uint bias_base, uint flags)
 {

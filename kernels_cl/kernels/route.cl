@@ -38,7 +38,7 @@ INLINE uint next_expert(const global float *logits, uint n_experts, uint last, l
 }
 
 /* Groups: (tokens). */
-kernel void route(const global float *all_logits, global int *all_ids, global float *all_weights, uint n_experts,
+KERNEL route(const global float *all_logits, global int *all_ids, global float *all_weights, uint n_experts,
                   uint n_used, uint renormalise, float scale)
 {
     local float spare[LANES];
@@ -78,7 +78,7 @@ INLINE uint expert_of(const global int *ids, uint pair, uint n_experts)
 
 /* Sorts pairs (token, slot) by expert, ascending inside, and cuts every expert's into tiles of up to tile_pairs:
  * tiles[0] = (their number, -, -, -), then (expert, first in `pairs`, count, -). starts [E + 1] is spare room. One group. */
-kernel void make_tiles(const global int *ids, uint n_pairs, uint n_experts, uint tile_pairs, global uint *starts,
+KERNEL make_tiles(const global int *ids, uint n_pairs, uint n_experts, uint tile_pairs, global uint *starts,
                        global uint *pairs, global uint4 *tiles)
 {
 #ifdef GPU_STYLE

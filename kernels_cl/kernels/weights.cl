@@ -288,7 +288,7 @@ INLINE void product_rows(const global uchar *slab, ulong row_bytes, uint k, uint
 }
 
 /* out[t * out_stride + out_base + r] = x[t] * w[r]. Groups: (rows / PRODUCT_ROWS). */
-kernel void product(const global uchar *w, ulong w_base, ulong row_bytes, uint k, uint n, const global float *x,
+KERNEL product(const global uchar *w, ulong w_base, ulong row_bytes, uint k, uint n, const global float *x,
                     ulong x_base, uint n_tokens, global float *out, ulong out_stride, ulong out_base,
                     const global float *bias, uint flags)
 {
@@ -309,7 +309,7 @@ kernel void product(const global uchar *w, ulong w_base, ulong row_bytes, uint k
 
 /* The same for tiles of pairs that want one expert (route.cl): pair p reads row p / pairs_per_row of x and writes row p
  * of out. Groups: (rows / PRODUCT_ROWS, most tiles there can be). */
-kernel void expert_product(const global uchar *w, ulong w_base, ulong row_bytes, uint k, uint n, ulong expert_bytes,
+KERNEL expert_product(const global uchar *w, ulong w_base, ulong row_bytes, uint k, uint n, ulong expert_bytes,
                            const global uint4 *tiles, const global uint *pairs, const global float *x,
                            uint pairs_per_row, global float *out, ulong out_stride, ulong out_base)
 {
@@ -354,14 +354,14 @@ INLINE void expand_row(const global uchar *row, uint k, global float *out)
 }
 
 /* out[i] = row first + i. Groups: (rows). */
-kernel void expand(const global uchar *w, ulong w_base, ulong row_bytes, uint k, uint first, global float *out)
+KERNEL expand(const global uchar *w, ulong w_base, ulong row_bytes, uint k, uint first, global float *out)
 {
     size_t i = get_group_id(0);
     expand_row(w + w_base + (first + i) * row_bytes, k, out + i * k);
 }
 
 /* out[t] = row ids[t] - first, where that is one of the n rows here. Groups: (tokens). */
-kernel void lookup(const global uchar *w, ulong w_base, ulong row_bytes, uint k, uint n, const global int *ids, int first,
+KERNEL lookup(const global uchar *w, ulong w_base, ulong row_bytes, uint k, uint n, const global int *ids, int first,
                    global float *out)
 {
     size_t t = get_group_id(0);

@@ -81,22 +81,6 @@ class WithDevice(ProgramTest):
         self.env['FERRUM_CL_STYLE'] = 'quick'
         self.check(2, MODEL, *CL, '-p', 'x', words=['quick', 'gpu or cpu'])
 
-    def test_compiled_programs_are_kept_unless_private(self):
-        programs = os.path.join(self.home, '.cache/ferrum-chat/cl')
-        self.answer(*CL, '--private', '-p', 'hi')
-        self.assertFalse(os.path.exists(programs))
-        self.answer(*CL, '-p', 'hi')
-        files = [os.path.join(programs, name) for name in os.listdir(programs)]
-        self.assertGreater(len(files), 2)
-        before = {f: os.stat(f).st_mtime_ns for f in files}
-        self.assertEqual({os.stat(f).st_mode & 0o777 for f in files}, {0o600})
-        self.answer(*CL, '-p', 'hi')
-        self.assertEqual({f: os.stat(f).st_mtime_ns for f in files}, before)
-        with open(files[0], 'r+b') as f:
-            f.truncate(100)
-        self.answer(*CL, '-p', 'hi')
-        self.assertGreater(os.stat(files[0]).st_size, 100)
-
 
 if __name__ == '__main__':
     main()
