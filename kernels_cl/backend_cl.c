@@ -57,9 +57,7 @@ static void experts_shape(const struct bexperts *w, struct experts_shape *out)
 
 static bool sync(void *ctx)
 {
-    struct cl_backend *b = ctx;
-    cl_int code = b->is_lost ? CL_SUCCESS : b->api.clFinish(b->queue);
-    return code == CL_SUCCESS ? !b->is_lost : cl_fail(b, "waiting for the device", code);
+    return cl_wait(ctx);
 }
 
 static void close_cl(void *ctx)
@@ -154,8 +152,12 @@ static bool open_device(struct cl_backend *b, struct err *err)
                    b->device.name, cl_code_name(code), code);
 }
 
-static bool make_programs(struct cl_backend *b, const char *cache_dir, struct err *err)
+static bool prepare(struct cl_backend *b, const char *cache_dir, struct err *err)
 {
+    if (!(b->table_shown = mem_array(CL_TABLE_PAGES, sizeof *b->table_shown, err)))
+        return false;
+    if (!cl_room_need(b, &b->table, CL_TABLE_PAGES * sizeof *b->table_shown))
+        return err_set(err, ERR_MEMORY, "OpenCL: %.60s gives no memory; use --backend cpu", b->device.name);
     b->programs.api = &b->api;
     b->programs.device = &b->device;
     b->programs.context = b->context;
@@ -172,7 +174,7 @@ bool backend_cl_open(struct backend *out, const struct backend_cl_options *o, st
     if (!b)
         return false;
     if (!cl_api_open(&b->api, err) || !cl_device_choose(&b->api, o->gpu_only, &b->device, err) ||
-        !choose_style(b, o->style, err) || !open_device(b, err) || !make_programs(b, o->cache_dir, err)) {
+        !choose_style(b, o->style, err) || !open_device(b, err) || !prepare(b, o->cache_dir, err)) {
         close_cl(b);
         return false;
     }

@@ -3,7 +3,8 @@
  * Invariants
  *  1. One in-order queue: what is enqueued later sees what was enqueued before. Operations only enqueue; a
  *     read back, and a write of host memory, wait.
- *  2. After a call of OpenCL has failed, `is_lost` is set, and every operation refuses: what the device holds
+ *  2. Of many tokens at most a layer is enqueued: a turn can be cancelled between layers (engine/timeline.h).
+ *  3. After a call of OpenCL has failed, `is_lost` is set, and every operation refuses: what the device holds
  *     is not known any more.
  * Thread rule: that of engine/backend.h. Private to kernels_cl. */
 #ifndef FERRUM_CL_BACKEND_H
@@ -12,6 +13,9 @@
 #include "engine/backend.h"
 #include "kernels_cl/cl_program.h"
 #include "kernels_cl/kernel_sizes.h"
+
+/* Pages of one sequence, at most: 4 million positions. */
+#define CL_TABLE_PAGES ((size_t)1 << 16)
 
 struct bbuf {
     cl_mem mem;
@@ -58,7 +62,7 @@ struct cl_backend {
     /* The page table as the device has it. */
     struct cl_room table;
     uint32_t *table_shown;
-    size_t n_table_shown, n_table_room;
+    size_t n_table_shown;
     struct cl_room ids;      /* i32 [T] */
     struct cl_room expanded; /* f32: rows of a weight */
     struct cl_room starts, pairs, tiles, gate_up;
@@ -67,6 +71,8 @@ struct cl_backend {
 
 /* Logs what failed and marks the device lost; returns false. */
 bool cl_fail(struct cl_backend *b, const char *what, cl_int code);
+/* Waits until all that was enqueued has ended. */
+bool cl_wait(struct cl_backend *b);
 /* Whether room holds n_bytes now. What was in it is gone when it grew. */
 bool cl_room_need(struct cl_backend *b, struct cl_room *room, size_t n_bytes);
 /* Writes host memory and waits. */

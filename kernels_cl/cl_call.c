@@ -13,6 +13,13 @@ bool cl_fail(struct cl_backend *b, const char *what, cl_int code)
     return false;
 }
 
+bool cl_wait(struct cl_backend *b)
+{
+    cl_int code = b->is_lost ? CL_SUCCESS : b->api.clFinish(b->queue);
+    b->n_unflushed = 0;
+    return code == CL_SUCCESS ? !b->is_lost : cl_fail(b, "waiting for the device", code);
+}
+
 struct cl_call cl_call_begin(struct cl_backend *b, enum cl_group group, int kernel)
 {
     struct cl_call c = {.b = b, .code = CL_INVALID_KERNEL};

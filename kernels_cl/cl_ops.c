@@ -2,7 +2,6 @@
  * engine/backend.h. */
 #include <string.h>
 
-#include "engine/base/mem.h"
 #include "kernels_cl/cl_backend.h"
 
 /* Rows of a weight are expanded in pieces of at most this, so that they stay in a cache where there is one.
@@ -153,14 +152,8 @@ static bool show_table(struct cl_backend *b, const struct kv_layer *kv)
     size_t n_bytes = kv->n_pages * sizeof *kv->table;
     if (b->n_table_shown >= kv->n_pages && memcmp(b->table_shown, kv->table, n_bytes) == 0)
         return true;
-    if (kv->n_pages > b->n_table_room) {
-        size_t n = 2 * kv->n_pages + 64;
-        uint32_t *grown = mem_resize(b->table_shown, n, sizeof *grown, NULL);
-        if (!grown || !cl_room_need(b, &b->table, n * sizeof *grown))
-            return false;
-        b->table_shown = grown;
-        b->n_table_room = n;
-    }
+    if (kv->n_pages > CL_TABLE_PAGES)
+        return cl_fail(b, "a page table of more than 65536 pages", CL_INVALID_VALUE);
     b->n_table_shown = 0;
     if (!cl_room_write(b, &b->table, kv->table, n_bytes))
         return false;
@@ -220,5 +213,5 @@ bool cl_attention(void *ctx, const struct op_attention *op)
     cl_arg_u32(&c, op->head_dim);
     cl_arg_u32(&c, op->pos);
     cl_arg_u32(&c, op->window < UINT32_MAX ? op->window : 0);
-    return cl_call_run(&c, op->n_tokens, op->n_head);
+    return cl_call_run(&c, op->n_tokens, op->n_head) && (op->n_tokens <= PRODUCT_MAX_TOKENS || cl_wait(b));
 }

@@ -174,8 +174,17 @@ static size_t count_greedy(struct timeline *t, const json_t *row, size_t n_vocab
     return i;
 }
 
+/* The GPU style is slow on a CPU: one quantisation of each family; the operations are tested in all of them.
+ */
+static bool is_wanted(const json_t *row)
+{
+    return !cl_style || strcmp(cl_style, "gpu") != 0 || strcmp(text_of(row, "quant"), "Q4_K_M") == 0;
+}
+
 static bool check_row(const json_t *row)
 {
+    if (!is_wanted(row))
+        return true;
     struct model *m = open_row(row);
     if (!m)
         return true;
