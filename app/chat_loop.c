@@ -11,6 +11,7 @@
 
 #include "app/chat_loop_parts.h"
 #include "app/faces.h"
+#include "app/loader.h"
 #include "app/output.h"
 #include "app/signals.h"
 #include "engine/base/clock.h"
@@ -301,6 +302,7 @@ static void on_engine_event(struct chat_loop *c, const struct engine_event *even
     switch (event->type) {
     case ENGINE_READY:
         session_each_note(s, note, c);
+        loader_say_experts(engine_model(s->engine), NULL, NULL);
         break;
     case ENGINE_FAILED:
         ui_note(c->ui, event->error.text);
@@ -321,6 +323,7 @@ static void on_engine_event(struct chat_loop *c, const struct engine_event *even
         break;
     case ENGINE_LOADING:
     case ENGINE_PREFILL:
+    case ENGINE_MEASURED:
         break;
     }
     give_back(c);
@@ -356,6 +359,7 @@ static void on_db_event(struct chat_loop *c, struct chat_db_event *event)
         ui_note(c->ui, event->error.text);
         ui_notice(c->ui, true, event->error.text);
         break;
+    case CHAT_DB_PROF:   /* nobody asks yet */
     case CHAT_DB_FORGET: /* the session's */
         break;
     case CHAT_DB_CREATED:

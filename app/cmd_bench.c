@@ -9,12 +9,12 @@
 #include "app/loader.h"
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
+#include "engine/read_speed.h"
 #include "engine/timeline.h"
 #include "ui/sanitize.h"
 
-#define READ_BYTES ((size_t)4 << 30) /* at most this much of the model is read for read_gb_s */
+#define READ_BYTES 4e9 /* at most this much of the model is read for read_gb_s */
 #define READ_MIN_NS UINT64_C(20000000)
-#define SMALL_TENSOR ((size_t)64 << 10)
 #define WARM_UP_TOKENS 16
 
 struct samples {
@@ -56,44 +56,17 @@ static double median(struct samples *s)
 
 /* ---- plain reads of the model's own mapping ---- */
 
-/* Neighbouring tensors make one run of bytes, so that small ones cost no start of the threads. */
-static double read_pass(const struct bench *b, double *bytes)
-{
-    const struct gguf *g = model_gguf(b->model);
-    double seconds = 0;
-    const char *begin = NULL, *end = NULL;
-    size_t n = gguf_n_tensors(g);
-    for (size_t i = 0; i <= n && *bytes < (double)READ_BYTES; i++) {
-        const struct tensor *t = i < n ? gguf_tensor_at(g, i) : NULL;
-        const char *data = t ? t->data : NULL;
-        if (t && end && data >= end && (size_t)(data - end) < SMALL_TENSOR) {
-            end = data + t->n_bytes;
-            continue;
-        }
-        if (end > begin) {
-            double gb_s = b->backend.ops->read_bandwidth(b->backend.ctx, begin, (size_t)(end - begin));
-            seconds += gb_s > 0 ? (double)(end - begin) / (gb_s * 1e9) : 0;
-            *bytes += (double)(end - begin);
-        }
-        begin = data;
-        end = t ? data + t->n_bytes : NULL;
-    }
-    return seconds;
-}
-
 static void measure_reads(struct bench *b)
 {
-    if (!b->backend.ops->read_bandwidth)
-        return;
-    double seconds = 0, bytes = 0;
+    struct read_speed sum = {0};
+    double before;
     uint64_t begin = clock_now_ns();
     do {
-        double pass_bytes = 0;
-        seconds += read_pass(b, &pass_bytes);
-        bytes += pass_bytes;
-    } while (clock_now_ns() - begin < READ_MIN_NS && bytes > 0);
-    if (seconds > 0)
-        add_sample(&b->reads, bytes / seconds / 1e9);
+        before = sum.bytes;
+        read_speed_pass(b->model, READ_BYTES, NULL, NULL, &sum);
+    } while (clock_now_ns() - begin < READ_MIN_NS && sum.bytes > before);
+    if (sum.seconds > 0)
+        add_sample(&b->reads, read_speed_gb_s(&sum));
 }
 
 /* ---- the tests ---- */

@@ -3,6 +3,7 @@
 #include <stdint.h>
 
 #include "app/options.h"
+#include "engine/trace.h"
 
 #define CHAT CMD_BIT(CMD_CHAT)
 #define BENCH CMD_BIT(CMD_BENCH)
@@ -91,6 +92,21 @@ static const struct option_info options[OPT_N] = {
                   CHAT | BENCH | INSPECT | SESSIONS | KV, false},
     [OPT_PROFILE] = {"profile", 0, OPT_TEXT, "FILE", 0, 0, NULL, "",
                      "write the timers to FILE (JSON) at the end", CHAT, false},
+    [OPT_TRACE] =
+        {"trace", 0, OPT_TEXT, "FILE", 0, 0, NULL, "",
+         "write the operations of the last tokens to FILE at the end, for Perfetto or chrome://tracing", CHAT,
+         false},
+    [OPT_TRACE_TOKENS] = {"trace-tokens", 0, OPT_INT, "N", 1, TRACE_MAX_TOKENS, NULL, "64",
+                          "how many decoded tokens --trace keeps", CHAT, false},
+    [OPT_SHOW_PROFILE] = {"profile", 0, OPT_FLAG, "", 0, 0, NULL, "",
+                          "show: where the time of each answer went, instead of its text", SESSIONS, false},
+    [OPT_COMPARE] =
+        {"compare", 0, OPT_TEXT, "A,B", 0, 0, NULL, "",
+         "show: the profiles of two answers side by side, by their numbers; CHAT:NUMBER is another chat's",
+         SESSIONS, false},
+    [OPT_CSV] = {"csv", 0, OPT_INT, "NUMBER", 1, INT32, NULL, "",
+                 "show: the tokens each expert was given in that answer, as layer,expert,prefill,decode",
+                 SESSIONS, false},
     [OPT_BACKEND] = {"backend", 0, OPT_CHOICE, "NAME", 0, 0, "auto|cpu|opencl", "auto", "what computes",
                      LOADS, true},
     [OPT_THREADS] = {"threads", 0, OPT_INT, "N", 1, 1024, NULL, "physical cores allowed to the process",

@@ -138,10 +138,16 @@ void options_print_man(FILE *out, const char *version)
         fputs(".\n", out);
         print_man_options(out, c);
     }
-    fputs(".SH EXIT STATUS\n0 success, 1 runtime error, 2 usage, 3 the model cannot be loaded, 4 memory, 5 "
-          "the prompt does "
-          "not fit,\n6 database, 129 hang-up, 130 interrupt, 141 standard output closed, 143 terminate.\n"
-          ".SH FILES\n$XDG_DATA_HOME/ferrum\\-chat/chat.db, $XDG_STATE_HOME/ferrum\\-chat/{history,log},\n"
-          "$XDG_CONFIG_HOME/ferrum\\-chat/config (lines `name = value`, names as the long options).\n",
-          out);
+    fputs(
+        ".SH EXIT STATUS\n0 success, 1 runtime error, 2 usage, 3 the model cannot be loaded, 4 memory, 5 "
+        "the prompt does "
+        "not fit,\n6 database, 129 hang-up, 130 interrupt, 141 standard output closed, 143 terminate.\n"
+        ".SH ENVIRONMENT\nSet to anything but 0:\n.TP\n.B FERRUM_MOE_PROFILE\nat the end of one turn, a "
+        "table on "
+        "standard error of what the operations of the prompt and of the answer took,\nand of the experts of "
+        "each layer.\n.TP\n.B FERRUM_MOE_LOAD_TRACE\na line per layer on standard error and in the log: how "
+        "its experts are computed.\n"
+        ".SH FILES\n$XDG_DATA_HOME/ferrum\\-chat/chat.db, $XDG_STATE_HOME/ferrum\\-chat/{history,log},\n"
+        "$XDG_CONFIG_HOME/ferrum\\-chat/config (lines `name = value`, names as the long options).\n",
+        out);
 }

@@ -11,7 +11,9 @@
  *  5. A text is handed to chat_db in its new place (message, draft) before it leaves its old one; a crash in
  * between repeats it and never loses it.
  *  6. A chat that another program deleted while it is open is stored again, whole, as a new one.
- *  7. Warming (the path on screen is brought into the KV cache while nobody waits) never holds up a turn, and
+ *  7. With a finished answer its profile is kept, but never before, or instead of, its text; under --private
+ *     nowhere.
+ *  8. Warming (the path on screen is brought into the KV cache while nobody waits) never holds up a turn, and
  * its events are not the face's.
  * Thread rule: the main thread only. Ownership: session owns chat, engine, backend and db; options and paths
  * are the caller's. */
@@ -67,6 +69,7 @@ struct session {
     struct backend backend;
     struct kv_cache kv;
     struct engine *engine;
+    struct trace *trace; /* --trace, or NULL */
     enum session_phase phase;
     uint64_t done, total; /* progress of loading (bytes) or prefill (tokens) */
     uint64_t opened_ns;
@@ -171,6 +174,13 @@ bool session_next_kv_trouble(struct session *s, struct err *why);
 void session_forget(struct session *s, const unsigned char uid[CHAT_UID_BYTES]);
 /* What /kv shows: lines, without the last newline. */
 void session_kv_report(const struct session *s, struct buf *out);
+
+/* ---- profiles (session_prof.c) ---- */
+
+/* Asks for the profile kept with an answer, this chat's or an old one: CHAT_DB_PROF comes, id being the
+ * message's, kept NULL if it has none (event->error: it cannot be read). False: there is none to ask for, and
+ * err says why. */
+bool session_ask_profile(struct session *s, int msg, struct err *err);
 
 /* ---- chats ---- */
 

@@ -7,6 +7,8 @@
 /* ---- to chat.db (session_store.c); nothing happens under --private ---- */
 
 void session_put_msg(struct session *s, int msg);
+/* The same for the answer of the turn that has just ended, with its profile. */
+void session_put_answer(struct session *s);
 /* A turn begins: the chat is known to chat.db with this model, then messages [first, n_msgs) are stored (-1:
  * none). */
 void session_store_asked(struct session *s, int first);
@@ -20,6 +22,12 @@ bool session_wait_open(struct session *s, struct err *err);
 bool session_wait_loaded(struct session *s, struct chat_db_event *event, struct err *err);
 /* Waits until all is on disk, then ends the database. False: something is not on disk. */
 bool session_save(struct session *s, struct err *err);
+
+/* ---- the profile (session_prof.c) ---- */
+
+/* Of the turn whose ENGINE_DONE was the event before, with s->stats: for kept_prof_free. NULL: it did no
+ * work. */
+struct kept_prof *session_turn_prof(const struct session *s);
 
 /* ---- asking (session_turn.c) ---- */
 

@@ -20,14 +20,26 @@
 
 /* ---- messages ---- */
 
-void session_put_msg(struct session *s, int msg)
+static void note_saved(struct session *s, int msg)
 {
-    if (s->db)
-        chat_db_put_one(s->db, s->chat, msg);
     s->saved_ns = clock_now_ns();
     s->saved_tokens = s->chat->msgs[msg].n_tokens;
     s->unsaved = false;
     s->turn_unsaved = true;
+}
+
+void session_put_msg(struct session *s, int msg)
+{
+    if (s->db)
+        chat_db_put_one(s->db, s->chat, msg);
+    note_saved(s, msg);
+}
+
+void session_put_answer(struct session *s)
+{
+    if (s->db)
+        chat_db_put_answer(s->db, s->chat, s->answer, session_turn_prof(s));
+    note_saved(s, s->answer);
 }
 
 static struct store_model model_of(const struct session *s)

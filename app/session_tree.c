@@ -62,6 +62,7 @@ static void copy_msg(struct chat *to, const struct chat_msg *from)
     struct chat_msg *msg = &to->msgs[i];
     msg->status = from->status;
     msg->created_ms = from->created_ms;
+    msg->copied_from = from->id;
     buf_append(&msg->think, buf_text(&from->think), from->think.len);
     chat_msg_add_tokens(msg, from->tokens, from->n_tokens);
     msg->params = copy_or_null(from->params);

@@ -319,7 +319,7 @@ static void take_done(struct session *s, struct engine_event *event)
     take_answer_ids(s, msg, event);
     msg->status = status_of(event->reason);
     msg->stats = stats_to_json(s, &event->stats);
-    session_put_msg(s, s->answer);
+    session_put_answer(s);
     if (event->reason == FINISH_ERROR)
         s->failure = event->error;
     s->asked = -1;
@@ -379,6 +379,8 @@ bool session_next_event(struct session *s, struct engine_event *event)
         break;
     case ENGINE_DONE:
         take_done(s, event);
+        break;
+    case ENGINE_MEASURED:
         break;
     }
     return true;

@@ -93,6 +93,7 @@ void engine_close(struct engine *e)
     drain_queues(e);
     timeline_free(e->timeline);
     prof_free(e->prof);
+    prof_free(e->before);
     model_free(atomic_load(&e->model));
     queue_fini(&e->jobs);
     queue_fini(&e->events);
@@ -176,7 +177,7 @@ uint32_t engine_n_ctx(const struct engine *e)
     return atomic_load(&e->n_ctx);
 }
 
-bool engine_prof(const struct engine *e, struct prof **out, struct err *err)
+static bool copy_prof(const struct engine *e, bool of_turn, struct prof **out, struct err *err)
 {
     assert(atomic_load(&e->model));
     if (!*out)
@@ -186,6 +187,29 @@ bool engine_prof(const struct engine *e, struct prof **out, struct err *err)
     pthread_mutex_t *lock = (pthread_mutex_t *)&e->prof_lock;
     pthread_mutex_lock(lock);
     prof_copy(*out, e->prof);
+    if (of_turn)
+        prof_subtract(*out, e->before);
     pthread_mutex_unlock(lock);
     return true;
+}
+
+bool engine_prof(const struct engine *e, struct prof **out, struct err *err)
+{
+    return copy_prof(e, false, out, err);
+}
+
+bool engine_turn_prof(const struct engine *e, struct prof **out, struct err *err)
+{
+    return copy_prof(e, true, out, err);
+}
+
+void engine_measure_read(struct engine *e)
+{
+    atomic_store(&e->read_wanted, true);
+    queue_wake(&e->jobs);
+}
+
+double engine_read_gb_s(const struct engine *e)
+{
+    return (double)atomic_load(&e->read_mb_s) / 1e3;
 }

@@ -12,8 +12,8 @@
  * changes.
  *  6. KV rows are offered to the shelf while tokens are made and when a request ends, before its ENGINE_DONE;
  * what the shelf has no room for then, while the engine is idle.
- * Thread rule: engine_submit, engine_cancel, engine_next_event and engine_close are for one thread
- * (app's). */
+ * Thread rule: engine_submit, engine_cancel, engine_measure_read, engine_next_event and engine_close are for
+ * one thread (app's). */
 #ifndef FERRUM_ENGINE_H
 #define FERRUM_ENGINE_H
 
@@ -29,6 +29,7 @@
 #include "engine/sampler.h"
 
 struct engine;
+struct trace;
 
 struct engine_options {
     const char *model_path;
@@ -37,6 +38,8 @@ struct engine_options {
     enum dtype kv_type;
     /* Where KV blocks are kept between runs; NULL: nowhere. Outlives the engine. */
     const struct kv_shelf *shelf;
+    /* Where operations are recorded one by one, to be read after engine_close; NULL: nowhere. */
+    struct trace *trace;
 };
 
 /* A message the request owns: copies of text and stored ids (mem_alloc'ed). */
@@ -86,14 +89,15 @@ struct turn_stats {
 };
 
 enum engine_event_type {
-    ENGINE_LOADING, /* done, total: bytes */
-    ENGINE_READY,   /* engine_model() may be used from now on */
-    ENGINE_FAILED,  /* loading failed: error; the thread has nothing more to do */
-    ENGINE_PROMPT,  /* ids: the exact ids of messages that had none; owned by the receiver (mem_free). total:
-                       tokens of the prompt. error: a warning, the model's template failed just now */
-    ENGINE_PREFILL, /* done, total: tokens of the prompt that memory did not have, loaded or computed */
-    ENGINE_TOKEN,   /* one sampled token: token, text */
-    ENGINE_DONE,    /* reason, stats, error if FINISH_ERROR; ids where a stop cut the answer */
+    ENGINE_LOADING,  /* done, total: bytes */
+    ENGINE_READY,    /* engine_model() may be used from now on */
+    ENGINE_FAILED,   /* loading failed: error; the thread has nothing more to do */
+    ENGINE_PROMPT,   /* ids: the exact ids of messages that had none; owned by the receiver (mem_free). total:
+                        tokens of the prompt. error: a warning, the model's template failed just now */
+    ENGINE_PREFILL,  /* done, total: tokens of the prompt that memory did not have, loaded or computed */
+    ENGINE_TOKEN,    /* one sampled token: token, text */
+    ENGINE_DONE,     /* reason, stats, error if FINISH_ERROR; ids where a stop cut the answer */
+    ENGINE_MEASURED, /* engine_read_gb_s has a number; of no request */
 };
 
 struct engine_event {
@@ -147,8 +151,19 @@ bool engine_next_event(struct engine *e, struct engine_event *event);
 /* NULL before ENGINE_READY. Immutable, so any thread may read it until engine_close. */
 const struct model *engine_model(const struct engine *e);
 uint32_t engine_n_ctx(const struct engine *e);
+/* Asks for a measurement of plain reads of the weights (read_speed.h), a tenth of a second of an idle engine;
+ * any request comes first, and it is then done after that. ENGINE_MEASURED tells when it is there. From app's
+ * thread, not before ENGINE_READY. */
+void engine_measure_read(struct engine *e);
+/* What it gave; 0: not measured (yet), as while the weights are still being read from the disk. Any thread.
+ */
+double engine_read_gb_s(const struct engine *e);
+
 /* The timers as they were after the newest token, copied to *out, which is made when it is NULL and then the
  * caller's (prof_free). Not before ENGINE_READY. */
 bool engine_prof(const struct engine *e, struct prof **out, struct err *err);
+/* The same of the turn in work, or else of the last one: complete after its ENGINE_DONE, until another
+ * request is submitted. Warming is no turn. */
+bool engine_turn_prof(const struct engine *e, struct prof **out, struct err *err);
 
 #endif

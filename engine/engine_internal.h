@@ -30,8 +30,11 @@ struct engine {
     atomic_bool closing;
     _Atomic(struct model *) model; /* set once by the engine's thread, before ENGINE_READY */
     atomic_uint n_ctx;
+    atomic_bool read_wanted;        /* engine_measure_read */
+    atomic_uint_fast64_t read_mb_s; /* engine_read_gb_s, in MB/s */
     pthread_mutex_t prof_lock;
-    struct prof *prof; /* the copy others read; set before ENGINE_READY */
+    struct prof *prof;   /* the copy others read; set before ENGINE_READY */
+    struct prof *before; /* the same when the turn in work, or else the last one, began */
     pthread_mutex_t owner_lock;
     unsigned char owner_from[KV_OWNER_BYTES], owner_to[KV_OWNER_BYTES]; /* engine_rename_owner */
     /* app's thread alone */
@@ -53,6 +56,9 @@ static inline atomic_bool *engine_cancel_flag(struct engine *e, uint64_t number)
 {
     return &e->cancel[number % ENGINE_MAX_OPEN];
 }
+
+/* engine_measure.c, on the thread: does what engine_measure_read wants, if no request comes in between. */
+void engine_measure(struct engine *e);
 
 /* The thread: loads, then works on jobs until closing. */
 void *engine_thread_main(void *engine);

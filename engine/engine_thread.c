@@ -4,6 +4,7 @@
 
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
+#include "engine/profiling.h"
 #include "engine/turn.h"
 
 /* First and last pause before the shelf is asked again. */
@@ -40,12 +41,16 @@ static bool load(struct engine *e)
     struct load_progress progress = {report_loading, e};
     struct model *m = model_load(e->options.model_path, e->options.backend, &progress, &failed.error);
     if (m) {
-        struct timeline_options options = {
-            .n_ctx = e->options.n_ctx, .kv_type = e->options.kv_type, .shelf = e->options.shelf};
+        struct timeline_options options = {.n_ctx = e->options.n_ctx,
+                                           .kv_type = e->options.kv_type,
+                                           .shelf = e->options.shelf,
+                                           .trace = e->options.trace};
         e->timeline = timeline_new(m, &options, &failed.error);
     }
-    if (e->timeline)
-        e->prof = prof_new(&timeline_prof(e->timeline)->shape, &failed.error);
+    if (e->timeline) {
+        e->before = prof_new(&timeline_prof(e->timeline)->shape, &failed.error);
+        e->prof = e->before ? prof_new(&e->before->shape, &failed.error) : NULL;
+    }
     if (!e->prof) {
         timeline_free(e->timeline);
         e->timeline = NULL;
@@ -104,26 +109,57 @@ void engine_copy_prof(struct engine *e)
     pthread_mutex_unlock(&e->prof_lock);
 }
 
+/* The last numbers of a turn are nobody's to miss; a reader holds the lock for the time of a copy. */
+static void copy_last_prof(struct engine *e)
+{
+    pthread_mutex_lock(&e->prof_lock);
+    prof_copy(e->prof, timeline_prof(e->timeline));
+    pthread_mutex_unlock(&e->prof_lock);
+}
+
 double turn_ms_since(uint64_t start_ns)
 {
     return (double)(clock_now_ns() - start_ns) / 1e6;
 }
 
+/* --- timing what is outside of the timeline --- */
+
+static void note_op(struct turn *t, enum prof_op op, uint64_t start_ns)
+{
+    struct profiling *p = timeline_profiling(t->engine->timeline);
+    profiling_op(p, PROF_DECODE, p->prof->shape.n_layers, op, start_ns, 0);
+}
+
+/* From the end of one forward pass to the beginning of the next, or to the end of the answer. */
+static void note_round(struct turn *t)
+{
+    profiling_wall(timeline_profiling(t->engine->timeline), PROF_DECODE, clock_now_ns() - t->round_ns);
+}
+
+/* The numbers of the token that was just computed, for those who watch. */
+static void publish(struct turn *t)
+{
+    uint64_t start_ns = clock_now_ns();
+    engine_copy_prof(t->engine);
+    note_op(t, PROF_COPY, start_ns);
+}
+
+/* --- tokens --- */
+
 static bool eval_token(struct turn *t, int32_t id, struct err *err)
 {
     struct eval_control control = {.cancel = t->cancel};
-    return timeline_eval(t->engine->timeline, &id, 1, &control, NULL, err);
+    note_round(t);
+    bool ok = timeline_eval(t->engine->timeline, &id, 1, &control, NULL, err);
+    t->round_ns = clock_now_ns();
+    return ok;
 }
 
 static int32_t sample(struct turn *t)
 {
-    uint64_t start_ns = clock_now_ns();
     mem_guard_enter();
     int32_t id = sampler_pick(t->sampler, timeline_logits(t->engine->timeline));
     mem_guard_leave();
-    struct prof *prof = timeline_prof(t->engine->timeline);
-    prof_add(prof, PROF_DECODE, prof->shape.n_layers, PROF_SAMPLE, clock_now_ns() - start_ns, 0);
-    engine_copy_prof(t->engine);
     return id;
 }
 
@@ -149,35 +185,60 @@ static enum finish_reason end_turn(struct turn *t, int32_t id)
     return FINISH_STOP;
 }
 
-/* Logits are there at the top of every round. */
-static enum finish_reason generate(struct turn *t, struct err *err)
+/* The next token, number n_done of the answer, and what comes of it. False: the answer ends, *reason says
+ * how. */
+static bool take_token(struct turn *t, size_t n_done, int32_t *id, enum finish_reason *reason,
+                       struct err *err)
 {
-    const struct vocab *vocab = model_vocab(turn_model(t));
+    *id = sample(t);
+    if (n_done == 0)
+        t->stats.ttft_ms = turn_ms_since(t->job->submit_ns);
+    if (*id < 0) {
+        timeline_keep(t->engine->timeline, NULL, 0); /* no turn is to go on from such rows */
+        err_set(err, ERR_RUNTIME,
+                "the model gave no finite number for the next token; its file may be damaged");
+        *reason = FINISH_ERROR;
+        return false;
+    }
+    if (vocab_is_end(model_vocab(turn_model(t)), *id)) {
+        *reason = end_turn(t, *id);
+        return false;
+    }
+    *reason = FINISH_CONTEXT;
+    if (n_done == t->max_new)
+        return false;
+    t->stats.completion_tokens = (uint32_t)n_done + 1;
+    *reason = FINISH_STOP;
+    return !push_token(t, *id);
+}
+
+/* Logits are there at the top of every round. */
+static enum finish_reason answer_tokens(struct turn *t, struct err *err)
+{
     size_t n_predict = t->job->request.n_predict < 0 ? SIZE_MAX : (size_t)t->job->request.n_predict;
-    size_t n_done = 0;
-    while (n_done < n_predict) {
+    for (size_t n_done = 0; n_done < n_predict;) {
+        int32_t id;
+        enum finish_reason reason;
         if (atomic_load_explicit(t->cancel, memory_order_relaxed))
             return FINISH_CANCELLED;
-        int32_t id = sample(t);
-        if (n_done == 0)
-            t->stats.ttft_ms = turn_ms_since(t->job->submit_ns);
-        if (id < 0) {
-            timeline_keep(t->engine->timeline, NULL, 0); /* no turn is to go on from such rows */
-            err_set(err, ERR_RUNTIME,
-                    "the model gave no finite number for the next token; its file may be damaged");
-            return FINISH_ERROR;
-        }
-        if (vocab_is_end(vocab, id))
-            return end_turn(t, id);
-        if (n_done == t->max_new)
-            return FINISH_CONTEXT;
-        t->stats.completion_tokens = (uint32_t)++n_done;
-        if (push_token(t, id))
-            return FINISH_STOP;
-        if (n_done < n_predict && !eval_token(t, id, err))
+        uint64_t start_ns = clock_now_ns();
+        bool goes_on = take_token(t, n_done, &id, &reason, err);
+        note_op(t, PROF_SAMPLE, start_ns);
+        publish(t);
+        if (!goes_on)
+            return reason;
+        if (++n_done < n_predict && !eval_token(t, id, err))
             return fail_or_cancel(err);
     }
     return FINISH_LENGTH;
+}
+
+static enum finish_reason generate(struct turn *t, struct err *err)
+{
+    t->round_ns = clock_now_ns();
+    enum finish_reason reason = answer_tokens(t, err);
+    note_round(t);
+    return reason;
 }
 
 /* --- whose rows they are --- */
@@ -242,17 +303,29 @@ static void free_turn(struct turn *t)
     engine_request_fini(&t->job->request);
 }
 
+/* What warming has cost, one that gave way too, is not of the turn. */
+static void begin_turn_prof(struct engine *e)
+{
+    pthread_mutex_lock(&e->prof_lock);
+    prof_copy(e->prof, timeline_prof(e->timeline));
+    prof_copy(e->before, e->prof);
+    pthread_mutex_unlock(&e->prof_lock);
+}
+
 static void run_turn(struct engine *e, struct engine_job *job)
 {
     struct turn t = {.engine = e, .job = job, .cancel = engine_cancel_flag(e, job->number)};
     struct engine_event done = {.type = ENGINE_DONE, .request = job->number};
     set_owner(e, job->request.owner);
+    if (!job->request.warm)
+        begin_turn_prof(e);
     done.reason = job->request.warm ? turn_warm(&t, &done.error) : work(&t, &done.error);
     if (done.reason == FINISH_CANCELLED)
         err_clear(&done.error);
     if (t.prefilled_ns && !job->request.warm)
         t.stats.decode_ms = turn_ms_since(t.prefilled_ns);
     finish_answer(&t, &done);
+    copy_last_prof(e);
     done.stats = t.stats;
     free_turn(&t);
     struct backend *backend = e->options.backend;
@@ -288,6 +361,8 @@ void *engine_thread_main(void *engine)
             run_turn(e, &job);
         if (is_idle && e->n_unsaved)
             save_again(e);
+        if (atomic_load(&e->read_wanted))
+            engine_measure(e);
     }
     save(e);
     return NULL;

@@ -6,12 +6,14 @@
 #ifndef FERRUM_MODEL_INTERNAL_H
 #define FERRUM_MODEL_INTERNAL_H
 
-#include "engine/base/clock.h"
-#include "engine/base/prof.h"
+#include "engine/dense_experts.h"
 #include "engine/kv_pages.h"
 #include "engine/model.h"
+#include "engine/profiling.h"
 #include "engine/rope.h"
 #include "engine/run_state.h"
+
+#define EXPERT_MAX_STACKS 3 /* gate, up, down */
 
 /* E n_embd, H heads, KV key/value heads, D head_dim, F n_ff, X n_expert, G n_ff_expert. Matrices are [out,
  * in]. */
@@ -24,10 +26,13 @@ struct decoder_layer {
     struct bweight *gate_up;      /* [2F, E]; with experts: of the shared one, or NULL */
     struct bweight *down;         /* [E, F] */
     /* With experts; else NULL. */
-    struct bweight *router;        /* [X, E] */
-    struct bexperts *gate_up_exps; /* [X, 2G, E] */
-    struct bexperts *down_exps;    /* [X, E, G] */
-    struct bweight *shared_gate;   /* [1, E], how much of the shared expert, or NULL */
+    struct bweight *router;                         /* [X, E] */
+    struct bexperts *gate_up_exps;                  /* [X, 2G, E] */
+    struct bexperts *down_exps;                     /* [X, E, G] */
+    struct bweight *shared_gate;                    /* [1, E], how much of the shared expert, or NULL */
+    const struct tensor *stacks[EXPERT_MAX_STACKS]; /* in the file, [n_stacks] */
+    bool is_dense[EXPERT_MAX_STACKS];               /* computed as f32 (dense_experts.h) */
+    size_t n_stacks;
 };
 
 /* One batch of a forward pass. */
@@ -38,8 +43,8 @@ struct step {
     const struct kv_pages *pages;
     const atomic_bool *cancel; /* may be NULL */
     enum prof_phase phase;
-    uint32_t layer; /* in work; n_layer outside of all */
-    struct prof *prof;
+    uint32_t layer;              /* in work; n_layer outside of all */
+    struct profiling *profiling; /* NULL: nothing is timed */
 };
 
 enum moe_use { MOE_NEVER, MOE_MAYBE, MOE_ALWAYS };
@@ -67,6 +72,7 @@ struct model {
     struct decoder_layer *layers; /* [n_layer] */
     const struct tensor **used;   /* every tensor that was bound, [n_used] of gguf_n_tensors */
     size_t n_used;
+    struct dense_stack *dense; /* copies that experts are computed from */
     /* owner's side */
     struct gguf *gguf;
     struct vocab *vocab;
@@ -94,11 +100,13 @@ struct timer {
 };
 static inline struct timer timer_start(const struct step *step)
 {
-    return (struct timer){step, clock_now_ns()};
+    return (struct timer){step, step->profiling ? clock_now_ns() : 0};
 }
 static inline void timer_add(const struct timer *t, enum prof_op op, uint64_t n_bytes)
 {
-    prof_add(t->step->prof, t->step->phase, t->step->layer, op, clock_now_ns() - t->start_ns, n_bytes);
+    const struct step *s = t->step;
+    if (s->profiling)
+        profiling_op(s->profiling, s->phase, s->layer, op, t->start_ns, n_bytes);
 }
 
 /* model_decoder.c: the decoder all families share, and the output head they all share: logits of the rows

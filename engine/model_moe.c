@@ -3,11 +3,12 @@
  * 2401.04088), OLMoE (arXiv 2409.02060) and the Qwen reports. */
 #include "engine/model_internal.h"
 
-static uint64_t expert_bytes(const struct model *m, const struct bexperts *w, size_t n)
+/* Bytes of the experts that the tokens of the step go to: each is read once. */
+static uint64_t expert_bytes(const struct model *m, const struct step *s, const struct bexperts *w)
 {
     struct experts_shape shape;
     m->backend->ops->experts_shape(w, &shape);
-    return shape.expert_bytes * (n < shape.n_experts ? n : shape.n_experts);
+    return s->profiling ? shape.expert_bytes * s->profiling->n_distinct : 0;
 }
 
 static bool route(const struct model *m, struct run_state *r, const struct step *s,
@@ -28,10 +29,10 @@ static bool route(const struct model *m, struct run_state *r, const struct step 
     };
     bool ok = backend_gemm(m->backend, &product, err) && backend_route(m->backend, &op, err);
     timer_add(&t, PROF_ROUTER, decoder_weight_bytes(m, l->router));
-    return ok;
+    return ok && (!s->profiling ||
+                  profiling_routed(s->profiling, s->phase, s->layer, r->expert_ids, s->n_tokens, err));
 }
 
-/* Bytes are those of as many experts as there are pairs at most: exact for one token. */
 static bool gate_up(const struct model *m, struct run_state *r, const struct step *s,
                     const struct decoder_layer *l, struct err *err)
 {
@@ -45,7 +46,7 @@ static bool gate_up(const struct model *m, struct run_state *r, const struct ste
         .n_used = m->config.n_expert_used,
     };
     bool ok = backend_moe_gate_up(m->backend, &op, err);
-    timer_add(&t, PROF_GATE_UP, expert_bytes(m, l->gate_up_exps, op.n_used * s->n_tokens));
+    timer_add(&t, PROF_GATE_UP, expert_bytes(m, s, l->gate_up_exps));
     return ok;
 }
 
@@ -62,7 +63,7 @@ static bool down(const struct model *m, struct run_state *r, const struct step *
         .n_used = m->config.n_expert_used,
     };
     bool ok = backend_moe_down(m->backend, &op, err);
-    timer_add(&t, PROF_DOWN, expert_bytes(m, l->down_exps, op.n_used * s->n_tokens));
+    timer_add(&t, PROF_DOWN, expert_bytes(m, s, l->down_exps));
     return ok;
 }
 

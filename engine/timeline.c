@@ -28,8 +28,8 @@ struct timeline {
     size_t n;
     float *logits; /* [n_vocab] */
     bool has_logits;
-    double ns_per_token; /* of the last prefill step, 0: not known */
-    struct prof *prof;
+    double ns_per_token;        /* of the last prefill step, 0: not known */
+    struct profiling profiling; /* empty when untimed */
 };
 
 static struct kv_shape kv_shape_of(const struct model *m, enum dtype kv_type)
@@ -115,8 +115,10 @@ struct timeline *timeline_new(struct model *m, const struct timeline_options *op
     struct prof_shape prof_shape = prof_shape_of(m);
     t->ids = mem_array(n_ctx, sizeof *t->ids, err);
     t->logits = t->ids ? mem_array(model_config(m)->n_vocab, sizeof *t->logits, err) : NULL;
-    t->prof = t->logits ? prof_new(&prof_shape, err) : NULL;
-    if (t->prof && kv_pages_init(&t->pages, backend, &shape, n_ctx, options->shelf ? KV_LENT_MAX : 0, err) &&
+    if (t->logits &&
+        (options->untimed ||
+         profiling_init(&t->profiling, backend, &prof_shape, t->n_batch, options->trace, err)) &&
+        kv_pages_init(&t->pages, backend, &shape, n_ctx, options->shelf ? KV_LENT_MAX : 0, err) &&
         kv_shelving_init(&t->shelving, options->shelf, &t->pages, err) &&
         run_state_init(&t->run, backend, model_config(m), &m->rope, t->n_batch, n_ctx, err))
         return t;
@@ -128,7 +130,7 @@ void timeline_free(struct timeline *t)
 {
     if (!t)
         return;
-    prof_free(t->prof);
+    profiling_fini(&t->profiling);
     run_state_fini(&t->run);
     kv_shelving_fini(&t->shelving);
     kv_pages_fini(&t->pages);
@@ -151,6 +153,7 @@ static void cut(struct timeline *t, size_t n)
 {
     t->n = n;
     t->has_logits = false;
+    profiling_cut(&t->profiling);
     kv_pages_cut(&t->pages, n);
     kv_shelving_cut(&t->shelving, n);
 }
@@ -186,10 +189,20 @@ static bool check_tokens(const struct timeline *t, const int32_t *ids, size_t n,
     return true;
 }
 
-static bool read_logits(struct timeline *t, size_t n, float *out, struct err *err)
+/* Where a device computes, the rest of the step is waited for first: that is no copying. */
+static bool read_logits(struct timeline *t, const struct step *step, size_t n, float *out, struct err *err)
 {
+    struct backend *backend = model_backend(t->model);
     size_t n_bytes = n * model_config(t->model)->n_vocab * sizeof *out;
-    return backend_buf_read(model_backend(t->model), t->run.logits, 0, out, n_bytes, err);
+    if (step->profiling && !backend->ops->buf_host) {
+        struct timer wait = timer_start(step);
+        backend->ops->sync(backend->ctx); /* a fault shows in the read that follows */
+        timer_add(&wait, PROF_SYNC, 0);
+    }
+    struct timer copy = timer_start(step);
+    bool ok = backend_buf_read(backend, t->run.logits, 0, out, n_bytes, err);
+    timer_add(&copy, PROF_COPY, n_bytes);
+    return ok;
 }
 
 /* Logits of every row of the batch to out [n, n_vocab]; the last row to t->logits too. */
@@ -198,7 +211,8 @@ static bool head_of_all(struct timeline *t, const struct step *step, float *out,
     size_t n_vocab = model_config(t->model)->n_vocab;
     for (size_t at = 0; at < step->n_tokens; at += RUN_LOGIT_ROWS) {
         size_t n = step->n_tokens - at < RUN_LOGIT_ROWS ? step->n_tokens - at : RUN_LOGIT_ROWS;
-        if (!model_head(t->model, &t->run, step, at, n, err) || !read_logits(t, n, out + at * n_vocab, err))
+        if (!model_head(t->model, &t->run, step, at, n, err) ||
+            !read_logits(t, step, n, out + at * n_vocab, err))
             return false;
     }
     memcpy(t->logits, out + (step->n_tokens - 1) * n_vocab, n_vocab * sizeof *out);
@@ -208,7 +222,16 @@ static bool head_of_all(struct timeline *t, const struct step *step, float *out,
 static bool head_of_last(struct timeline *t, const struct step *step, struct err *err)
 {
     return model_head(t->model, &t->run, step, step->n_tokens - 1, 1, err) &&
-           read_logits(t, 1, t->logits, err);
+           read_logits(t, step, 1, t->logits, err);
+}
+
+static void offer(struct timeline *t, const struct step *step)
+{
+    if (!t->shelving.shelf)
+        return;
+    struct timer timer = timer_start(step);
+    kv_shelving_offer(&t->shelving, t->ids, t->n);
+    timer_add(&timer, PROF_COPY, 0);
 }
 
 static bool eval_batch(struct timeline *t, const struct step *step, bool is_last, float *all_logits,
@@ -225,8 +248,7 @@ static bool eval_batch(struct timeline *t, const struct step *step, bool is_last
     memcpy(t->ids + t->n, step->ids, step->n_tokens * sizeof *t->ids);
     t->n += step->n_tokens;
     t->has_logits = is_last;
-    t->prof->n_tokens[step->phase] += step->n_tokens;
-    kv_shelving_offer(&t->shelving, t->ids, t->n);
+    offer(t, step);
     return true;
 }
 
@@ -246,6 +268,13 @@ static void time_batch(struct timeline *t, size_t n_tokens, uint64_t since_ns)
         t->ns_per_token = (double)(clock_now_ns() - since_ns) / (double)n_tokens;
 }
 
+static void end_failed(struct timeline *t, const struct step *step, uint64_t start_ns)
+{
+    if (step->profiling)
+        profiling_wall(step->profiling, step->phase, clock_now_ns() - start_ns);
+    cut(t, t->n);
+}
+
 static bool eval_all(struct timeline *t, const int32_t *ids, size_t n, const struct eval_control *control,
                      float *all_logits, struct err *err)
 {
@@ -259,12 +288,15 @@ static bool eval_all(struct timeline *t, const int32_t *ids, size_t n, const str
                             .pos = t->n,
                             .pages = &t->pages,
                             .cancel = control ? control->cancel : NULL,
-                            .phase = n == 1 ? PROF_DECODE : PROF_PREFILL,
-                            .prof = t->prof};
+                            .phase = n == 1 && !(control && control->is_prompt) ? PROF_DECODE : PROF_PREFILL,
+                            .layer = model_config(t->model)->n_layer,
+                            .profiling = t->profiling.prof ? &t->profiling : NULL};
         if (!eval_batch(t, &step, at + n_tokens == n, all_logits ? all_logits + at * n_vocab : NULL, err)) {
-            cut(t, t->n);
+            end_failed(t, &step, start_ns);
             return false;
         }
+        if (step.profiling)
+            profiling_end_step(step.profiling, step.phase, start_ns, n_tokens, step.pos);
         time_batch(t, n_tokens, start_ns);
         at += n_tokens;
         if (control && control->progress)
@@ -315,7 +347,12 @@ float *timeline_logits(struct timeline *t)
     return t->has_logits ? t->logits : NULL;
 }
 
-struct prof *timeline_prof(struct timeline *t)
+const struct prof *timeline_prof(const struct timeline *t)
 {
-    return t->prof;
+    return t->profiling.prof;
+}
+
+struct profiling *timeline_profiling(struct timeline *t)
+{
+    return &t->profiling;
 }

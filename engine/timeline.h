@@ -22,12 +22,16 @@
 #include "engine/model.h"
 
 struct timeline;
+struct trace;
+struct profiling;
 
 struct timeline_options {
     uint32_t n_ctx;               /* positions; 0: the trained length, or less: see timeline_default_ctx */
     enum dtype kv_type;           /* DTYPE_F16, DTYPE_F32 or DTYPE_I8 */
     uint32_t n_batch;             /* tokens per prefill step at most, 0: 512 */
     const struct kv_shelf *shelf; /* where blocks are kept, or NULL; lives longer */
+    struct trace *trace;          /* where operations are recorded one by one, or NULL; lives longer */
+    bool untimed;                 /* no profile: to measure what that costs */
 };
 
 /* The trained length, or what fits in half of the memory left (memory_left.h; a multiple of KV_BLOCK_TOKENS,
@@ -55,6 +59,7 @@ struct eval_control {
     /* After each batch or block, from the calling thread; may be NULL. */
     void (*progress)(void *arg, size_t done, size_t total);
     void *arg;
+    bool is_prompt; /* one token too is prefill, in the profile; else it is decode */
 };
 
 /* Tokens of the next prefill step when the last one took ns_per_token (0: not known): a multiple of
@@ -93,7 +98,9 @@ size_t timeline_save(struct timeline *t);
  * sampler may change it in place. NULL when absent. */
 float *timeline_logits(struct timeline *t);
 
-/* The timers; the engine adds what it measures outside of the timeline. */
-struct prof *timeline_prof(struct timeline *t);
+/* The timers; NULL: untimed. */
+const struct prof *timeline_prof(const struct timeline *t);
+/* For the engine, which adds what it measures outside of the timeline; not for an untimed one. */
+struct profiling *timeline_profiling(struct timeline *t);
 
 #endif

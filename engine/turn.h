@@ -23,6 +23,7 @@ struct turn {
     size_t n_done;    /* of them, as people were told; never less than before */
     size_t max_new;   /* tokens the answer may have */
     uint64_t prefilled_ns;
+    uint64_t round_ns; /* when the last forward pass of the answer was done */
 };
 
 static inline const struct model *turn_model(const struct turn *t)

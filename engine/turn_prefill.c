@@ -54,7 +54,8 @@ static void load_rows(struct turn *t)
 static bool compute_rows(struct turn *t, struct err *err)
 {
     struct timeline *timeline = t->engine->timeline;
-    struct eval_control control = {.cancel = t->cancel, .progress = report_computed, .arg = t};
+    struct eval_control control = {
+        .cancel = t->cancel, .progress = report_computed, .arg = t, .is_prompt = true};
     uint64_t start_ns = clock_now_ns();
     size_t n_there = timeline_length(timeline);
     bool ok = timeline_eval(timeline, t->prompt.ids + n_there, t->prompt.n - n_there, &control, NULL, err);

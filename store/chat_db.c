@@ -45,6 +45,7 @@ void chat_db_event_fini(struct chat_db_event *event)
     chat_list_fini(&event->list);
     chat_free(event->chat);
     chat_info_fini(&event->info);
+    kept_prof_free(event->kept);
     mem_free(event->draft);
     *event = (struct chat_db_event){0};
 }
@@ -280,6 +281,7 @@ static bool replace_last(struct chat_db *db, struct job *newer)
     while (*link != old)
         link = &(*link)->next;
     *link = db->last = newer;
+    job_take_prof(newer, old);
     job_free(old);
     return true;
 }
@@ -322,6 +324,14 @@ void chat_db_put_one(struct chat_db *db, const struct chat *chat, int msg)
 {
     struct job *job = job_new(JOB_PUT, chat->uid);
     job_copy_msgs(job, chat, msg, 1);
+    add(db, job);
+}
+
+void chat_db_put_answer(struct chat_db *db, const struct chat *chat, int msg, struct kept_prof *kept)
+{
+    struct job *job = job_new(JOB_PUT, chat->uid);
+    job_copy_msgs(job, chat, msg, 1);
+    job->rows[0].prof = kept;
     add(db, job);
 }
 
@@ -376,6 +386,13 @@ void chat_db_load(struct chat_db *db, const struct chat_key *key)
 {
     struct job *job = job_new(JOB_LOAD, NULL);
     job_copy_key(job, key);
+    add(db, job);
+}
+
+void chat_db_get_prof(struct chat_db *db, int64_t msg_id)
+{
+    struct job *job = job_new(JOB_GET_PROF, NULL);
+    job->id = msg_id;
     add(db, job);
 }
 

@@ -23,6 +23,8 @@ enum chat_db_event_type {
     CHAT_DB_LIST,    /* list: owned by the receiver */
     CHAT_DB_LOADED,  /* chat, info: owned by the receiver; chat NULL if there is none; draft */
     CHAT_DB_DELETED, /* id, found */
+    CHAT_DB_PROF, /* id of the message; kept: owned by the receiver, NULL if none was kept, or if it cannot be
+                     read (error) */
     CHAT_DB_TROUBLE, /* error: writing does not work for now; the text is kept in memory */
     CHAT_DB_RECOVERED,
     CHAT_DB_GONE,   /* uid: a write found the chat deleted by another program; what it held is not stored */
@@ -40,6 +42,7 @@ struct chat_db_event {
     struct chat_list list;
     struct chat *chat;
     struct chat_info info;
+    struct kept_prof *kept;
     char *draft; /* or NULL; owned by the receiver */
     size_t draft_cursor;
     struct err error;
@@ -66,6 +69,8 @@ void chat_db_create(struct chat_db *db, const struct chat *chat, const struct st
 /* Stores messages [first, n_msgs) of the chat and its head; msgs already stored are updated. */
 void chat_db_put(struct chat_db *db, const struct chat *chat, int first);
 void chat_db_put_one(struct chat_db *db, const struct chat *chat, int msg);
+/* The same for an answer that is done, with its profile, which is taken over (NULL: none). */
+void chat_db_put_answer(struct chat_db *db, const struct chat *chat, int msg, struct kept_prof *kept);
 void chat_db_set_head(struct chat_db *db, const struct chat *chat);
 void chat_db_set_model(struct chat_db *db, const struct chat *chat, const struct store_model *model);
 void chat_db_rename(struct chat_db *db, int64_t id, const char *title);
@@ -76,6 +81,8 @@ void chat_db_put_draft(struct chat_db *db, const struct chat *chat, const char *
 void chat_db_list(struct chat_db *db);
 /* Answers CHAT_DB_LOADED. key NULL: no chat, just the draft that belongs to none yet. */
 void chat_db_load(struct chat_db *db, const struct chat_key *key);
+/* Answers CHAT_DB_PROF with the profile of the message of this id, in every case. */
+void chat_db_get_prof(struct chat_db *db, int64_t msg_id);
 /* Blocks until all jobs given so far have run or limit_ms passed; true if they have. For one-turn runs and
  * signals. */
 bool chat_db_flush(struct chat_db *db, int limit_ms, struct err *err);

@@ -22,6 +22,7 @@ static void row_free(struct msg_row *row)
     mem_free((int32_t *)row->tokens);
     mem_free((char *)row->params);
     mem_free((char *)row->stats);
+    kept_prof_free((struct kept_prof *)row->prof);
 }
 
 void job_free(struct job *job)
@@ -56,6 +57,7 @@ static struct msg_row copy_row(const struct chat *chat, const struct chat_msg *m
         .n_think = msg->think.len,
         .n_tokens = msg->n_tokens,
         .created_ms = msg->created_ms,
+        .prof_of = msg->copied_from,
         .params = copy_or_null(msg->params),
         .stats = copy_or_null(msg->stats),
     };
@@ -115,6 +117,14 @@ bool job_supersedes(const struct job *newer, const struct job *older)
            newer->rows[0].id == older->rows[0].id && newer->id == older->id;
 }
 
+void job_take_prof(struct job *newer, struct job *older)
+{
+    if (!newer->n_rows || !older->n_rows || newer->rows[0].prof)
+        return;
+    newer->rows[0].prof = older->rows[0].prof;
+    older->rows[0].prof = NULL;
+}
+
 static bool run_load(struct job *job, struct store *s, struct chat_db_event *event, struct err *err)
 {
     event->type = CHAT_DB_LOADED;
@@ -164,6 +174,10 @@ bool job_run(struct job *job, struct store *s, struct chat_db_event *event, bool
     case JOB_LIST:
         event->type = CHAT_DB_LIST;
         return store_list(s, &event->list, err);
+    case JOB_GET_PROF:
+        event->type = CHAT_DB_PROF;
+        store_get_prof(s, job->id, &event->kept, &event->error);
+        return true;
     case JOB_LOAD:
         return run_load(job, s, event, err);
     }

@@ -14,7 +14,8 @@ enum job_type {
     JOB_FORGOTTEN_DONE,
     JOB_PUT_DRAFT,
     JOB_LIST,
-    JOB_LOAD
+    JOB_LOAD,
+    JOB_GET_PROF
 };
 
 struct job {
@@ -22,9 +23,9 @@ struct job {
     enum job_type type;
     unsigned char uid[CHAT_UID_BYTES];
     bool has_uid;
-    int64_t id;           /* conv or head id */
+    int64_t id;           /* conv, head or message id */
     struct chat *chat;    /* JOB_CREATE: uid, name and title; no messages */
-    struct msg_row *rows; /* texts and ids inside are owned */
+    struct msg_row *rows; /* texts, ids and profiles inside are owned */
     size_t n_rows;
     bool has_model;
     struct store_model model; /* strings owned */
@@ -44,6 +45,8 @@ void job_copy_key(struct job *job, const struct chat_key *key);
 bool job_is_write(const struct job *job);
 /* True when newer only says again, more fully, what older says: one row, same message, same chat. */
 bool job_supersedes(const struct job *newer, const struct job *older);
+/* What newer does not say and older did, which it supersedes: the profile of the message. */
+void job_take_prof(struct job *newer, struct job *older);
 
 /* Does the work. On success *event is what to tell (has_event), owned by the caller. */
 bool job_run(struct job *job, struct store *s, struct chat_db_event *event, bool *has_event, struct err *err);

@@ -3,7 +3,8 @@
  *
  * A message row is never deleted but with its chat; regenerating and editing add siblings. seg keeps the
  * exact token ids a message added to the model's input; form 0 is what the model saw live. msg_fts indexes
- * the words of messages that are not being written (store_search.c).
+ * the words of messages that are not being written (store_search.c). prof has the profile of an answer
+ * (engine/base/prof_pack.h) and goes with its message.
  *
  * Migration: one transaction that nobody else can enter; in front of it a copy of the file is made
  * (store_backup.c), which the first deletion the user asks for takes along. */
@@ -35,8 +36,14 @@ static const char schema_v2[] =
     /* Deleted chats whose blocks kv.db may still hold. */
     "CREATE TABLE forgotten(id INTEGER PRIMARY KEY, uid BLOB NOT NULL UNIQUE CHECK(length(uid)=16)) STRICT;";
 
+static const char schema_v3[] =
+    "CREATE TABLE prof(msg INTEGER PRIMARY KEY REFERENCES msg(id) ON DELETE CASCADE, build TEXT NOT NULL,"
+    " fp BLOB NOT NULL CHECK(length(fp)=32), model TEXT NOT NULL, backend TEXT NOT NULL, kv_type TEXT NOT "
+    "NULL, threads INTEGER NOT NULL,"
+    " pos INTEGER NOT NULL, tok_s REAL NOT NULL, packed BLOB NOT NULL) STRICT;";
+
 /* From version i+1 to i+2. */
-static const char *const steps[] = {schema_v2};
+static const char *const steps[] = {schema_v2, schema_v3};
 #define SCHEMA_VERSION (1 + (int)(sizeof steps / sizeof *steps))
 
 static bool read_number(struct store *s, const char *sql, int64_t *out, struct err *err)
@@ -115,5 +122,6 @@ bool schema_prepare(struct store *s, bool writable, struct err *err)
                        "%s: written by another version of ferrum-chat (schema %lld, this program knows %d); "
                        "use that version, or another --data-dir; nothing was changed",
                        s->path, (long long)version, SCHEMA_VERSION);
+    s->version = writable ? SCHEMA_VERSION : (int)version;
     return version == SCHEMA_VERSION || !writable || migrate(s, err);
 }

@@ -103,6 +103,7 @@ bool store_begin(struct store *s, struct err *err)
 {
     store_assert_owner(s);
     s->may_retry = s->chat_is_gone = false;
+    s->code = SQLITE_OK;
     if (sqlite3_exec(s->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK)
         return store_fail(s, err, "beginning to write");
     return true;

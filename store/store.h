@@ -18,6 +18,7 @@
 
 #include "engine/base/chat.h"
 #include "engine/base/err.h"
+#include "store/kept_prof.h"
 
 struct store;
 
@@ -109,8 +110,11 @@ struct msg_row {
     const int32_t *tokens;
     size_t n_tokens;
     int64_t created_ms;
-    const char *params, *stats; /* JSON or NULL */
+    const char *params, *stats;   /* JSON or NULL */
+    int64_t prof_of;              /* another message, whose profile it gets a copy of, or 0 */
+    const struct kept_prof *prof; /* of a finished answer, or NULL: the one that is stored stays */
 };
+/* A profile that cannot be stored is left out (and logged): it never keeps a text from being saved. */
 bool store_put_msgs(struct store *s, const unsigned char uid[CHAT_UID_BYTES], const struct msg_row *rows,
                     size_t n_rows, int64_t head_id, struct err *err);
 bool store_rename(struct store *s, int64_t id, const char *title, struct err *err);
@@ -125,6 +129,10 @@ bool store_delete(struct store *s, int64_t id, bool *found, struct err *err);
 bool store_forgotten(struct store *s, unsigned char (*uids)[CHAT_UID_BYTES], size_t max, size_t *n,
                      struct err *err);
 bool store_forgotten_done(struct store *s, const unsigned char uid[CHAT_UID_BYTES], struct err *err);
+
+/* The profile of a message, for kept_prof_free; NULL: none was kept. False: it is damaged, or cannot be read;
+ * the message can. */
+bool store_get_prof(struct store *s, int64_t msg, struct kept_prof **out, struct err *err);
 
 /* The unsent text of a chat's editor; "" removes it. NULL uid: the draft of no chat yet. */
 bool store_put_draft(struct store *s, const unsigned char uid[CHAT_UID_BYTES], const char *text,

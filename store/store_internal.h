@@ -13,6 +13,7 @@ struct store {
     char *path;
     pthread_t owner;
     const atomic_bool *stop;      /* see store_open_until */
+    int version;                  /* of the schema; a file that is only read may have an older one */
     int code;                     /* SQLite's extended code of the last failure */
     bool may_retry, chat_is_gone; /* of the last failure */
     bool index_is_broken;         /* beyond repair: nothing is indexed any more */
@@ -50,6 +51,11 @@ bool store_end(struct store *s, bool ok, struct err *err);
 char *store_column_string(sqlite3_stmt *stmt, int column);
 
 void store_assert_owner(const struct store *s);
+
+/* Inside a transaction (store_prof.c). */
+bool store_put_prof(struct store *s, int64_t msg, const struct kept_prof *kept, struct err *err);
+/* As far as `from` has one, and `to` none. */
+bool store_copy_prof(struct store *s, int64_t from, int64_t to, struct err *err);
 
 /* ---- the index of words (store_search.c), inside a transaction ---- */
 

@@ -2,6 +2,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "engine/base/log.h"
 #include "store/store.h"
 #include "store/store_internal.h"
 
@@ -170,8 +171,8 @@ static bool touch_conv(struct store *s, int64_t conv, int64_t head_id, struct er
     return store_run(s, stmt, "saving a chat's place", err);
 }
 
-bool store_put_msgs(struct store *s, const unsigned char uid[CHAT_UID_BYTES], const struct msg_row *rows,
-                    size_t n_rows, int64_t head_id, struct err *err)
+static bool put_msgs(struct store *s, const unsigned char *uid, const struct msg_row *rows, size_t n_rows,
+                     int64_t head_id, bool with_profs, struct err *err)
 {
     int64_t conv;
     if (!store_begin(s, err))
@@ -180,7 +181,36 @@ bool store_put_msgs(struct store *s, const unsigned char uid[CHAT_UID_BYTES], co
     for (size_t i = 0; i < n_rows && ok; i++)
         ok = put_msg(s, conv, &rows[i], err) && put_tokens(s, &rows[i], err);
     ok = ok && touch_conv(s, conv, head_id, err);
+    for (size_t i = 0; i < n_rows && ok && with_profs; i++)
+        ok = (!rows[i].prof_of || store_copy_prof(s, rows[i].prof_of, rows[i].id, err)) &&
+             (!rows[i].prof || store_put_prof(s, rows[i].id, rows[i].prof, err));
     return store_end(s, ok, err);
+}
+
+static bool have_profs(const struct msg_row *rows, size_t n_rows)
+{
+    for (size_t i = 0; i < n_rows; i++)
+        if (rows[i].prof || rows[i].prof_of)
+            return true;
+    return false;
+}
+
+bool store_put_msgs(struct store *s, const unsigned char uid[CHAT_UID_BYTES], const struct msg_row *rows,
+                    size_t n_rows, int64_t head_id, struct err *err)
+{
+    struct err why = {0};
+    bool with_profs = have_profs(rows, n_rows);
+    if (put_msgs(s, uid, rows, n_rows, head_id, with_profs, &why))
+        return true;
+    bool is_locked = (s->code & 0xFF) == SQLITE_BUSY;
+    if (with_profs && !s->chat_is_gone && !is_locked &&
+        put_msgs(s, uid, rows, n_rows, head_id, false, NULL)) {
+        log_line("an answer is saved without its profile: %s", why.text);
+        return true;
+    }
+    if (err)
+        *err = why;
+    return false;
 }
 
 bool store_rename(struct store *s, int64_t id, const char *title, struct err *err)

@@ -18,7 +18,7 @@
     X(NEW, "", "new", "", "start a new chat")                                                                \
     X(SESSIONS, "Alt-O", "sessions", "", "list chats and open one")                                          \
     X(REGEN, "", "regen", "", "answer the last message again (the old answer is kept)")                      \
-    X(EDIT, "", "edit", "", "change your last message and send it as a new branch")                          \
+    X(EDIT, "", "edit", "[WORDS]", "change your last message and send it as a new branch")                   \
     X(BRANCH, "", "branch", "next|prev", "show another branch where the chat last parted")                   \
     X(FORK, "", "fork", "", "go on in a new chat that begins with this one")                                 \
     X(KV, "", "kv", "", "what of this chat the KV cache holds")                                              \

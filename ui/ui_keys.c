@@ -38,7 +38,7 @@ static void run_action(struct ui *ui, enum ui_action action, const char *argumen
         transcript_select_next(ui->transcript, 1);
         break;
     case ACTION_EDIT:
-        tree_edit_last(ui);
+        tree_edit_last(ui, argument, n);
         break;
     case ACTION_BRANCH:
         tree_show_branch(ui, argument, n);

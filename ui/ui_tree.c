@@ -84,15 +84,21 @@ static void edit(struct ui *ui, int msg)
         edit_begin(ui, msg, buf_text(text), text->len);
 }
 
-void tree_edit_last(struct ui *ui)
+void tree_edit_last(struct ui *ui, const char *words, size_t n)
 {
     int msg = ui->chat ? ui->chat->head : -1;
     while (msg >= 0 && ui->chat->msgs[msg].role != CHAT_USER)
         msg = ui->chat->msgs[msg].parent;
-    if (msg >= 0)
-        edit(ui, msg);
-    else
+    if (msg < 0) {
         ui_notice(ui, false, "there is no message of yours yet");
+        if (n > 0)
+            editor_set_text(ui->editor, words, n, n);
+        return;
+    }
+    if (n > 0)
+        ui_edit_message(ui, msg, words, n);
+    else
+        edit(ui, msg);
 }
 
 /* ---- keys ---- */

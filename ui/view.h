@@ -114,7 +114,8 @@ void edit_hint(const struct ui *ui, int room, struct buf *out);
 /* ---- ui_tree.c ---- */
 /* A token while a message is selected. False: it goes on to the editor. */
 bool tree_feed(struct ui *ui, const struct input_token *token);
-void tree_edit_last(struct ui *ui);
+/* Edits the newest message of the user; words[0..n), if any, take the place of its text in the editor. */
+void tree_edit_last(struct ui *ui, const char *words, size_t n);
 /* argument[0..n): "next", "prev", or nothing. */
 void tree_show_branch(struct ui *ui, const char *argument, size_t n);
 void tree_fork(struct ui *ui);

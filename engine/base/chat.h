@@ -36,9 +36,10 @@ struct chat_msg {
     int32_t *tokens;  /* see invariant 4 */
     size_t n_tokens;
     size_t cap_tokens;
-    int64_t created_ms; /* Unix time */
-    char *params;       /* JSON of the sampling settings, or NULL */
-    char *stats;        /* JSON of the turn's numbers, or NULL */
+    int64_t created_ms;  /* Unix time */
+    char *params;        /* JSON of the sampling settings, or NULL */
+    char *stats;         /* JSON of the turn's numbers, or NULL */
+    int64_t copied_from; /* id of the message of another chat it is a copy of, or 0; not stored */
 };
 
 struct chat {

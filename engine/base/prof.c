@@ -114,3 +114,25 @@ struct prof_entry prof_sum(const struct prof *p, enum prof_phase phase, enum pro
     }
     return sum;
 }
+
+static struct prof_entry sum_all(const struct prof *p, enum prof_phase phase)
+{
+    struct prof_entry sum = {0};
+    for (int op = 0; op < PROF_N_OPS; op++) {
+        struct prof_entry e = prof_sum(p, phase, (enum prof_op)op);
+        sum.ns += e.ns;
+        sum.calls += e.calls;
+        sum.bytes += e.bytes;
+    }
+    return sum;
+}
+
+uint64_t prof_sum_ns(const struct prof *p, enum prof_phase phase)
+{
+    return sum_all(p, phase).ns;
+}
+
+uint64_t prof_cost_ns(const struct prof *p, enum prof_phase phase)
+{
+    return sum_all(p, phase).calls * p->timer_ns;
+}

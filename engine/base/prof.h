@@ -5,7 +5,7 @@
  * Thread rule: a struct prof belongs to one thread; prof_copy is how it reaches another, under a lock of the
  * caller's. Ownership: prof_new/prof_free; all arrays live in the one allocation. Times are ns, bytes those
  * of weights and KV read. Everything only grows, so that the difference of two copies is what happened
- * between them (prof_subtract). */
+ * between them (prof_subtract); timer_ns alone is a constant. */
 #ifndef FERRUM_PROF_H
 #define FERRUM_PROF_H
 
@@ -14,7 +14,11 @@
 
 #include "engine/base/err.h"
 
-/* One list gives the enum and the names. */
+/* One list gives the enum and the names. What a name does not say: sync is waiting for a device; router the
+ * logits of the experts and the choice; copy logits to the host, KV pages to the shelf, this profile to its
+ * readers; gate_up, silu, down and weighted_sum are of the experts, and a kernel that fuses the first two
+ * counts as gate_up; ffn is that of dense layers and of the shared expert; sample also makes text of the
+ * token. The numbers are stored in chat.db (prof_pack.h): append only. */
 #define PROF_OPS(X)                                                                                          \
     X(EMBED, "embed")                                                                                        \
     X(NORM, "norm")                                                                                          \
@@ -69,6 +73,7 @@ struct prof {
     uint16_t *newest; /* [n_layers][n_used]: experts of the newest decoded token, heaviest first */
     uint32_t recent_us[PROF_RECENT]; /* ring: token number i (0 ..) is at i % PROF_RECENT */
     uint64_t n_recent;               /* decoded tokens so far */
+    uint64_t timer_ns;               /* what timing one operation costs itself, 0: not measured */
 };
 
 const char *prof_op_name(enum prof_op op);
@@ -78,7 +83,7 @@ struct prof *prof_new(const struct prof_shape *shape, struct err *err);
 void prof_free(struct prof *p);
 /* Both have one shape. */
 void prof_copy(struct prof *to, const struct prof *from);
-/* later -= earlier, an older copy of the same prof. newest and the ring stay as they are. */
+/* later -= earlier, an older copy of the same prof. newest, the ring and timer_ns stay as they are. */
 void prof_subtract(struct prof *later, const struct prof *earlier);
 
 /* layer: 0 .. n_layers - 1, or n_layers for what belongs to none. */
@@ -100,6 +105,10 @@ static inline uint16_t *prof_newest(const struct prof *p, uint32_t layer)
 
 /* Over all layers. */
 struct prof_entry prof_sum(const struct prof *p, enum prof_phase phase, enum prof_op op);
+/* Of all operations; wall_ns less this is what no timer has seen. */
+uint64_t prof_sum_ns(const struct prof *p, enum prof_phase phase);
+/* What all timers of a phase have cost: timer_ns times the calls. */
+uint64_t prof_cost_ns(const struct prof *p, enum prof_phase phase);
 
 static inline void prof_add(struct prof *p, enum prof_phase phase, uint32_t layer, enum prof_op op,
                             uint64_t ns, uint64_t bytes)

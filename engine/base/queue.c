@@ -45,11 +45,21 @@ bool queue_push(struct queue *q, const void *item)
         return false;
     memcpy(q->items + (tail & q->mask) * q->item_bytes, item, q->item_bytes);
     atomic_store_explicit(&q->tail, tail + 1, memory_order_release);
-    if (!atomic_exchange(&q->wake_pending, true)) {
-        uint64_t one = 1;
-        (void)!write(q->wake_fd, &one, sizeof one);
-    }
+    queue_wake(q);
     return true;
+}
+
+void queue_wake(struct queue *q)
+{
+    uint64_t one = 1;
+    if (!atomic_exchange(&q->wake_pending, true))
+        (void)!write(q->wake_fd, &one, sizeof one);
+}
+
+bool queue_is_empty(const struct queue *q)
+{
+    return atomic_load_explicit(&q->head, memory_order_relaxed) ==
+           atomic_load_explicit(&q->tail, memory_order_acquire);
 }
 
 bool queue_pop(struct queue *q, void *item)

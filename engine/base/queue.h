@@ -33,6 +33,11 @@ void queue_fini(struct queue *q);
 bool queue_push(struct queue *q, const void *item);
 bool queue_pop(struct queue *q, void *item);
 
+/* Producer side: makes the descriptor readable without an item. */
+void queue_wake(struct queue *q);
+/* Consumer side. */
+bool queue_is_empty(const struct queue *q);
+
 /* For poll(2): POLLIN. Owned by the queue. */
 int queue_wake_fd(const struct queue *q);
 void queue_clear_wake(struct queue *q);

@@ -505,11 +505,11 @@ class Sessions(ProgramTest):
 
     def test_show_hides_no_message(self):
         self.check(5, SMALL, '--session', 'a', '-p', 'word ' * 200)
-        self.assertIn(b'[user] (other branch)\nword word', self.check(0, 'sessions', 'show', '1'))
+        self.assertIn(b'[user #1] (other branch)\nword word', self.check(0, 'sessions', 'show', '1'))
         self.check(0, SMALL, '--temp', '0', '-n', '4', '--session', 'a', '-p', 'hi')
         shown = self.check(0, 'sessions', 'show', '1')
-        self.assertIn(b'    [user, 1 of 2] (other branch)\n    word word', shown)
-        self.assertIn(b'\n[user, 2 of 2]\nhi\n', shown)
+        self.assertIn(b'    [user #1, 1 of 2] (other branch)\n    word word', shown)
+        self.assertIn(b'\n[user #2, 2 of 2]\nhi\n', shown)
         messages = json.loads(self.check(0, 'sessions', 'show', '1', '--json'))['messages']
         self.assertEqual(len(messages), self.sessions()[0]['messages'])
         self.assertEqual([m['on_path'] for m in messages], [False, True, True])

@@ -26,6 +26,9 @@ static void prof__add__counts_in_its_layer_and_phase(void **state)
     assert_int_equal(down.bytes, 300);
     assert_int_equal(prof_sum(p, PROF_DECODE, PROF_LM_HEAD).ns, 7);
     assert_int_equal(prof_sum(p, PROF_PREFILL, PROF_DOWN).ns, 1000);
+    assert_int_equal(prof_sum_ns(p, PROF_DECODE), 37);
+    p->timer_ns = 11;
+    assert_int_equal(prof_cost_ns(p, PROF_DECODE), 33);
     prof_free(p);
 }
 

@@ -361,7 +361,7 @@ static void make_v1(const char *path, struct chat *chat)
     struct store *s = open_ok(path);
     save(s, chat);
     store_close(s);
-    run_sql(path, "DROP TABLE msg_fts; DROP TABLE forgotten; PRAGMA user_version=1");
+    run_sql(path, "DROP TABLE msg_fts; DROP TABLE forgotten; DROP TABLE prof; PRAGMA user_version=1");
 }
 
 static void store__open__brings_an_older_file_up_to_date(void **state)

@@ -302,6 +302,22 @@ static void screen__edit__of_a_slash(void **state)
     screen_stop(s);
 }
 
+static void screen__edit__takes_words_in_place_of_the_text(void **state)
+{
+    (void)state;
+    struct screen *s = start_tree(80, 24, false);
+    screen_type(s, "/edit Why by weight?\r");
+    screen_wait(s, "editing message 3");
+    screen_wait(s, "› Why by weight?");
+    screen_type(s, ESC);
+    screen_wait(s, "its text is in the history");
+    screen_type(s, "/edit /usr\r");
+    screen_wait(s, "› //usr");
+    screen_type(s, "\r");
+    screen_wait_report(s, "send /usr\n");
+    screen_stop(s);
+}
+
 static void screen__edit__survives_resets_and_other_chats(void **state)
 {
     (void)state;
@@ -359,6 +375,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(screen__edit__waits_while_an_answer_is_written),
         cmocka_unit_test(screen__edit__of_another_message_and_commands),
         cmocka_unit_test(screen__edit__of_a_slash),
+        cmocka_unit_test(screen__edit__takes_words_in_place_of_the_text),
         cmocka_unit_test(screen__edit__survives_resets_and_other_chats),
         cmocka_unit_test(screen__edit__the_terminal_goes_away),
     };
