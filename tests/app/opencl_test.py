@@ -75,7 +75,7 @@ class WithDevice(ProgramTest):
                 self.answer(*first, '--session', 't', '-p', 'ho ' * 200)
                 r = self.run_program(MODEL, *GREEDY, *second, '--session', 't', '-n', '5', '-p', 'and now?')
                 self.assertEqual(r.returncode, 0, r.stderr)
-                self.assertRegex(r.stderr.decode(), r'resumed .* computed by other kernels')
+                self.assertRegex(r.stderr.decode(), r'resumed .* computed by other kernels \(%s ' % first[1])
 
     def test_an_unknown_style_is_a_sentence(self):
         self.env['FERRUM_CL_STYLE'] = 'quick'
