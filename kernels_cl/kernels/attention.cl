@@ -50,6 +50,13 @@ INLINE size_t rows_of(const global uint *table, ulong page_bytes, ulong slab, ui
     return table[p / PAGE] * page_bytes + slab + (size_t)h * PAGE * (head_dim * VALUE_BYTES + SCALE_BYTES);
 }
 
+/* a - b, but not below 0; in signed numbers, because Oclgrind knows no saturating subtraction. */
+INLINE uint difference(uint a, uint b)
+{
+    int d = (int)a - (int)b;
+    return d > 0 ? (uint)d : 0;
+}
+
 /* The scale of row i, behind the values of all rows; 1 where the type needs none. */
 INLINE float scale_of(const global uchar *rows, uint i, uint head_dim)
 {
@@ -145,7 +152,7 @@ KERNEL attention(KV_ARGS, const global float *q, global float *out, float scale,
 {
     local float query[D_MAX], weights[PAGE], spare[LANES];
     uint t = (uint)get_group_id(0), h = (uint)get_group_id(1), kv_head = h / (n_head / n_kv_head);
-    uint end = pos + t + 1, begin = window && window < end ? end - window : 0;
+    uint end = pos + t + 1, begin = window ? difference(end, window) : 0;
     float sums[D_MAX / LANES], largest = -INFINITY, total = 0;
     const global float *from = q + ((size_t)h * n_tokens + t) * head_dim;
     for (uint d = LANE; d < head_dim; d += LANES)
@@ -154,7 +161,7 @@ KERNEL attention(KV_ARGS, const global float *q, global float *out, float scale,
         sums[i] = 0;
     MEET();
     for (uint page = begin / PAGE; page <= (end - 1) / PAGE; page++) {
-        uint first = page * PAGE < begin ? begin - page * PAGE : 0, n = min(end - page * PAGE, PAGE);
+        uint first = difference(begin, page * PAGE), n = min(end - page * PAGE, PAGE);
         const global uchar *k = pool + rows_of(table, page_bytes, k_offset, page * PAGE, kv_head, head_dim);
         const global uchar *v = pool + rows_of(table, page_bytes, v_offset, page * PAGE, kv_head, head_dim);
         bool seen = LANE >= first && LANE < n;
@@ -221,7 +228,7 @@ KERNEL attention(KV_ARGS, const global float *q, global float *out, float scale,
                       uint n_kv_head, uint head_dim, uint pos, uint window)
 {
     uint t = (uint)get_group_id(0), h = (uint)get_group_id(1), kv_head = h / (n_head / n_kv_head);
-    uint end = pos + t + 1, begin = window && window < end ? end - window : 0;
+    uint end = pos + t + 1, begin = window ? difference(end, window) : 0;
     float query[D_MAX], sums[D_MAX], weights[PAGE], largest = -INFINITY, total = 0;
     const global float *from = q + ((size_t)h * n_tokens + t) * head_dim;
     for (uint d = 0; d < head_dim; d++) {
@@ -229,7 +236,7 @@ KERNEL attention(KV_ARGS, const global float *q, global float *out, float scale,
         sums[d] = 0;
     }
     for (uint page = begin / PAGE; page <= (end - 1) / PAGE; page++) {
-        uint first = page * PAGE < begin ? begin - page * PAGE : 0, n = min(end - page * PAGE, PAGE);
+        uint first = difference(begin, page * PAGE), n = min(end - page * PAGE, PAGE);
         const global uchar *k = pool + rows_of(table, page_bytes, k_offset, page * PAGE, kv_head, head_dim);
         const global uchar *v = pool + rows_of(table, page_bytes, v_offset, page * PAGE, kv_head, head_dim);
         float now = largest;
