@@ -26,11 +26,14 @@
 #define MAD(a, b, c) ((a) * (b) + (c))
 #endif
 
-/* What is small is inlined everywhere: a vector handed over through memory costs more than the work on it. */
+/* What is small is inlined everywhere: a vector handed over through memory costs more than the work on it. Static,
+ * because a C99 inline function that is not inlined is not there at all. */
 #ifdef __clang__
-#define INLINE inline __attribute__((always_inline))
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("unroll")
 #else
-#define INLINE inline
+#define INLINE static inline
+#define UNROLL
 #endif
 
 INLINE float sum16(float16 v)

@@ -215,20 +215,20 @@ INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
     INLINE void dot##N(const global uchar *row, uint k, uint lane, const global float *const *x, float *sums)            \
     {                                                                                                                    \
         float16 a[N], b[N], lo, hi;                                                                                      \
-        _Pragma("unroll") for (uint c = 0; c < N; c++) a[c] = b[c] = 0;                                                  \
+        UNROLL for (uint c = 0; c < N; c++) a[c] = b[c] = 0;                                                             \
         for (uint block = lane; block < k / 32 / GROUPS; block += ROW_LANES) {                                           \
-            _Pragma("unroll") for (uint i = 0; i < GROUPS; i++)                                                          \
+            UNROLL for (uint i = 0; i < GROUPS; i++)                                                                     \
             {                                                                                                            \
                 uint g = block * GROUPS + i;                                                                             \
                 weights32(row, g, &lo, &hi);                                                                             \
-                _Pragma("unroll") for (uint c = 0; c < N; c++)                                                           \
+                UNROLL for (uint c = 0; c < N; c++)                                                                      \
                 {                                                                                                        \
                     a[c] = MAD(lo, vload16(2 * g, x[c]), a[c]);                                                          \
                     b[c] = MAD(hi, vload16(2 * g + 1, x[c]), b[c]);                                                      \
                 }                                                                                                        \
             }                                                                                                            \
         }                                                                                                                \
-        _Pragma("unroll") for (uint c = 0; c < N; c++) sums[c] = sum16(a[c] + b[c]);                                     \
+        UNROLL for (uint c = 0; c < N; c++) sums[c] = sum16(a[c] + b[c]);                                                \
         DOT_TAIL(N)                                                                                                      \
     }
 #ifdef ANY_WIDTH
