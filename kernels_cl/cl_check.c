@@ -186,11 +186,14 @@ static bool check_matrix(struct cl_backend *b, struct bbuf *x, struct bbuf *out)
 }
 
 /* Ids as numbers: 0, 1, 2 ... in the order of choice. */
-static bool check_route(struct cl_backend *b, struct bbuf *x, struct bbuf *out)
+static bool check_route(struct cl_backend *b, struct bbuf *x, struct bbuf *out, struct err *err)
 {
     int32_t ids[TOKENS * 2];
-    struct op_route op = {x, out, x, TOKENS, HEAD, 2, true, 1};
-    if (!cl_route(b, &op) || !cl_buf_read(b, out, 0, ids, sizeof ids))
+    struct bbuf *weights = new_numbers(b, TOKENS * 2, err);
+    struct op_route op = {x, out, weights, TOKENS, HEAD, 2, true, 1};
+    bool ok = weights && cl_route(b, &op) && cl_buf_read(b, out, 0, ids, sizeof ids);
+    cl_buf_free(b, weights);
+    if (!ok)
         return false;
     for (size_t t = 0; t < TOKENS; t++) {
         int32_t first = 0, second = -1;
@@ -267,7 +270,7 @@ static bool check_group(struct cl_backend *b, enum cl_group group, struct err *e
     else if (ok && group == CL_GROUP_MATRIX)
         ok = check_matrix(b, x, out);
     else if (ok && group == CL_GROUP_ROUTE)
-        ok = check_route(b, x, out);
+        ok = check_route(b, x, out, err);
     else if (ok)
         ok = check_attention(b,
                              group == CL_GROUP_KV_F16   ? DTYPE_F16
