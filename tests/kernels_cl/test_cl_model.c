@@ -9,7 +9,9 @@
 #include <cmocka.h>
 
 #include "engine/base/mem.h"
+#include "engine/kv_shelving.h"
 #include "engine/timeline.h"
+#include "kernels_cl/cl_backend.h"
 #include "tests/engine/model_edit.h"
 #include "tests/kernels_cl/cl_fixture.h"
 #include "tests/kernels_cpu/cpu_fixture.h"
@@ -175,11 +177,52 @@ static void kv__saved_by_one_backend__is_resumed_by_the_other(void **state)
             }
 }
 
+/* What a device says it gives in one piece, it gives, and no more. */
+static __typeof__(&clCreateBuffer) whole_create;
+static size_t largest_buffer;
+static cl_mem create_up_to(cl_context context, cl_mem_flags flags, size_t size, void *host, cl_int *code)
+{
+    *code = CL_INVALID_BUFFER_SIZE;
+    return size <= largest_buffer ? whole_create(context, flags, size, host, code) : NULL;
+}
+
+/* The default context is one whose pages the device gives in one piece. */
+static void kv__device_gives_little__the_default_context_fits(void **state)
+{
+    (void)state;
+    const struct tiny_options options = {.arch = "qwen3", .type = DTYPE_F32, .n_ctx = 4096, .seed = 3};
+    for (int i = 0; i < n_worlds; i++) {
+        struct cl_backend *b = worlds[i].cl.ctx;
+        cl_ulong whole = b->device.max_alloc_bytes;
+        struct model *m = load(&worlds[i].cl, &options);
+        struct mem_shelf shelf;
+        bool limited;
+        mem_shelf_init(&shelf);
+        whole_create = b->api.clCreateBuffer;
+        b->api.clCreateBuffer = create_up_to;
+        b->device.max_alloc_bytes = largest_buffer =
+            (KV_SHELVING_TOKENS + 1100) * timeline_kv_bytes(m, DTYPE_F16);
+        assert_int_equal(timeline_default_ctx(m, DTYPE_F16, &limited), 1088);
+        assert_true(limited);
+        struct timeline_options few = {.kv_type = DTYPE_F16, .shelf = &shelf.shelf};
+        struct timeline *t = timeline_new(m, &few, NULL);
+        assert_non_null(t);
+        assert_int_equal(timeline_n_ctx(t), 1088);
+        timeline_free(t);
+        b->api.clCreateBuffer = whole_create;
+        b->device.max_alloc_bytes = whole;
+        assert_int_equal(timeline_default_ctx(m, DTYPE_F16, &limited), 4096);
+        model_free(m);
+        assert_true(mem_shelf_fini(&shelf));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(model__every_family__says_what_the_cpu_says),
         cmocka_unit_test(kv__saved_by_one_backend__is_resumed_by_the_other),
+        cmocka_unit_test(kv__device_gives_little__the_default_context_fits),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
