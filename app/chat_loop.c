@@ -239,7 +239,7 @@ static void run_action(struct chat_loop *c, const struct ui_event *event)
 
 static void on_ui_event(struct chat_loop *c, const struct ui_event *event)
 {
-    if (event->type != UI_DRAFT)
+    if (event->type != UI_DRAFT && event->type != UI_PROFILE_OF)
         chat_loop_forget_list(c);
     switch (event->type) {
     case UI_SEND:
@@ -266,6 +266,9 @@ static void on_ui_event(struct chat_loop *c, const struct ui_event *event)
         mem_free(text);
         break;
     }
+    case UI_PROFILE_OF:
+        chat_loop_profile_of(c, event->msg);
+        break;
     case UI_HANGUP:
         c->quit = c->session.in_a_hurry = true;
         c->code = 129;
@@ -323,7 +326,9 @@ static void on_engine_event(struct chat_loop *c, const struct engine_event *even
         break;
     case ENGINE_LOADING:
     case ENGINE_PREFILL:
+        break;
     case ENGINE_MEASURED:
+        chat_loop_on_measured(c);
         break;
     }
     give_back(c);
@@ -359,7 +364,9 @@ static void on_db_event(struct chat_loop *c, struct chat_db_event *event)
         ui_note(c->ui, event->error.text);
         ui_notice(c->ui, true, event->error.text);
         break;
-    case CHAT_DB_PROF:   /* nobody asks yet */
+    case CHAT_DB_PROF:
+        chat_loop_on_profile(c, event);
+        break;
     case CHAT_DB_FORGET: /* the session's */
         break;
     case CHAT_DB_CREATED:
@@ -410,6 +417,7 @@ static void pump(struct chat_loop *c)
     }
     show_kv_news(c);
     show_status(c);
+    chat_loop_profile_turn(c);
     ui_draw(c->ui);
 }
 
@@ -465,5 +473,6 @@ int chat_loop_run(const struct options *o, const struct paths *paths, const stru
         report_line("%s", err.text);
     chat_loop_forget_list(&c);
     chat_list_fini(&c.list);
+    chat_loop_profile_fini(&c);
     return c.code ? c.code : (int)err.code;
 }

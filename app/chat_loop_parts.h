@@ -1,9 +1,11 @@
-/* chat_loop_parts.h: what the files of the full-screen chat share; private to chat_loop.c and chat_picker.c.
+/* chat_loop_parts.h: what the files of the full-screen chat share; private to chat_loop.c, chat_picker.c
+ * and chat_profile.c.
  * Main thread only. */
 #ifndef FERRUM_CHAT_LOOP_PARTS_H
 #define FERRUM_CHAT_LOOP_PARTS_H
 
 #include "app/session.h"
+#include "store/kept_prof.h"
 #include "ui/ui.h"
 
 /* Tokens per second over the last second. */
@@ -11,6 +13,17 @@ struct rate {
     uint64_t since_ns;
     uint32_t n;
     double shown;
+};
+
+/* What the profiler panel shows; it borrows one of the profiles, or the session's. */
+struct shown_profile {
+    struct ui_profile now; /* as given last */
+    char title[96];
+    struct prof *running; /* of the turn in work, as it was at copied_ns */
+    uint64_t copied_ns;
+    bool was_running;
+    struct kept_prof *kept; /* of the message looked at */
+    int64_t awaited;        /* id of the message whose profile chat.db is asked for, 0: none */
 };
 
 struct chat_loop {
@@ -23,6 +36,7 @@ struct chat_loop {
     int edited; /* the message that the one sent last is another form of, -1 */
     struct ui_status status;
     struct rate rate;
+    struct shown_profile profile;
     bool quit;
     int code;
 };
@@ -46,5 +60,14 @@ void chat_loop_delete(struct chat_loop *c, int index);
 void chat_loop_on_list(struct chat_loop *c, struct chat_db_event *event);
 void chat_loop_on_loaded(struct chat_loop *c, struct chat_db_event *event);
 void chat_loop_on_deleted(struct chat_loop *c, int64_t id);
+
+/* The panel looks at message msg, or (-1) at the newest turn. */
+void chat_loop_profile_of(struct chat_loop *c, int msg);
+void chat_loop_on_profile(struct chat_loop *c, struct chat_db_event *event);
+/* The speed of reading memory is known. */
+void chat_loop_on_measured(struct chat_loop *c);
+/* Once a round: copies the timers while somebody looks at them, at most four times a second. */
+void chat_loop_profile_turn(struct chat_loop *c);
+void chat_loop_profile_fini(struct chat_loop *c);
 
 #endif

@@ -78,12 +78,18 @@ static void show_path(struct plain_loop *p)
     }
 }
 
+/* What needs the full screen. */
+static bool is_for_screens(int action)
+{
+    return action == ACTION_REASONING || action == ACTION_PROFILE || action == ACTION_EXPERTS;
+}
+
 static void show_help(struct plain_loop *p)
 {
     char line[160];
     for (int i = 0; i < ACTION_N; i++) {
         const struct ui_action_info *info = ui_action_info(i);
-        if (!*info->command)
+        if (!*info->command || is_for_screens(i))
             continue;
         snprintf(line, sizeof line, "/%-10s %s", info->command, info->help);
         say_line(p, line);

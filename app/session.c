@@ -346,6 +346,7 @@ bool session_close(struct session *s, struct err *err)
     chat_free(s->chat);
     mem_free(s->model_path);
     mem_free(s->draft);
+    prof_free(s->prof);
     buf_fini(&s->ignored);
     buf_fini(&s->forgotten);
     *s = (struct session){.signal = s->signal, .asked = -1, .answer = -1, .refused = -1};

@@ -86,6 +86,7 @@ struct session {
     uint64_t seed; /* of the turn */
     enum finish_reason reason;
     struct turn_stats stats; /* of the last finished turn */
+    struct prof *prof;       /* of that turn, without the warming behind it; NULL: none yet */
     uint32_t ctx_used;       /* ids of the path that is shown */
     uint64_t saved_ns;
     size_t saved_tokens; /* of the message saved last */

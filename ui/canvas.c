@@ -56,6 +56,14 @@ void canvas_repeat(int y, int x, int n, enum theme_element element, const char *
         put_cell(y, x + i, look, character, strlen(character));
 }
 
+void canvas_heat(int y, int x, int n, int upper, int lower)
+{
+    const char *character;
+    struct theme_look look = theme_heat(upper, lower, &character);
+    for (int i = 0; i < n; i++)
+        put_cell(y, x + i, look, character, strlen(character));
+}
+
 void canvas_bar(int y, int x, int columns, enum theme_element element, double fraction)
 {
     static const char *const eighths[] = {"▏", "▎", "▍", "▌", "▋", "▊", "▉"};

@@ -17,6 +17,9 @@ int canvas_label(int y, int x, int max, enum theme_element look, const char *tex
 /* n times one character of width 1. */
 void canvas_repeat(int y, int x, int n, enum theme_element look, const char *character);
 
+/* A cell of a map, n columns of it: levels as theme_heat has them. */
+void canvas_heat(int y, int x, int n, int upper, int lower);
+
 /* A bar of `columns` cells, filled in eighths of a cell. */
 void canvas_bar(int y, int x, int columns, enum theme_element look, double fraction);
 

@@ -257,6 +257,8 @@ static enum theme_element rule_text(const struct ui *ui, const struct editor_vie
         tree_hint(ui, room, out);
     else if (edit_is_open(ui))
         edit_hint(ui, room, out);
+    else if (ui->panel.open && ui->panel_form == PANEL_NONE)
+        buf_puts(out, PANEL_TOO_SMALL);
     return LOOK_ACCENT;
 }
 
@@ -347,8 +349,8 @@ void rule_draw(struct ui *ui, const struct editor_view *view, int y, int columns
 
 void loading_draw(const struct ui *ui, const struct ui_layout *layout)
 {
-    int width = layout->columns - 16 > 64 ? 64 : layout->columns - 16;
-    int x = (layout->columns - width) / 2,
+    int width = layout->text_columns - 16 > 64 ? 64 : layout->text_columns - 16;
+    int x = (layout->text_columns - width) / 2,
         y = layout->text_y + (layout->text_rows > 8 ? layout->text_rows / 2 - 3 : 0);
     struct buf line = {0};
     if (layout->text_rows < 6)

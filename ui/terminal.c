@@ -232,6 +232,8 @@ static int start_colors(bool no_color)
     if (no_color || !has_colors() || start_color() == ERR)
         return 0;
     use_default_colors();
+    if (COLORS > 256 && tigetflag("RGB") > 0)
+        return TERMINAL_DIRECT;
     return COLORS >= 256 ? 256 : COLORS >= 16 ? 16 : COLORS >= 8 ? 8 : 0;
 }
 

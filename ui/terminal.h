@@ -51,7 +51,9 @@ unsigned terminal_take_changes(void);
 unsigned terminal_suspend(void);
 
 void terminal_size(int *columns, int *rows);
-/* 0 (bold, dim and reverse only), 8, 16 or 256. start_color and use_default_colors were called unless 0. */
+#define TERMINAL_DIRECT (1 << 24)
+/* 0 (bold, dim and reverse only), 8, 16, 256 or TERMINAL_DIRECT (a colour is 0xRRGGBB). start_color and
+ * use_default_colors were called unless 0. */
 int terminal_colors(void);
 
 /* doupdate inside a synchronised update (mode 2026): call wnoutrefresh before. */

@@ -55,6 +55,8 @@ struct ui *ui_open(const struct ui_options *options, struct err *err)
     terminal_set_locale();
     struct ui *ui = mem_need(sizeof *ui);
     ui->edit.msg = -1;
+    ui->panel = (struct panel){.phase = PROF_DECODE, .layer = PANEL_ALL_LAYERS};
+    ui->panel_of = PANEL_OF_NOTHING;
     if (open_parts(ui, options, err))
         return ui;
     if (ui->editor)
@@ -90,6 +92,7 @@ void ui_close(struct ui *ui, const char *last_words)
     input_free(ui->input);
     transcript_free(ui->transcript);
     list_fini(&ui->list);
+    panel_fini(&ui->panel);
     edit_forget(ui);
     for (int i = ui->first_event; i < ui->n_events; i++)
         mem_free(ui->events[i].text);
@@ -194,6 +197,7 @@ void ui_read_input(struct ui *ui)
         ui->urgent = true;
     }
     watch_editor(ui, now);
+    ui_panel_watch(ui);
 }
 
 int ui_poll_fds(struct ui *ui, struct pollfd fds[4])
@@ -308,12 +312,14 @@ void ui_set_chat(struct ui *ui, const struct chat *chat)
     edit_keep_as_draft(ui); /* its message is not in this chat */
     ui->chat = chat;
     transcript_set_chat(ui->transcript, chat);
+    ui_panel_forget(ui);
     ui_mark_dirty(ui);
 }
 
 void ui_chat_changed(struct ui *ui, int msg)
 {
     transcript_changed(ui->transcript, msg);
+    ui_panel_watch(ui); /* the selection goes along with its branch */
     ui_mark_dirty(ui);
 }
 

@@ -16,6 +16,7 @@
 
 #include "engine/base/chat.h"
 #include "engine/base/err.h"
+#include "engine/base/prof.h"
 #include "ui/action.h"
 
 struct ui;
@@ -44,18 +45,21 @@ enum ui_event_type {
                 with the parent of msg, which makes it the head), answers it and calls
                 ui_chat_changed(-1); refused, the head goes back and the text is given to
                 ui_edit_message */
-    UI_ACTION, /* action; text: the argument of a slash command or "". ui does what concerns the screen
-                  itself, and makes STOP or QUIT out of Esc, Ctrl-C and Ctrl-D. REGEN: msg is the answer to
-                  give again, beside the old one (-1: the last). FORK: msg is the last message of the path
-                  that a new chat begins with */
-    UI_BRANCH, /* show the branch of msg, a sibling of a message on screen: the head becomes
-                  chat_newest_leaf(chat, msg), then ui_chat_changed(-1). While an answer is written app
-                  refuses with a notice */
-    UI_PICKED, /* index: a row of the list overlay, which is closed */
-    UI_DELETE, /* index: the user asked (and confirmed) to delete that row; call ui_show_list with what is
-                  left (the list stays open at its place), or ui_notice */
-    UI_DRAFT,  /* the editor rested for a second after a change: text, cursor (bytes) */
-    UI_HANGUP, /* the terminal is gone */
+    UI_ACTION,     /* action; text: the argument of a slash command or "". ui does what concerns the screen
+                      itself, and makes STOP or QUIT out of Esc, Ctrl-C and Ctrl-D. REGEN: msg is the answer to
+                      give again, beside the old one (-1: the last). FORK: msg is the last message of the path
+                      that a new chat begins with */
+    UI_BRANCH,     /* show the branch of msg, a sibling of a message on screen: the head becomes
+                      chat_newest_leaf(chat, msg), then ui_chat_changed(-1). While an answer is written app
+                      refuses with a notice */
+    UI_PICKED,     /* index: a row of the list overlay, which is closed */
+    UI_DELETE,     /* index: the user asked (and confirmed) to delete that row; call ui_show_list with what is
+                      left (the list stays open at its place), or ui_notice */
+    UI_DRAFT,      /* the editor rested for a second after a change: text, cursor (bytes) */
+    UI_PROFILE_OF, /* the panel shows something else from now on: msg, which is selected, or (-1) the turn
+                      that runs or ran last. Call ui_set_profile, now or when it is there, and for -1 again
+                      while it changes (ui_shows_live_profile) */
+    UI_HANGUP,     /* the terminal is gone */
 };
 struct ui_event {
     enum ui_event_type type;
@@ -118,6 +122,17 @@ struct ui_list_row {
 };
 void ui_show_list(struct ui *ui, const char *heading, const struct ui_list_row *rows, int n);
 void ui_show_help(struct ui *ui);
+
+/* ---- the profiler panel ---- */
+
+struct ui_profile {
+    const struct prof *prof; /* of one turn; borrowed until the next call; NULL: none, title says why */
+    double read_gb_s;        /* what reading memory reaches on this machine; 0: not known */
+    const char *title;       /* what it is of: "this answer", "answer 2 of 6"; copied */
+};
+void ui_set_profile(struct ui *ui, const struct ui_profile *profile);
+/* Whether the panel is open and shows the newest turn: else nobody needs copies of its profile. */
+bool ui_shows_live_profile(const struct ui *ui);
 
 /* Draws what changed, at most about 60 times a second (keys at once). */
 void ui_draw(struct ui *ui);

@@ -15,16 +15,16 @@
 #define OVERLAY_LEAST_END 7 /* a box with a row or two in it, from the third row on */
 
 /* Below 60x10: no title, no margins, no air. */
-static struct ui_layout make_layout(int columns, int rows)
+static struct ui_layout make_layout(int columns, int rows, int text_columns)
 {
     bool compact = columns < UI_COMPACT_COLUMNS || rows < UI_COMPACT_ROWS;
-    struct ui_layout l = {.columns = columns, .rows = rows};
+    struct ui_layout l = {.columns = columns, .rows = rows, .text_columns = text_columns};
     l.indent = compact ? 0 : 2;
     l.left = compact ? 1 : 2;
-    int room = columns - l.left - l.indent - (compact ? 1 : 2);
+    int room = text_columns - l.left - l.indent - (compact ? 1 : 2);
     l.measure = room > UI_MEASURE ? UI_MEASURE : room;
     if (room > UI_MEASURE)
-        l.left = (columns - UI_MEASURE - l.indent) / 2;
+        l.left = (text_columns - UI_MEASURE - l.indent) / 2;
     l.title_y = compact ? -1 : 0;
     l.text_y = compact ? 0 : 2;
     return l;
@@ -140,19 +140,37 @@ static void place_notice(struct ui *ui, struct ui_layout *l)
     bool low = l->rows < UI_LOW_ROWS;
     l->notice_y = l->rule_y - n;
     l->text_rows -= n;
+    if (ui->panel_form == PANEL_STRIP)
+        l->panel.y -= n;
     ui->overlay_top = low ? 0 : 2;
     ui->overlay_end = low ? l->rows - 1 : l->rows - 4;
     if (ui->notice && ui->overlay_end > l->notice_y)
         ui->overlay_end = l->notice_y < OVERLAY_LEAST_END ? OVERLAY_LEAST_END : l->notice_y;
 }
 
+/* The columns and rows that the panel takes from the transcript. The editor needs the width of the screen to
+ * be laid out, and the panel the height that is left: so the form is chosen first, by the size alone. */
+static struct ui_layout make_whole_layout(struct ui *ui, struct editor_view *view)
+{
+    int columns = ui->columns, side = panel_place(&ui->panel, columns, ui->rows - PANEL_OTHER_ROWS).columns;
+    struct ui_layout l = make_layout(columns, ui->rows, columns - side);
+    editor_layout(ui->editor, l.columns - (l.left - 2 + PROMPT_COLUMNS) - 1, view);
+    place_editor(&l, view->n_rows);
+    struct panel_place place = panel_place(&ui->panel, columns, l.text_rows);
+    if (side > 0)
+        l.panel = (struct panel_area){l.title_y + 1, columns - side, l.rule_y - l.title_y - 1, side};
+    else if (place.form == PANEL_STRIP)
+        l.panel = (struct panel_area){l.rule_y - place.rows, 0, place.rows, columns};
+    l.text_rows -= place.form == PANEL_STRIP && side == 0 ? place.rows : 0;
+    ui->panel_form = side > 0 ? PANEL_SIDE : l.panel.rows > 0 ? PANEL_STRIP : PANEL_NONE;
+    return l;
+}
+
 static void draw_chat(struct ui *ui, int *cursor_y, int *cursor_x)
 {
-    struct ui_layout l = make_layout(ui->columns, ui->rows);
     struct editor_view view;
+    struct ui_layout l = make_whole_layout(ui, &view);
     int x = l.left - 2 + PROMPT_COLUMNS;
-    editor_layout(ui->editor, l.columns - x - 1, &view);
-    place_editor(&l, view.n_rows);
     place_notice(ui, &l);
     ui->transcript_rows = l.text_rows;
     transcript_resize(ui->transcript, (size_t)l.measure, (size_t)l.text_rows);
@@ -162,6 +180,8 @@ static void draw_chat(struct ui *ui, int *cursor_y, int *cursor_x)
         loading_draw(ui, &l);
     else
         draw_transcript(ui, &l);
+    if (ui->panel_form != PANEL_NONE)
+        panel_draw(&ui->panel, ui->panel_form, &l.panel);
     notice_draw(ui, l.notice_y);
     rule_draw(ui, &view, l.rule_y, l.columns);
     ui->rule_y = l.rule_y;

@@ -47,7 +47,8 @@ static void run_action(struct ui *ui, enum ui_action action, const char *argumen
         tree_fork(ui);
         break;
     default:
-        ui_push_event(ui, UI_ACTION, action, 0, argument, n);
+        if (!ui_panel_action(ui, action, argument, n))
+            ui_push_event(ui, UI_ACTION, action, 0, argument, n);
     }
     ui_mark_dirty(ui);
 }
@@ -130,14 +131,45 @@ static bool is_alt(const struct input_token *token, char letter)
            token->bytes[token->n_bytes - 1] == letter;
 }
 
+/* What F1, F2, ... do, with the argument of the action. */
+static const struct {
+    enum ui_action action;
+    const char *argument;
+} function_keys[] = {
+    {ACTION_HELP, ""},
+    {ACTION_PROFILE, ""},
+    {ACTION_PROFILE_VIEW, ""},
+    {ACTION_PROFILE_PHASE, ""},
+    {ACTION_PROFILE_PIN, ""},
+    {ACTION_PROFILE_SIZE, "smaller"},
+    {ACTION_PROFILE_SIZE, "larger"},
+};
+enum { N_FUNCTION_KEYS = (int)(sizeof function_keys / sizeof *function_keys) };
+
+/* False: it is none of them. */
+static bool feed_function_key(struct ui *ui, const struct input_token *token)
+{
+    int i = (int)token->key - (int)INPUT_KEY_F1;
+    if (i < 0 || i >= N_FUNCTION_KEYS || token->modifiers)
+        return false;
+    const char *argument = function_keys[i].argument;
+    run_action(ui, function_keys[i].action, argument, strlen(argument));
+    return true;
+}
+
 static void feed_unbound(struct ui *ui, const struct input_token *token)
 {
     if (token->type == INPUT_WHEEL)
         transcript_scroll(ui->transcript, (long)token->lines * WHEEL_ROWS);
     if (token->type != INPUT_KEY)
         return;
-    if (token->key == INPUT_KEY_F1)
-        run_action(ui, ACTION_HELP, NULL, 0);
+    bool steps = (token->modifiers & INPUT_CTRL) && ui->panel.open;
+    if (feed_function_key(ui, token))
+        return;
+    if (steps && token->key == INPUT_KEY_UP)
+        run_action(ui, ACTION_PROFILE_LAYER, "up", 2);
+    else if (steps && token->key == INPUT_KEY_DOWN)
+        run_action(ui, ACTION_PROFILE_LAYER, "down", 4);
     else if (token->key == INPUT_KEY_PAGE_UP)
         run_action(ui, ACTION_PAGE_UP, NULL, 0);
     else if (token->key == INPUT_KEY_PAGE_DOWN)

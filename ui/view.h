@@ -10,6 +10,7 @@
 #include "ui/editor.h"
 #include "ui/input.h"
 #include "ui/list.h"
+#include "ui/panel.h"
 #include "ui/progress.h"
 #include "ui/transcript.h"
 #include "ui/ui.h"
@@ -53,6 +54,9 @@ struct ui {
     struct transcript *transcript;
     const struct chat *chat;
     struct edit edit;
+    struct panel panel;
+    int panel_of;               /* told as UI_PROFILE_OF: a message, or one of the two below */
+    enum panel_form panel_form; /* in the last frame */
 
     struct ui_status status; /* its texts are clean */
     struct progress progress;
@@ -94,6 +98,16 @@ void ui_take_terminal_changes(struct ui *ui, unsigned changes);
 /* ---- ui_keys.c ---- */
 void ui_feed_token(struct ui *ui, const struct input_token *token);
 
+/* ---- ui_panel.c ---- */
+#define PANEL_OF_LIVE (-1)
+#define PANEL_OF_NOTHING (-2)
+/* The panel's own actions; argument[0..n): of a slash command. False: it is none of these. */
+bool ui_panel_action(struct ui *ui, enum ui_action action, const char *argument, size_t n);
+/* Another chat: what was told is of the old one's messages. */
+void ui_panel_forget(struct ui *ui);
+/* Tells app what the panel shows, when that changed. */
+void ui_panel_watch(struct ui *ui);
+
 /* ---- ui_edit.c ---- */
 bool edit_is_open(const struct ui *ui);
 /* Puts the text of message msg into the editor; what the editor holds waits. */
@@ -124,12 +138,14 @@ void tree_hint(const struct ui *ui, int room, struct buf *out);
 /* ---- the parts of a frame ---- */
 struct ui_layout {
     int columns, rows;
-    int left;    /* column of the role labels */
-    int indent;  /* from there to the text */
-    int measure; /* columns of text */
-    int title_y; /* -1: no title line */
+    int text_columns; /* left of the panel */
+    int left;         /* column of the role labels */
+    int indent;       /* from there to the text */
+    int measure;      /* columns of text */
+    int title_y;      /* -1: no title line */
     int text_y, text_rows;
-    int notice_y; /* == rule_y: it needs no rows of its own */
+    struct panel_area panel; /* rows 0: there is none */
+    int notice_y;            /* == rule_y: it needs no rows of its own */
     int rule_y;
     int editor_y, editor_rows;
     int status_y;

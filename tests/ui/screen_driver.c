@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "engine/base/mem.h"
+#include "tests/ui/prof_by_hand.h"
 
 struct driver {
     struct ui *ui;
@@ -14,6 +15,7 @@ struct driver {
     int report_fd;
     struct buf pending; /* control bytes up to the next line end */
     char *last_words, *model, *mode;
+    struct prof *prof; /* shown by the panel */
     bool quit;
 };
 
@@ -49,6 +51,9 @@ static void report_event(const struct driver *d, const struct ui_event *event)
         break;
     case UI_DRAFT:
         buf_printf(&line, "draft %zu %.*s\n", event->cursor, n, event->text);
+        break;
+    case UI_PROFILE_OF:
+        buf_printf(&line, "profile of %d\n", event->msg);
         break;
     case UI_HANGUP:
         buf_puts(&line, "hangup\n");
@@ -182,6 +187,24 @@ static bool obey_chat(struct driver *d, const char *word, const char *text)
     return true;
 }
 
+/* "LAYERS EXPERTS USED PREFILLED DECODED SCALE READ_GB_S TITLE"; no layers: none is there. */
+static void set_profile(struct driver *d, const char *text)
+{
+    struct prof_shape shape;
+    unsigned prefilled, decoded, scale;
+    struct ui_profile profile = {0};
+    int n = 0;
+    if (sscanf(text, "%u %u %u %u %u %u %lf %n", &shape.n_layers, &shape.n_experts, &shape.n_used, &prefilled,
+               &decoded, &scale, &profile.read_gb_s, &n) != 7)
+        _exit(6);
+    struct prof *old = d->prof;
+    d->prof = shape.n_layers ? prof_made_by_hand(&shape, prefilled, decoded, scale) : NULL;
+    profile.prof = d->prof;
+    profile.title = text + n;
+    ui_set_profile(d->ui, &profile);
+    prof_free(old);
+}
+
 static void obey(struct driver *d, char *line)
 {
     char *text = strchr(line, ' ');
@@ -211,6 +234,8 @@ static void obey(struct driver *d, char *line)
     } else if (strcmp(line, "refuse") == 0) {
         const char *refused = strchr(text, ' ') + 1;
         ui_edit_message(d->ui, atoi(text), refused, strlen(refused));
+    } else if (strcmp(line, "profile") == 0) {
+        set_profile(d, text);
     } else if (strcmp(line, "timeout") == 0) {
         tell_timeout(d);
     } else if (strcmp(line, "editor") == 0) {
@@ -280,6 +305,7 @@ int screen_driver_run(const struct ui_options *options, int control_fd, int repo
     mem_free(d.last_words);
     mem_free(d.model);
     mem_free(d.mode);
+    prof_free(d.prof);
     buf_fini(&d.pending);
     return 0;
 }
