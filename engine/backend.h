@@ -204,6 +204,8 @@ struct backend_ops {
     bool (*buf_write)(void *ctx, struct bbuf *buf, size_t offset_bytes, const void *src, size_t n_bytes);
     bool (*buf_read)(void *ctx, const struct bbuf *buf, size_t offset_bytes, void *dst, size_t n_bytes);
     size_t (*buf_bytes)(const struct bbuf *buf);
+    /* Bytes of the largest buffer there is room for now. (optional: what the system's memory leaves) */
+    size_t (*buf_largest)(void *ctx);
     /* The bytes themselves, where they lie in host memory and every op has finished when it returns: others
      * may read them while ops touch other places. (optional) */
     void *(*buf_host)(const struct bbuf *buf);

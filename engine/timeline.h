@@ -78,8 +78,9 @@ bool timeline_eval(struct timeline *t, const int32_t *ids, size_t n, const struc
 void timeline_set_owner(struct timeline *t, const unsigned char owner[KV_OWNER_BYTES]);
 
 struct load_stats {
-    uint32_t n_tokens;       /* rows that came from the shelf */
-    uint32_t foreign_tokens; /* of them, computed by another backend or other kernels */
+    uint32_t n_tokens;              /* rows that came from the shelf */
+    uint32_t foreign_tokens;        /* of them, computed by another backend or other kernels */
+    char kernels[KV_KERNELS_BYTES]; /* the first of those, see struct kv_found */
     uint32_t damaged_blocks;
     uint64_t ns; /* finding and reading */
 };

@@ -44,7 +44,7 @@ class Usage(ProgramTest):
             ((LONG, CHATML, '-p', 'x'), ['expected one model']),
             ((LONG, '-p', ''), ['empty']),
             (('render', '--messages', 'x'), ['no model file']),
-            (('devices',), ['not part of this version yet']),
+            (('devices', 'x'), ['takes no words']),
             (('sessions', 'show'), ['one ID']),
             (('sessions', 'rename', '1'), ['list, show, export, delete or search']),
             (('sessions', 'search'), ['search with words']),
@@ -184,9 +184,6 @@ class BadFiles(ProgramTest):
         self.assertEqual(r.stderr.count(b'\n'), 1, r.stderr)
         self.assertIn(state.encode(), r.stderr)
         self.assertEqual(self.sessions()[0]['messages'], 2)
-
-    def test_opencl_is_a_sentence(self):
-        self.check(1, LONG, '-p', 'x', '--backend', 'opencl', words=['OpenCL'])
 
 
 class OneTurn(ProgramTest):
