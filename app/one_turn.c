@@ -352,7 +352,7 @@ int one_turn_run(const struct options *o, const struct paths *paths, const struc
                          .signal_fd = signal_fd,
                          .json = opt_flag(o, OPT_JSON),
                          .profiles = env->moe_profile,
-                         .session = {.asked = -1, .answer = -1, .refused = -1}};
+                         .session = {.asked = -1, .answer = -1, .prof_of = -1, .refused = -1}};
     output_init(&t.out, STDOUT_FILENO);
     bool ok = session_check_options(o, &t.failure) && make_prompt(&t, &t.failure) &&
               session_open(&t.session, o, paths, signal_fd, &t.failure) &&

@@ -215,6 +215,7 @@ bool session_open(struct session *s, const struct options *o, const struct paths
     if (paths->chat_db && (!(s->db = chat_db_open(paths->chat_db, err)) || !session_wait_open(s, err)))
         return false;
     struct chat_info info = {0};
+                          .prof_of = -1,
     bool ok = (!s->db || choose_chat(s, &info, err)) && choose_model(s, &info, err);
     chat_info_fini(&info);
     if (!ok)
@@ -258,6 +259,7 @@ static void leave_chat(struct session *s)
 void session_switch(struct session *s, struct chat_db_event *loaded)
 {
     leave_chat(s);
+    s->prof_of = -1;
     if (loaded) {
         s->draft = loaded->draft;
         s->draft_cursor = loaded->draft_cursor;
@@ -349,6 +351,6 @@ bool session_close(struct session *s, struct err *err)
     prof_free(s->prof);
     buf_fini(&s->ignored);
     buf_fini(&s->forgotten);
-    *s = (struct session){.signal = s->signal, .asked = -1, .answer = -1, .refused = -1};
+    *s = (struct session){.signal = s->signal, .asked = -1, .answer = -1, .prof_of = -1, .refused = -1};
     return ok;
 }
