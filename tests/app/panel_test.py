@@ -146,6 +146,18 @@ class Panel(ScreenTest):
         self.wait_for('decode · message 2 of 2')
         self.wait_for(r'one token .* 100\.0%')
 
+    def test_a_selected_answer_that_is_being_written_goes_on(self):
+        self.start(MOE, '--temp', '1', '--seed', '5')
+        self.wait_for('ready')
+        self.keys('F2')
+        self.ask('hello')
+        self.wait_for('decode · this answer')
+        self.keys('M-Up')
+        self.wait_for('message 2 of 2')
+        self.keys('C-c')
+        self.wait_for('decode · the last answer') # all of it, not as it was when it was selected
+        self.assertIn('message 2 of 2', self.screen())
+
     def test_a_private_chat_says_that_nothing_is_kept(self):
         self.start(MOE, '--private', '--temp', '1', '--seed', '5', '-n', '20')
         self.wait_for('ready')
