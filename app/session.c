@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "app/loader.h"
+#include "app/out_file.h"
 #include "app/profile_file.h"
 #include "app/session_parts.h"
 #include "app/trace_file.h"
@@ -18,6 +19,13 @@
 
 #define TRACE_TOKENS 64
 #define STOP_LIMIT_NS UINT64_C(6000000000)
+
+/* Nobody should write for an hour and then hear that the profile has no place. */
+static bool check_files(const struct options *o, struct err *err)
+{
+    return (!opt_given(o, OPT_PROFILE) || out_file_check("--profile", opt_text(o, OPT_PROFILE), err)) &&
+           (!opt_given(o, OPT_TRACE) || out_file_check("--trace", opt_text(o, OPT_TRACE), err));
+}
 
 bool session_check_options(const struct options *o, struct err *err)
 {
@@ -42,7 +50,7 @@ bool session_check_options(const struct options *o, struct err *err)
             err, ERR_USAGE,
             "no model was given: ferrum-chat MODEL.gguf starts a chat, ferrum-chat --continue takes the last "
             "one up again; README.md says where models come from");
-    return true;
+    return check_files(o, err);
 }
 
 /* ---- which chat ---- */
@@ -207,6 +215,7 @@ bool session_open(struct session *s, const struct options *o, const struct paths
                           .signal_fd = signal_fd,
                           .asked = -1,
                           .answer = -1,
+                          .prof_of = -1,
                           .refused = -1,
                           .head_before = -1};
     if (!session_check_options(o, err) || !loader_kv_type(o, DTYPE_F16, &s->kv_type, err))
@@ -250,6 +259,7 @@ static void leave_chat(struct session *s)
     session_stop_warming(s);
     mem_free(s->draft);
     s->draft = NULL;
+    s->prof_of = -1;
     s->title_open = s->title_due = s->draft_loose = false;
     s->n_receipts = 0;
     s->failure = (struct err){0};
@@ -349,6 +359,6 @@ bool session_close(struct session *s, struct err *err)
     prof_free(s->prof);
     buf_fini(&s->ignored);
     buf_fini(&s->forgotten);
-    *s = (struct session){.signal = s->signal, .asked = -1, .answer = -1, .refused = -1};
+    *s = (struct session){.signal = s->signal, .asked = -1, .answer = -1, .prof_of = -1, .refused = -1};
     return ok;
 }

@@ -127,11 +127,11 @@ static void add_busiest(json_t *phase_json, const struct prof *p, enum prof_phas
 static json_t *answer_json(const struct answer *a)
 {
     const struct kept_prof *k = a->kept;
-    json_t *out =
-        json_pack("{s:I, s:i, s:I, s:s, s:s, s:s, s:s, s:I, s:I, s:f}", "chat", (json_int_t)a->chat_id,
-                  "number", a->number, "id", (json_int_t)a->msg_id, "build", k->build, "model", k->model,
-                  "backend", k->backend, "kv_type", k->kv_type, "threads", (json_int_t)k->n_threads, "pos",
-                  (json_int_t)k->pos, "tok_s", k->tokens_per_s);
+    json_t *out = json_pack("{s:I, s:i, s:I, s:s, s:s, s:s, s:s, s:I, s:I, s:o}", "chat",
+                            (json_int_t)a->chat_id, "number", a->number, "id", (json_int_t)a->msg_id, "build",
+                            k->build, "model", k->model, "backend", k->backend, "kv_type", k->kv_type,
+                            "threads", (json_int_t)k->n_threads, "pos", (json_int_t)k->pos, "tok_s",
+                            k->tokens_per_s > 0 ? json_real(k->tokens_per_s) : json_null());
     json_t *profile = profile_json(k->prof);
     for (int phase = 0; phase < PROF_N_PHASES; phase++)
         add_busiest(json_object_get(profile, profile_phase_name((enum prof_phase)phase)), k->prof,

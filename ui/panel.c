@@ -48,10 +48,17 @@ static void copy_title(char out[PANEL_TITLE_BYTES], const char *text)
     out[fits] = '\0';
 }
 
-static void leave_missing_layer(struct panel *p)
+/* Another model may have another number of layers. */
+static void keep_layer(struct panel *p)
 {
-    if (p->prof && p->layer > (int)p->prof->shape.n_layers)
+    int n = p->prof ? (int)p->prof->shape.n_layers : p->n_layers;
+    if (n == p->n_layers)
+        return;
+    if (p->layer == p->n_layers)
+        p->layer = n;
+    else if (p->layer >= n)
         p->layer = PANEL_ALL_LAYERS;
+    p->n_layers = n;
 }
 
 void panel_set(struct panel *p, const struct prof *prof, double read_gb_s, const char *title)
@@ -59,7 +66,7 @@ void panel_set(struct panel *p, const struct prof *prof, double read_gb_s, const
     p->prof = prof;
     p->read_gb_s = read_gb_s;
     copy_title(p->title, title);
-    leave_missing_layer(p);
+    keep_layer(p);
 }
 
 void panel_next_view(struct panel *p)
@@ -199,7 +206,7 @@ static const char *phase_name(enum prof_phase phase)
 static void put_subject(const struct panel *p, struct buf *out)
 {
     buf_puts(out, phase_name(p->phase));
-    if (p->layer != PANEL_ALL_LAYERS && p->prof && p->layer < (int)p->prof->shape.n_layers)
+    if (p->layer != PANEL_ALL_LAYERS && p->layer < p->n_layers)
         buf_printf(out, " · layer %d", p->layer);
     else if (p->layer != PANEL_ALL_LAYERS)
         buf_puts(out, " · no layer");

@@ -30,6 +30,7 @@ struct panel {
     enum panel_view view;
     enum prof_phase phase;
     int layer;                       /* 0 .. n_layers - 1, n_layers: what belongs to none, PANEL_ALL_LAYERS */
+    int n_layers;                    /* of the last profile there was */
     int strip_percent, side_percent; /* share of the screen; 0: the default */
 
     const struct prof *prof;       /* NULL: none, and title says why */

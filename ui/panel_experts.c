@@ -214,12 +214,13 @@ static void draw_heading(const struct map *m, int y, int x, int columns)
         used += canvas_label(y, x + used, NEWEST_COLUMNS, LOOK_DIM, " · newest ");
         canvas_heat(y, x + used++, 1, THEME_HEAT_MARK, THEME_HEAT_MARK);
     }
-    if (used + n + 22 > columns)
+    bool is_short = used + n + 19 > columns;
+    if (used + n + (is_short ? 10 : 19) > columns)
         return;
-    used += canvas_label(y, x + used, 10, LOOK_DIM, " · load 0 ");
+    used += canvas_label(y, x + used, 10, LOOK_DIM, is_short ? " · 0 " : " · load 0 ");
     for (int i = 0; i < n; i++)
         canvas_heat(y, x + used++, 1, i, i);
-    canvas_label(y, x + used, 10, LOOK_DIM, " 4 × mean");
+    canvas_label(y, x + used, 10, LOOK_DIM, is_short ? " 4×" : " 4 × mean");
 }
 
 /* The words below the cells, as far as half of the area holds them. */

@@ -92,9 +92,9 @@ void ui_panel_forget(struct ui *ui)
     ui_panel_watch(ui);
 }
 
-bool ui_shows_live_profile(const struct ui *ui)
+bool ui_shows_profile_of(const struct ui *ui, int msg)
 {
-    return ui->panel.open && ui->panel_of == PANEL_OF_LIVE;
+    return ui->panel.open && (ui->panel_of == PANEL_OF_LIVE || ui->panel_of == msg);
 }
 
 void ui_set_profile(struct ui *ui, const struct ui_profile *profile)

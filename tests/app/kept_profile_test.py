@@ -56,7 +56,7 @@ class Kept(KeptTest):
         self.assertEqual(p['pos'], turn['prompt_tokens'])
         self.assertIn('F32', p['model'])
         self.assertIn('cpu', p['backend'])
-        self.assertAlmostEqual(p['tok_s'] / (turn['completion_tokens'] / turn['decode_ms'] * 1000), 1, places=3)
+        self.assertAlmostEqual(p['tok_s'] / (p['decode']['tokens'] / turn['decode_ms'] * 1000), 1, places=3)
         self.assertEqual(p['prefill']['tokens'], turn['prefilled_tokens'])
         self.assertIn(p['decode']['tokens'], (turn['completion_tokens'], turn['completion_tokens'] - 1))
         calls = {op['op']: op['calls'] for op in p['decode']['ops']}
@@ -65,6 +65,13 @@ class Kept(KeptTest):
         text = self.check(0, 'sessions', 'show', '1', '--profile').decode()
         for words in ('#2 ', p['build'], p['model'], 'KV int8', '2 threads', 'prefill: ', 'decode: ', 'qkv', 'sample'):
             self.assertIn(words, text)
+
+    def test_one_token_has_no_speed(self):
+        r = self.run_program(CHATML, '--temp', '0', '-n', '1', '-p', 'hello there')
+        self.assertIn(b': 1 token (length); ', r.stderr)
+        p, = self.profiles()
+        self.assertEqual((p['decode']['tokens'], p['tok_s']), (0, None))
+        self.assertNotIn(b'tokens/s', self.check(0, 'sessions', 'show', '1', '--profile'))
 
     def test_experts_are_counted(self):
         turn = self.turn(MOE, *GREEDY, '-p', 'hello there')
