@@ -130,8 +130,7 @@ class Panel(ScreenTest):
         self.keys('F2')
         self.wait_for('decode · the last answer')
         self.ask('/regen')
-        self.wait_saved(3)
-        self.wait_for('decode · the last answer')
+        self.wait_for(r'(?s)‹2/2›.*reused \d+.*decode · the last answer')
         self.ask('/branch prev')
         self.wait_for('decode · message 2 of 2') # not the other branch's
         self.ask('/branch next')
