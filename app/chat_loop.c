@@ -11,6 +11,7 @@
 
 #include "app/chat_loop_parts.h"
 #include "app/faces.h"
+#include "app/loader.h"
 #include "app/output.h"
 #include "app/signals.h"
 #include "engine/base/clock.h"
@@ -304,6 +305,7 @@ static void on_engine_event(struct chat_loop *c, const struct engine_event *even
     switch (event->type) {
     case ENGINE_READY:
         session_each_note(s, note, c);
+        loader_say_experts(engine_model(s->engine), NULL, NULL);
         break;
     case ENGINE_FAILED:
         ui_note(c->ui, event->error.text);

@@ -1,16 +1,12 @@
 /* cmd_logits.c: `logits MODEL --tokens 1,2,3 --out F`: the logits of exactly these tokens, little-endian f32
  * [n_tokens, n_vocab]. */
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "app/commands.h"
 #include "app/loader.h"
+#include "app/out_file.h"
 #include "engine/base/buf.h"
 #include "engine/base/mem.h"
 #include "engine/timeline.h"
@@ -45,90 +41,18 @@ static bool check_ids(const struct token_list *ids, int n_vocab, struct err *err
     return true;
 }
 
-/* ---- the file: it bears its name only when it is whole ---- */
-
-/* Written under another name beside it, then renamed; a device or a pipe is written itself. */
-struct out_file {
-    FILE *file;
-    char *path, *temporary; /* NULL: no renaming */
-};
-
-/* For the signal handler, which may read nothing else. */
-static char *volatile removed_by_signal;
-
-static void remove_and_end(int number)
-{
-    if (removed_by_signal)
-        unlink(removed_by_signal);
-    raise(number); /* the handler is the default one again */
-}
-
-static void remove_on_signals(void)
-{
-    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-    const struct sigaction action = {.sa_handler = remove_and_end, .sa_flags = (int)SA_RESETHAND};
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-        struct sigaction now;
-        if (!sigaction(numbers[i], NULL, &now) && now.sa_handler == SIG_DFL)
-            sigaction(numbers[i], &action, NULL);
-    }
-}
-
-static bool cannot_write(const char *path, struct err *err)
-{
-    return err_set(err, ERR_RUNTIME, "--out %s: the file cannot be written: %s", path, strerror(errno));
-}
-
-static bool out_file_open(struct out_file *out, const char *path, struct err *err)
-{
-    struct stat st;
-    bool exists = !stat(path, &st);
-    char *real = exists ? realpath(path, NULL) : NULL; /* a link stays one */
-    *out = (struct out_file){.path = mem_strdup(real ? real : path)};
-    free(real);
-    if (exists && !S_ISREG(st.st_mode)) {
-        out->file = fopen(path, "wb");
-        return out->file || cannot_write(path, err);
-    }
-    struct buf name = {0};
-    buf_printf(&name, "%s.%ld.part", out->path, (long)getpid());
-    out->temporary = removed_by_signal =
-        buf_take(&name); /* known before it exists: no signal comes between */
-    remove_on_signals();
-    int fd = open(out->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
-    if (fd >= 0 && exists)
-        (void)!fchmod(fd, st.st_mode & 0777);
-    out->file = fd >= 0 ? fdopen(fd, "wb") : NULL;
-    return out->file || cannot_write(path, err);
-}
-
-/* Ends the file: under its name if all went well (ok), else without a trace. */
-static bool out_file_close(struct out_file *out, bool ok, struct err *err)
-{
-    if (out->file && fclose(out->file) && ok)
-        ok = cannot_write(out->path, err);
-    if (ok && out->temporary && rename(out->temporary, out->path))
-        ok = cannot_write(out->path, err);
-    if (!ok && removed_by_signal)
-        unlink(removed_by_signal);
-    removed_by_signal = NULL;
-    mem_free(out->temporary);
-    mem_free(out->path);
-    return ok;
-}
-
 static bool write_logits(struct timeline *t, const struct token_list *ids, size_t n_vocab, const char *path,
                          struct err *err)
 {
     size_t rows = ids->n < CHUNK ? ids->n : CHUNK, n_floats;
     struct out_file out = {0};
     float *logits = mem_mul(rows, n_vocab, &n_floats) ? mem_array(n_floats, sizeof *logits, err) : NULL;
-    bool ok = logits && out_file_open(&out, path, err);
+    bool ok = logits && out_file_open(&out, "--out", path, err);
     for (size_t i = 0; ok && i < ids->n; i += rows) {
         size_t n = ids->n - i < rows ? ids->n - i : rows;
         ok = timeline_eval(t, ids->ids + i, n, NULL, logits, err);
         if (ok && fwrite(logits, sizeof *logits * n_vocab, n, out.file) != n)
-            ok = cannot_write(path, err);
+            ok = out_file_fail(&out, err);
     }
     ok = out_file_close(&out, ok, err);
     mem_free(logits);

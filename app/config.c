@@ -25,6 +25,12 @@ static bool is_set(const char *name)
     return value && *value;
 }
 
+/* Set to anything but 0. */
+static bool is_on(const char *name)
+{
+    return is_set(name) && strcmp(getenv(name), "0") != 0;
+}
+
 static int small_number(const char *name)
 {
     const char *value = getenv(name);
@@ -43,6 +49,8 @@ void config_environment(struct environment *env)
         .state_home = directory("XDG_STATE_HOME"),
         .term = getenv("TERM"),
         .cpu = is_set("FERRUM_CPU") ? getenv("FERRUM_CPU") : NULL,
+        .moe_profile = is_on("FERRUM_MOE_PROFILE"),
+        .moe_load_trace = is_on("FERRUM_MOE_LOAD_TRACE"),
         .no_color = is_set("NO_COLOR"),
         .escape_ms = small_number("ESCDELAY"),
     };

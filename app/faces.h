@@ -12,6 +12,7 @@ int chat_loop_run(const struct options *o, const struct paths *paths, const stru
 /* A line loop for terminals without escapes (plain_loop.c). */
 int plain_loop_run(const struct options *o, const struct paths *paths, int signal_fd);
 /* One answer on standard output (one_turn.c). */
-int one_turn_run(const struct options *o, const struct paths *paths, int signal_fd);
+int one_turn_run(const struct options *o, const struct paths *paths, const struct environment *env,
+                 int signal_fd);
 
 #endif

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "app/output.h"
+#include "engine/base/log.h"
 #include "kernels_cpu/backend_cpu.h"
 
 static const char *cpu_kernels;
@@ -75,12 +76,42 @@ static bool report(void *arg, uint64_t done, uint64_t total)
     return true;
 }
 
+static bool traces_experts;
+
+void loader_trace_experts(bool on)
+{
+    traces_experts = on;
+}
+
+void loader_say_experts(const struct model *m, void (*say)(void *arg, const char *line), void *arg)
+{
+    struct buf experts = {0}, line = {0};
+    for (uint32_t layer = 0; traces_experts && layer < model_config(m)->n_layer; layer++) {
+        experts.len = line.len = 0;
+        if (!model_say_experts(m, layer, &experts))
+            continue;
+        buf_printf(&line, "experts of layer %u: %s", layer, buf_text(&experts));
+        log_line("%s", buf_text(&line));
+        if (say)
+            say(arg, buf_text(&line));
+    }
+    buf_fini(&experts);
+    buf_fini(&line);
+}
+
+static void say_line(void *arg, const char *line)
+{
+    (void)arg;
+    report_line("%s", line);
+}
+
 static void say_warnings(const struct model *m)
 {
     const char *warnings[] = {vocab_warning(model_vocab(m)), model_warning(m)};
     for (size_t i = 0; i < sizeof warnings / sizeof *warnings; i++)
         if (warnings[i])
             report_line("%s", warnings[i]);
+    loader_say_experts(m, say_line, NULL);
 }
 
 struct model *loader_model(const char *path, struct backend *backend, struct err *err)

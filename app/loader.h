@@ -17,6 +17,11 @@ struct model *loader_model(const char *path, struct backend *backend, struct err
 /* The model word of a subcommand; a sentence when it is missing or too much follows. */
 bool loader_model_word(const struct options *o, const char **path, struct err *err);
 
+/* Said once at the start: loader_say_experts has something to say (FERRUM_MOE_LOAD_TRACE). */
+void loader_trace_experts(bool on);
+/* A line per layer about how its experts are computed: to say (NULL: nobody) and to the log. */
+void loader_say_experts(const struct model *m, void (*say)(void *arg, const char *line), void *arg);
+
 /* "general.name" or the file's base name. */
 const char *loader_display_name(const struct model_config *config, const char *path);
 

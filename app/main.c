@@ -88,7 +88,7 @@ static int run_chat(struct options *o, struct paths *paths, const struct environ
     clean_system_message(o);
     int code;
     if (one_turn)
-        code = one_turn_run(o, paths, signal_fd);
+        code = one_turn_run(o, paths, env, signal_fd);
     else if (opt_flag(o, OPT_PLAIN) || !ui_is_possible(env->term))
         code = plain_loop_run(o, paths, signal_fd);
     else
@@ -158,6 +158,7 @@ int main(int argc, char **argv)
     config_environment(&env);
     paths_config(&paths, &env);
     loader_cpu_kernels(env.cpu);
+    loader_trace_experts(env.moe_load_trace);
     loader_progress_on(isatty(STDERR_FILENO) && env.term && strcmp(env.term, "dumb"));
 
     int code;

@@ -12,6 +12,7 @@
 #include "app/json_lines.h"
 #include "app/loader.h"
 #include "app/output.h"
+#include "app/profile_table.h"
 #include "app/session.h"
 #include "app/signals.h"
 #include "app/thought.h"
@@ -28,6 +29,7 @@ struct one_turn {
     const struct options *options;
     int signal_fd;
     bool json;
+    bool profiles; /* a table on stderr at the end */
     struct session session;
     struct output out;
     struct buf prompt;
@@ -104,6 +106,7 @@ static void on_ready(struct one_turn *t)
     struct buf line = {0};
     loader_progress("loading", 1, 1);
     session_each_note(s, say_note, NULL);
+    loader_say_experts(engine_model(s->engine), say_note, NULL);
     if (!t->json)
         return;
     json_line_ready(&line, s);
@@ -283,6 +286,23 @@ static void say_statistics(const struct one_turn *t)
     buf_fini(&receipt);
 }
 
+static void say_profile(const struct one_turn *t)
+{
+    const struct engine *e = t->session.engine;
+    struct prof *prof = NULL;
+    struct buf table = {0};
+    struct err err = {0};
+    if (!t->profiles || !e || !engine_model(e))
+        return;
+    if (engine_prof(e, &prof, &err))
+        profile_table(prof, &table);
+    else
+        report_line("%s", err.text);
+    fputs(buf_text(&table), stderr);
+    buf_fini(&table);
+    prof_free(prof);
+}
+
 /* The reason that decides the exit code, most outward first. */
 static int exit_code(const struct one_turn *t)
 {
@@ -298,6 +318,7 @@ static int finish(struct one_turn *t)
     struct err err = {0};
     struct buf line = {0};
     say_statistics(t);
+    say_profile(t);
     t->session.in_a_hurry = t->signal == SIGTERM || t->signal == SIGHUP;
     bool saved = session_close(&t->session, &err);
     if (!saved && !t->failure.code)
@@ -324,11 +345,13 @@ static int finish(struct one_turn *t)
     return exit_code(t);
 }
 
-int one_turn_run(const struct options *o, const struct paths *paths, int signal_fd)
+int one_turn_run(const struct options *o, const struct paths *paths, const struct environment *env,
+                 int signal_fd)
 {
     struct one_turn t = {.options = o,
                          .signal_fd = signal_fd,
                          .json = opt_flag(o, OPT_JSON),
+                         .profiles = env->moe_profile,
                          .session = {.asked = -1, .answer = -1, .refused = -1}};
     output_init(&t.out, STDOUT_FILENO);
     bool ok = session_check_options(o, &t.failure) && make_prompt(&t, &t.failure) &&

@@ -63,6 +63,8 @@ enum opt_id {
     OPT_PLAIN,
     OPT_JSON,
     OPT_PROFILE,
+    OPT_TRACE,
+    OPT_TRACE_TOKENS,
     OPT_BACKEND,
     OPT_THREADS,
     OPT_CTX,

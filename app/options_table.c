@@ -3,6 +3,7 @@
 #include <stdint.h>
 
 #include "app/options.h"
+#include "engine/trace.h"
 
 #define CHAT CMD_BIT(CMD_CHAT)
 #define BENCH CMD_BIT(CMD_BENCH)
@@ -91,6 +92,12 @@ static const struct option_info options[OPT_N] = {
                   CHAT | BENCH | INSPECT | SESSIONS | KV, false},
     [OPT_PROFILE] = {"profile", 0, OPT_TEXT, "FILE", 0, 0, NULL, "",
                      "write the timers to FILE (JSON) at the end", CHAT, false},
+    [OPT_TRACE] =
+        {"trace", 0, OPT_TEXT, "FILE", 0, 0, NULL, "",
+         "write the operations of the last tokens to FILE at the end, for Perfetto or chrome://tracing", CHAT,
+         false},
+    [OPT_TRACE_TOKENS] = {"trace-tokens", 0, OPT_INT, "N", 1, TRACE_MAX_TOKENS, NULL, "64",
+                          "how many decoded tokens --trace keeps", CHAT, false},
     [OPT_BACKEND] = {"backend", 0, OPT_CHOICE, "NAME", 0, 0, "auto|cpu|opencl", "auto", "what computes",
                      LOADS, true},
     [OPT_THREADS] = {"threads", 0, OPT_INT, "N", 1, 1024, NULL, "physical cores allowed to the process",

@@ -11,6 +11,7 @@
 
 #include "app/chat_rows.h"
 #include "app/faces.h"
+#include "app/loader.h"
 #include "app/output.h"
 #include "app/session.h"
 #include "app/signals.h"
@@ -343,6 +344,7 @@ static void on_event(struct plain_loop *p, const struct engine_event *event)
     switch (event->type) {
     case ENGINE_READY:
         session_each_note(&p->session, say_note, p);
+        loader_say_experts(engine_model(p->session.engine), say_note, p);
         break;
     case ENGINE_FAILED:
         say_line(p, event->error.text);

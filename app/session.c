@@ -11,10 +11,12 @@
 #include "app/loader.h"
 #include "app/profile_file.h"
 #include "app/session_parts.h"
+#include "app/trace_file.h"
 #include "engine/base/clock.h"
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
 
+#define TRACE_TOKENS 64
 #define STOP_LIMIT_NS UINT64_C(6000000000)
 
 bool session_check_options(const struct options *o, struct err *err)
@@ -31,6 +33,8 @@ bool session_check_options(const struct options *o, struct err *err)
     if (opt_on_line(o, OPT_SYSTEM) && opt_flag(o, OPT_RAW))
         return err_set(err, ERR_USAGE,
                        "--system needs a chat template, which --raw switches off; leave one out");
+    if (opt_given(o, OPT_TRACE_TOKENS) && !opt_given(o, OPT_TRACE))
+        return err_set(err, ERR_USAGE, "--trace-tokens says how much --trace FILE keeps; give that too");
     if (o->n_words > 1)
         return err_set(err, ERR_USAGE, "expected one model file, found \"%.60s\" after it", o->words[1]);
     if (!o->n_words && !opt_given(o, OPT_CONTINUE) && !opt_given(o, OPT_RESUME))
@@ -223,6 +227,10 @@ bool session_start(struct session *s, struct err *err)
 {
     if (!loader_backend(s->options, &s->backend, err))
         return false;
+    if (opt_given(s->options, OPT_TRACE) &&
+        !(s->trace = trace_new(s->config.n_layer,
+                               (uint32_t)opt_int(s->options, OPT_TRACE_TOKENS, TRACE_TOKENS), err)))
+        return false;
     kv_cache_open(&s->kv, s->paths->kv_db, s->options, &s->backend, &s->config, s->model_name);
     const struct engine_options options = {
         .model_path = s->model_path,
@@ -230,6 +238,7 @@ bool session_start(struct session *s, struct err *err)
         .n_ctx = (uint32_t)opt_int(s->options, OPT_CTX, 0),
         .kv_type = s->kv_type,
         .shelf = kv_cache_shelf(&s->kv),
+        .trace = s->trace,
     };
     s->opened_ns = clock_now_ns();
     s->engine = engine_open(&options, err);
@@ -303,16 +312,24 @@ void session_stop(struct session *s)
     }
 }
 
+static bool write_profile(const struct session *s, struct err *err)
+{
+    struct prof *prof = NULL;
+    if (!opt_given(s->options, OPT_PROFILE))
+        return true;
+    bool ok = engine_prof(s->engine, &prof, err) &&
+              profile_file_write(prof, opt_text(s->options, OPT_PROFILE), err);
+    prof_free(prof);
+    return ok;
+}
+
 bool session_close(struct session *s, struct err *err)
 {
     bool ok = true;
     session_stop(s);
-    if (s->engine && engine_model(s->engine) && opt_text(s->options, OPT_PROFILE)) {
-        struct prof *prof = NULL;
-        ok = engine_prof(s->engine, &prof, err) &&
-             profile_file_write(prof, opt_text(s->options, OPT_PROFILE), err);
-        prof_free(prof);
-    }
+    bool is_loaded = s->engine && engine_model(s->engine);
+    if (is_loaded)
+        ok = write_profile(s, err);
     if (s->refused >= 0) /* nobody took it back: it came from the command line */
         session_store_head(s);
     if (!session_save(s, ok ? err : NULL))
@@ -320,6 +337,10 @@ bool session_close(struct session *s, struct err *err)
     kv_cache_finish(&s->kv, s->signal_fd, s->in_a_hurry);
     engine_close(s->engine); /* which offers the last blocks */
     kv_cache_close(&s->kv);
+    if (is_loaded && s->trace &&
+        !trace_file_write(s->trace, opt_text(s->options, OPT_TRACE), ok ? err : NULL))
+        ok = false;
+    trace_free(s->trace);
     if (s->backend.ops)
         backend_close(&s->backend);
     chat_free(s->chat);

@@ -69,6 +69,7 @@ struct session {
     struct backend backend;
     struct kv_cache kv;
     struct engine *engine;
+    struct trace *trace; /* --trace, or NULL */
     enum session_phase phase;
     uint64_t done, total; /* progress of loading (bytes) or prefill (tokens) */
     uint64_t opened_ns;

@@ -141,6 +141,19 @@ static bool load_template(struct model *m, struct err *err)
     return true;
 }
 
+/* Slower than it could be, and it takes memory: worth a sentence, unless there is a graver one. */
+static void say_dense(struct model *m)
+{
+    uint64_t n_bytes = 0;
+    for (const struct dense_stack *s = m->dense; s; s = s->next)
+        n_bytes += s->tensor.n_bytes;
+    if (n_bytes && !m->warning[0])
+        snprintf(m->warning, sizeof m->warning,
+                 "the %s backend has no kernel for the type of some experts: they are computed as f32, which "
+                 "takes %.1f GiB of memory",
+                 m->backend->ops->name, (double)n_bytes / (1024.0 * 1024.0 * 1024.0));
+}
+
 struct model *model_load(const char *path, struct backend *backend, const struct load_progress *progress,
                          struct err *err)
 {
@@ -159,6 +172,7 @@ struct model *model_load(const char *path, struct backend *backend, const struct
     m->vocab = vocab_new(m->gguf, err);
     if (!m->vocab || !check_vocab(m, err) || !load_template(m, err) || !bind_all(m, progress, err))
         goto fail;
+    say_dense(m);
     return m;
 fail:
     model_free(m);
@@ -188,6 +202,7 @@ void model_free(struct model *m)
         backend_weight_free(m->backend, m->head);
     backend_weight_free(m->backend, m->embed);
     backend_buf_free(m->backend, m->out_norm);
+    dense_stacks_free(m->dense);
     mem_free(m->used);
     chat_template_free(m->template);
     vocab_free(m->vocab);
@@ -213,6 +228,18 @@ const struct chat_template *model_template(const struct model *m)
 const char *model_warning(const struct model *m)
 {
     return m->warning[0] ? m->warning : NULL;
+}
+
+bool model_say_experts(const struct model *m, uint32_t layer, struct buf *out)
+{
+    const struct decoder_layer *l = &m->layers[layer];
+    for (size_t i = 0; i < l->n_stacks; i++) {
+        char shown[GGUF_SHOWN_BYTES];
+        const struct tensor *t = l->stacks[i];
+        buf_printf(out, "%s%s %s, %s", i ? "; " : "", gguf_show(t->name, strlen(t->name), shown),
+                   dtype_info(t->type)->name, l->is_dense[i] ? "dense fallback (f32)" : "packed");
+    }
+    return l->n_stacks > 0;
 }
 
 const struct gguf *model_gguf(const struct model *m)

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "engine/backend.h"
+#include "engine/base/buf.h"
 #include "engine/gguf.h"
 #include "engine/prompt_template.h"
 #include "engine/vocab.h"
@@ -52,6 +53,9 @@ const struct vocab *model_vocab(const struct model *m);
 const struct chat_template *model_template(const struct model *m);
 /* A sentence about something unusual besides vocab_warning, or NULL. */
 const char *model_warning(const struct model *m);
+/* How the experts of a layer are computed, tensor by tensor, for people: in the types of the file ("packed"),
+ * or as f32 copies for want of a kernel ("dense fallback"). False: it has none. */
+bool model_say_experts(const struct model *m, uint32_t layer, struct buf *out);
 const struct gguf *model_gguf(const struct model *m);
 struct backend *model_backend(const struct model *m);
 

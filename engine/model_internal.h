@@ -6,11 +6,14 @@
 #ifndef FERRUM_MODEL_INTERNAL_H
 #define FERRUM_MODEL_INTERNAL_H
 
+#include "engine/dense_experts.h"
 #include "engine/kv_pages.h"
 #include "engine/model.h"
 #include "engine/profiling.h"
 #include "engine/rope.h"
 #include "engine/run_state.h"
+
+#define EXPERT_MAX_STACKS 3 /* gate, up, down */
 
 /* E n_embd, H heads, KV key/value heads, D head_dim, F n_ff, X n_expert, G n_ff_expert. Matrices are [out,
  * in]. */
@@ -23,10 +26,13 @@ struct decoder_layer {
     struct bweight *gate_up;      /* [2F, E]; with experts: of the shared one, or NULL */
     struct bweight *down;         /* [E, F] */
     /* With experts; else NULL. */
-    struct bweight *router;        /* [X, E] */
-    struct bexperts *gate_up_exps; /* [X, 2G, E] */
-    struct bexperts *down_exps;    /* [X, E, G] */
-    struct bweight *shared_gate;   /* [1, E], how much of the shared expert, or NULL */
+    struct bweight *router;                         /* [X, E] */
+    struct bexperts *gate_up_exps;                  /* [X, 2G, E] */
+    struct bexperts *down_exps;                     /* [X, E, G] */
+    struct bweight *shared_gate;                    /* [1, E], how much of the shared expert, or NULL */
+    const struct tensor *stacks[EXPERT_MAX_STACKS]; /* in the file, [n_stacks] */
+    bool is_dense[EXPERT_MAX_STACKS];               /* computed as f32 (dense_experts.h) */
+    size_t n_stacks;
 };
 
 /* One batch of a forward pass. */
@@ -66,6 +72,7 @@ struct model {
     struct decoder_layer *layers; /* [n_layer] */
     const struct tensor **used;   /* every tensor that was bound, [n_used] of gguf_n_tensors */
     size_t n_used;
+    struct dense_stack *dense; /* copies that experts are computed from */
     /* owner's side */
     struct gguf *gguf;
     struct vocab *vocab;

@@ -1,5 +1,6 @@
 #include "engine/weights.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -212,11 +213,26 @@ static const struct tensor *find_stack(struct model *m, int layer, const char *n
     return t;
 }
 
-static bool bind_stack(struct model *m, const struct tensor *const *parts, size_t n_parts,
-                       struct bexperts **out, struct err *err)
+/* The tensor itself, or a copy as f32 where its type has no kernel. int8 is no weight's type: without scales
+ * its numbers mean nothing. */
+static const struct tensor *computable(struct model *m, struct decoder_layer *layer, const struct tensor *t,
+                                       struct err *err)
+{
+    const struct backend *b = m->backend;
+    bool is_packed = b->ops->supports_weight(b->ctx, t->type);
+    if (!is_packed && t->type == DTYPE_I8 && !check_type(m, t, err))
+        return NULL;
+    assert(layer->n_stacks < EXPERT_MAX_STACKS);
+    layer->stacks[layer->n_stacks] = t;
+    layer->is_dense[layer->n_stacks++] = !is_packed;
+    return is_packed ? t : dense_stack_new(&m->dense, t, gguf_label(m->gguf), b->ops->name, err);
+}
+
+static bool bind_stack(struct model *m, struct decoder_layer *layer, const struct tensor **parts,
+                       size_t n_parts, struct bexperts **out, struct err *err)
 {
     for (size_t i = 0; i < n_parts; i++)
-        if (!parts[i] || !check_type(m, parts[i], err))
+        if (!parts[i] || !(parts[i] = computable(m, layer, parts[i], err)))
             return false;
     *out = backend_experts_bind(m->backend, parts, n_parts, err);
     return *out || err_prefix(err, "%s", gguf_label(m->gguf));
@@ -228,11 +244,11 @@ static bool bind_expert_gate_up(struct model *m, int i, struct decoder_layer *la
     const struct tensor *parts[2] = {NULL};
     if (weights_exists(m, i, "ffn_gate_up_exps.weight")) {
         parts[0] = find_stack(m, i, "ffn_gate_up_exps.weight", n_embd, 2 * n_ff, err);
-        return bind_stack(m, parts, 1, &layer->gate_up_exps, err);
+        return bind_stack(m, layer, parts, 1, &layer->gate_up_exps, err);
     }
     parts[0] = find_stack(m, i, "ffn_gate_exps.weight", n_embd, n_ff, err);
     parts[1] = parts[0] ? find_stack(m, i, "ffn_up_exps.weight", n_embd, n_ff, err) : NULL;
-    return bind_stack(m, parts, 2, &layer->gate_up_exps, err);
+    return bind_stack(m, layer, parts, 2, &layer->gate_up_exps, err);
 }
 
 bool weights_experts(struct model *m, uint32_t index, struct decoder_layer *layer, struct err *err)
@@ -243,7 +259,7 @@ bool weights_experts(struct model *m, uint32_t index, struct decoder_layer *laye
         !bind_expert_gate_up(m, i, layer, err))
         return false;
     const struct tensor *down = find_stack(m, i, "ffn_down_exps.weight", c->n_ff_expert, c->n_embd, err);
-    return bind_stack(m, &down, 1, &layer->down_exps, err);
+    return bind_stack(m, layer, &down, 1, &layer->down_exps, err);
 }
 
 bool weights_shared_expert(struct model *m, uint32_t index, struct decoder_layer *layer, struct err *err)

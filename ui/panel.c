@@ -23,6 +23,7 @@
 #define STRIP_LEAST_COLUMNS 60
 #define STRIP_LEAST_ROWS 6
 #define STRIP_CHAT_ROWS 4
+#define CHART_ROWS 16      /* of the layers below the operations, at most */
 #define SECOND_PART_ROWS 8 /* below the operations, where as many are left */
 
 /* ---- state ---- */
@@ -363,10 +364,12 @@ static void draw_side_parts(const struct panel *p, struct panel_area a)
         skip(&a, draw_footer(p, &a) + 1);
     if (a.rows < SECOND_PART_ROWS)
         return;
-    if (p->prof->shape.n_experts)
+    if (p->prof->shape.n_experts) {
         panel_draw_experts(p, &a);
-    else
-        panel_draw_layers(p, &a);
+        return;
+    }
+    a.rows = clamp(a.rows, 0, CHART_ROWS);
+    panel_draw_layers(p, &a);
 }
 
 static void draw_strip_part(const struct panel *p, const struct panel_area *a)

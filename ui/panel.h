@@ -64,7 +64,7 @@ struct panel_place {
 };
 struct panel_place panel_place(const struct panel *p, int columns, int room_rows);
 /* What is said where there is no room for it. */
-#define PANEL_TOO_SMALL "the profile needs 60x16"
+#define PANEL_TOO_SMALL "the profile needs 60x15"
 
 /* ---- pictures; an area is cleared by the caller ---- */
 

@@ -140,7 +140,7 @@ static int draw_cells(const struct map *m)
 static void draw_axis(const struct map *m, int y)
 {
     char label[16];
-    int every = ceil_div(8, m->width), free_from = m->x, last = m->n_experts - 1;
+    int last = m->n_experts - 1, every = ceil_div(digits(last) + 4, m->width), free_from = m->x;
     int end = m->x + m->n_cells * m->width, n_last = digits(last);
     for (int cell = 0; cell < m->n_cells; cell += every) {
         int x = m->x + cell * m->width, n = snprintf(label, sizeof label, "%d", cell * m->expert_group);

@@ -29,7 +29,7 @@ int panel_decimals(double largest)
 {
     if (!(largest < 1000)) /* NAN too */
         return 0;
-    return largest >= 100 ? 1 : largest >= 1 ? 2 : largest >= 0.01 ? 4 : 5;
+    return largest >= 100 ? 1 : largest >= 10 ? 2 : largest >= 1 ? 3 : largest >= 0.01 ? 4 : 5;
 }
 
 static void put_right(struct buf *out, int width, const char *text, size_t n_columns)

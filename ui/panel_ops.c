@@ -97,7 +97,7 @@ static double rate_of(struct prof_entry e)
 static void put_calls(const struct table *t, struct buf *out, uint64_t calls)
 {
     double n = t->n_tokens > 0 && calls ? (double)calls / t->n_tokens : NAN;
-    panel_put_number(out, CALLS_COLUMNS, n < 10 && n != floor(n) ? 2 : 0, n);
+    panel_put_number(out, CALLS_COLUMNS, n < 10 && fabs(n - round(n)) > 0.005 ? 2 : 0, n);
 }
 
 /* Returns the column behind the numbers. */

@@ -319,6 +319,7 @@ void ui_set_chat(struct ui *ui, const struct chat *chat)
 void ui_chat_changed(struct ui *ui, int msg)
 {
     transcript_changed(ui->transcript, msg);
+    ui_panel_watch(ui); /* the selection goes along with its branch */
     ui_mark_dirty(ui);
 }
 

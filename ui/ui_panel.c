@@ -95,6 +95,7 @@ void ui_panel_forget(struct ui *ui)
 {
     panel_set(&ui->panel, NULL, ui->panel.read_gb_s, "");
     ui->panel_of = PANEL_OF_NOTHING;
+    ui_panel_watch(ui);
 }
 
 bool ui_shows_live_profile(const struct ui *ui)

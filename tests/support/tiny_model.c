@@ -150,7 +150,8 @@ static float *make_stack(struct maker *m, uint64_t n_in, uint64_t n_rows, float 
 static void add_stack(struct maker *m, const char *name, uint64_t n_in, uint64_t n_rows, const float *x)
 {
     uint64_t dims[3] = {n_in, n_rows, TINY_N_EXPERTS};
-    add_values(m, name, m->options->type, dims, 3, x);
+    const struct tiny_options *o = m->options;
+    add_values(m, name, o->expert_type == DTYPE_F32 ? o->type : o->expert_type, dims, 3, x);
 }
 
 static void add_fused_stack(struct maker *m, const char *name, const float *gate, const float *up)

@@ -30,8 +30,9 @@ struct tiny_options {
     const char
         *arch;    /* "llama" (own output matrix), "qwen2", "qwen3", "qwen3moe", "qwen2moe", "olmoe" (tied) */
     bool experts; /* for llama, as Mixtral; the last three have them anyway */
-    bool fused_experts; /* gate and up of an expert in one stack; the numbers are the same */
-    enum dtype type;    /* of the matrices: DTYPE_F32, DTYPE_Q8_0 or DTYPE_Q4_0 */
+    bool fused_experts;     /* gate and up of an expert in one stack; the numbers are the same */
+    enum dtype type;        /* of the matrices: DTYPE_F32, DTYPE_Q8_0 or DTYPE_Q4_0 */
+    enum dtype expert_type; /* of the experts' stacks; DTYPE_F32: the same */
     bool chatml; /* <|im_start|>, <|im_end|> as control tokens 3 and 4, a ChatML template, <|im_end|> ends */
     bool think;  /* ChatML with a template that reasons (enable_thinking, reasoning_content, old reasoning
                     dropped), <think> and </think> as user-defined tokens, and a token of two newlines */

@@ -36,6 +36,10 @@ void golden_assert(struct screen *s, const char *name, bool looks)
     if (looks) {
         buf_puts(&got, "=== looks\n");
         screen_looks(s, &got);
+        size_t end = got.len;
+        buf_puts(&got, "=== grounds\n");
+        if (!screen_grounds(s, &got))
+            buf_truncate(&got, end);
     }
     snprintf(path, sizeof path, "%s/%s.txt", SCREENS_DIR, name);
     if (golden_update) {

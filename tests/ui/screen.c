@@ -192,26 +192,64 @@ void screen_text(struct screen *s, struct buf *out)
     }
 }
 
+/* The colours seen so far, in their order: a letter for each. */
+struct letters {
+    long seen[26];
+    int n;
+};
+
+/* -1: the terminal's own. */
+static long color_of(const VTermColor *color)
+{
+    if (VTERM_COLOR_IS_DEFAULT_FG(color) || VTERM_COLOR_IS_DEFAULT_BG(color))
+        return -1;
+    if (VTERM_COLOR_IS_RGB(color))
+        return 1L << 24 | color->rgb.red << 16 | color->rgb.green << 8 | color->rgb.blue;
+    return color->indexed.idx;
+}
+
+static int letter_of(struct letters *l, long color)
+{
+    int i = 0;
+    while (i < l->n && l->seen[i] != color)
+        i++;
+    if (i == l->n && l->n < 26)
+        l->seen[l->n++] = color;
+    return i;
+}
+
 void screen_looks(struct screen *s, struct buf *out)
 {
-    int seen[26], n_seen = 0;
+    struct letters letters = {0};
     for (int row = 0; row < s->rows; row++) {
         size_t start = out->len;
         for (int column = 0; column < s->columns; column++) {
             VTermScreenCell cell;
             vterm_screen_get_cell(s->cells, (VTermPos){.row = row, .col = column}, &cell);
-            int color = VTERM_COLOR_IS_DEFAULT_FG(&cell.fg) ? -1 : cell.fg.indexed.idx, i = 0;
+            long color = color_of(&cell.fg);
             char look = cell.attrs.reverse ? 'r' : cell.attrs.bold ? 'b' : '.';
-            while (color >= 0 && i < n_seen && seen[i] != color)
-                i++;
-            if (color >= 0 && i == n_seen && n_seen < 26)
-                seen[n_seen++] = color;
             if (color >= 0)
-                look = (char)((cell.attrs.bold ? 'A' : 'a') + i);
+                look = (char)((cell.attrs.bold ? 'A' : 'a') + letter_of(&letters, color));
             buf_putc(out, cell.chars[0] == 0 || cell.chars[0] == ' ' ? ' ' : look);
         }
         end_row(out, start);
     }
+}
+
+bool screen_grounds(struct screen *s, struct buf *out)
+{
+    struct letters letters = {0};
+    for (int row = 0; row < s->rows; row++) {
+        size_t start = out->len;
+        for (int column = 0; column < s->columns; column++) {
+            VTermScreenCell cell;
+            vterm_screen_get_cell(s->cells, (VTermPos){.row = row, .col = column}, &cell);
+            long color = color_of(&cell.bg);
+            buf_putc(out, color >= 0 ? (char)('a' + letter_of(&letters, color)) : ' ');
+        }
+        end_row(out, start);
+    }
+    return letters.n > 0;
 }
 
 static const char *now_text(struct screen *s)

@@ -35,6 +35,8 @@ void screen_text(struct screen *s, struct buf *out);
 /* One letter per cell: '.' plain, 'b' bold, 'r' reverse, a to z by first use for colours, upper case when
  * bold. */
 void screen_looks(struct screen *s, struct buf *out);
+/* The same for the backgrounds, ' ' for the terminal's own. False: there is no other. */
+bool screen_grounds(struct screen *s, struct buf *out);
 /* Waits for the cursor to be seen there. */
 void screen_wait_cursor(struct screen *s, int column, int row);
 /* Whether everything that was switched on has been switched off: alternate screen, paste, mouse, hidden
