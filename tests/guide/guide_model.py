@@ -10,7 +10,7 @@ from torch import nn
 
 
 class Shape:
-    def __init__(self, n_vocab, n_embd=256, n_layer=5, n_head=4, n_kv_head=2, head_dim=64, n_expert=8, n_used=2, n_ff=128):
+    def __init__(self, n_vocab, n_embd=256, n_layer=4, n_head=4, n_kv_head=2, head_dim=64, n_expert=10, n_used=2, n_ff=128):
         self.__dict__.update({name: value for name, value in locals().items() if name != "self"})
 
 
@@ -62,12 +62,14 @@ class Layer(nn.Module):
         weights = weights / weights.sum(-1, keepdim=True)
         share = F.one_hot(chosen, s.n_expert).sum(1).float().mean(0) / s.n_used
         balance = s.n_expert * (share * probabilities.mean(0)).sum()
-        out = torch.zeros_like(flat)
-        for e in range(s.n_expert):
-            token, slot = (chosen == e).nonzero(as_tuple=True)
-            h = flat[token]
-            y = (F.silu(h @ self.gate[e].T) * (h @ self.up[e].T)) @ self.down[e].T
-            out = out.index_add(0, token, y * weights[token, slot, None])
+        # Pairs (token, slot) in the order of their experts, so that each expert reads its tokens at once.
+        order = chosen.flatten().argsort(stable=True)
+        counts = torch.bincount(chosen.flatten(), minlength=s.n_expert).tolist()
+        parts = flat[order // s.n_used].split(counts)
+        parts = [(F.silu(h @ self.gate[e].T) * (h @ self.up[e].T)) @ self.down[e].T for e, h in enumerate(parts)]
+        back = torch.empty_like(order)
+        back[order] = torch.arange(len(order))
+        out = (torch.cat(parts)[back].view(-1, s.n_used, s.n_embd) * weights[..., None]).sum(1)
         return x + out.view_as(x), balance, share
 
 

@@ -50,7 +50,7 @@ class Text:
         kinds = [("g", fact.goals, 6), ("q", fact.questions, 5), ("n", fact.nouns, 2), ("name", fact.names, 2)]
         kinds = [kind for kind in kinds if kind[1]]
         if not kinds:
-            return fact.id.split(":")[-1]
+            return fact.answer.split(": ", 1)[-1].rstrip(".")
         kind, items, _ = rng.choices(kinds, [k[2] for k in kinds])[0]
         item = guide_facts.expand(rng.choice(items), rng)
         if kind == "g":
