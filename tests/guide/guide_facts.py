@@ -4,7 +4,7 @@ The tables are the dump that guide_tables writes, never a copy. An answer that n
 not in them stops the generator: the guide cannot be trained to tell what the program does not have.
 """
 import json
-import random
+import os
 import re
 
 
@@ -32,6 +32,9 @@ def sentence(text):
 def option_fact(row, ident):
     commands = [name for name in row["commands"] if name]
     lead = "" if "" in row["commands"] else "ferrum-chat " + commands[0] + " "
+    help_text = row["help"]
+    if lead == "ferrum-chat sessions " and help_text.startswith("show: "):
+        lead, help_text = "ferrum-chat sessions show ID ", help_text[len("show: ") :]
     arg = " " + row["arg"] if row["arg"] else ""
     name = "--" + row["name"]
     short = " (short: -" + row["short"] + ")" if row["short"] else ""
@@ -40,7 +43,7 @@ def option_fact(row, ident):
         tail.append("one of " + ", ".join(row["choices"].split("|")))
     if row["default"]:
         tail.append("default: " + row["default"])
-    answer = sentence(f"{lead}{name}{arg}{short}: {row['help']}" + (f" ({'; '.join(tail)})" if tail else ""))
+    answer = sentence(f"{lead}{name}{arg}{short}: {help_text}" + (f" ({'; '.join(tail)})" if tail else ""))
     names = [name] + (["-" + row["short"]] if row["short"] and "" in row["commands"] else [])
     return Fact(ident, answer, names, [name])
 
@@ -98,9 +101,9 @@ def add_line(fact, kind, text):
         {"g": fact.goals, "n": fact.nouns, "q": fact.questions, "h": fact.held}[kind].extend(split_phrases(text))
 
 
-def read_topics(path, facts):
-    """Adds what people ask to the facts; returns them with the topics added, and the entries that are in no table."""
-    by_id, missing, fact, ident = {fact.id: fact for fact in facts}, [], None, None
+def read_topics(path, by_id):
+    """Adds what people ask to the facts; returns the entries that are in no table."""
+    missing, fact, ident = [], None, None
     with open(path, encoding="utf-8") as file:
         for line in file:
             line = line.rstrip("\n").strip()
@@ -117,7 +120,26 @@ def read_topics(path, facts):
                 fact = by_id[ident] = Fact(ident, text.strip())
             elif fact:
                 add_line(fact, kind, text.strip())
-    return list(by_id.values()), missing
+    return missing
+
+
+SMALL_WORDS = set("a an the i my it is are do does to of in on and or for me how can what which with this that be".split())
+
+
+def content(text):
+    return {word for word in re.findall(r"[a-z0-9./-]+", text.lower()) if word not in SMALL_WORDS}
+
+
+def keep_apart(facts):
+    """Takes out of training what says nearly the same as a held-out question."""
+    for fact in facts:
+        held = [content(question) for question in fact.held]
+
+        def is_apart(phrase):
+            words = content(phrase)
+            return all(len(words & other) <= 0.6 * len(words | other) for other in held)
+
+        fact.questions = [phrase for phrase in fact.questions if is_apart(phrase)]
 
 
 NAMED = re.compile(r"(?<![\w/.~-])(--[a-z][a-z0-9-]*|/[a-z]+\b(?![/.])|(?:Alt|Ctrl)-[A-Za-z]+|F(?:1[0-2]|[1-9])\b|PgUp|PgDn|Esc\b)")
@@ -143,10 +165,16 @@ def invented(answer, names):
     return sorted(found)
 
 
-def load(tables_path, topics_path):
+def load(tables_path):
+    """The facts, the names that answers may have, and the entries people ask about that are in no table."""
+    here = os.path.dirname(os.path.abspath(__file__))
     with open(tables_path, encoding="utf-8") as file:
         tables = json.load(file)
-    facts, missing = read_topics(topics_path, table_facts(tables))
+    by_id = {fact.id: fact for fact in table_facts(tables)}
+    missing = read_topics(os.path.join(here, "topics.txt"), by_id)
+    missing += read_topics(os.path.join(here, "phrases.txt"), by_id)
+    facts = list(by_id.values())
+    keep_apart(facts)
     names = known_names(tables) | {"ferrum-chat " + row["name"] for row in tables["commands"]}
     for fact in facts:
         wrong = invented(fact.answer, names)

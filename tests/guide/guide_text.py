@@ -47,7 +47,7 @@ class Text:
 
     def plain_question(self, fact, rng):
         """A question about the fact as one of its frames makes it."""
-        kinds = [("g", fact.goals, 6), ("q", fact.questions, 5), ("n", fact.nouns, 2), ("name", fact.names, 2)]
+        kinds = [("g", fact.goals, 5), ("q", fact.questions, 8), ("n", fact.nouns, 2), ("name", fact.names, 2)]
         kinds = [kind for kind in kinds if kind[1]]
         if not kinds:
             return fact.answer.split(": ", 1)[-1].rstrip(".")

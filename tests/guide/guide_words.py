@@ -39,14 +39,14 @@ AFTER = """please; thanks; thank you; in ferrum-chat; here; in this program; wit
 for me; today; if possible; by the way; somehow; in the chat; right now; at all; for my work; on my laptop; at home; in general; without trouble; ok; any idea; right; then;
 on this machine; I wonder; for a beginner; while chatting; from here; on my server; for my project; is that possible; do you know"""
 
-SYNONYMS = """chat conversation session dialogue discussion; chats conversations sessions dialogues discussions; delete remove erase drop kill;
+SYNONYMS = """chat conversation session dialogue discussion; chats conversations sessions dialogues discussions; delete remove erase drop wipe discard purge destroy;
 start begin launch open run; show display view list print; answer reply response output; answers replies responses outputs; message question prompt input; quit exit leave close;
-stop halt abort cancel end interrupt; change alter modify adjust edit; set choose specify give define; find locate get look-up; see view look-at check;
+stop halt abort cancel end interrupt terminate break-off cease; change alter modify adjust edit; set choose specify give define; find locate get look-up; see view look-at check inspect examine;
 switch change toggle; make let have; save store keep write; file document; folder directory; key button shortcut hotkey keybinding; option flag switch parameter setting argument;
 command instruction; model LLM network AI; program app application tool software; quick fast; last latest previous recent; old earlier former past;
 new fresh another; continue resume proceed; print output write; use employ utilise utilize; enable activate; disable deactivate; limit cap restrict bound;
 number amount count; largest biggest maximum; size length; memory RAM; speed performance; text words; line row; screen display terminal window; computer machine laptop PC;
-large big huge; small little tiny; type enter write; press hit push; disk drive harddisk; error problem failure; select pick choose; copy duplicate clone; again anew;
+large big huge; small little tiny; type enter write; press hit push; disk drive harddisk; error problem failure; select pick choose; copy duplicate clone; again anew once-more; reopen restore recover; search find locate look-for; quickly fast; long lengthy; short brief; wrong bad incorrect; hide conceal; compare contrast;
 reasoning thinking; thoughts reasoning; colour color; colours colors; read see; want wish; all every; several many; quantise quantize; increase raise; lower reduce decrease"""
 
 # Other subjects, many of them with words of ours in another sense.
@@ -97,7 +97,7 @@ def phrases(text):
 def synonym_table():
     table = {}
     for group in phrases(SYNONYMS):
-        words = [word.replace("-", " ") if word in ("look-up", "look-at") else word for word in group.split()]
+        words = [word.replace("-", " ") for word in group.split()]
         for word in words:
             table.setdefault(word, []).extend(other for other in words if other != word)
     return table
