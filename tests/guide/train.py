@@ -23,8 +23,8 @@ import guide_tokens
 from guide_model import Guide, Shape
 
 ROW, ROWS = 256, 16  # tokens of a row, rows of a step
-LONG_EVERY, LONG_ROW = 7, 1024  # every so many steps chats of many turns, so that long chats stay sane
-CUT = 0.6  # of the last answers of chats only the beginning is learnt: it decides which one it is, and the rest is by heart
+LONG_EVERY, LONG_ROW = 12, 1024  # every so many steps chats of many turns, so that long chats stay sane
+CUT = 0.8  # of the last answers of chats only the beginning is learnt: it decides which one it is, and the rest is by heart
 GAP_MAX = 1500  # positions are skipped between turns now and then, for the same reason
 EMA = 0.998
 
@@ -35,12 +35,12 @@ def pack_row(text, tokens, rng, n, long_chats):
     number = 0
     while len(ids) < n + 1:
         place = 0
-        turns = text.chat(rng, 60 if long_chats else rng.choice([1, 1, 1, 1, 2, 2, 3, 4]))
+        turns = text.chat(rng, 60 if long_chats else rng.choice([1, 1, 1, 1, 1, 1, 1, 2, 2, 3]))
         for turn, (question, answer) in enumerate(turns):
             asked, said = tokens.turn(question, answer)
             learnt = said[:-1] + [-100]  # the newline behind the end is the template's
             if turn + 1 == len(turns) and rng.random() < CUT:
-                n_kept = rng.randrange(8, 17)
+                n_kept = rng.randrange(5, 13)
                 said, learnt = said[:n_kept], learnt[:n_kept]
             ids += asked + said
             targets += [-100] * len(asked) + learnt
