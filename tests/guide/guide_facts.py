@@ -159,7 +159,7 @@ def known_names(tables):
 def invented(answer, names):
     """Options, keys and commands in the answer that the tables do not have."""
     found = {name for name in NAMED.findall(answer) if name not in names}
-    for name in re.findall(r"(?<![\w/])ferrum-chat ([a-z]+)\b(?!\.)", answer):
+    for name in re.findall(r"(?<![\w/])ferrum-chat ([a-z]+)\b(?!\.\w)", answer):
         if "ferrum-chat " + name not in names and name not in ("does", "is", "and"):
             found.add("ferrum-chat " + name)
     return sorted(found)

@@ -61,6 +61,14 @@ class Answers(unittest.TestCase):
             with self.subTest(question):
                 self.assertEqual(guide_facts.invented(answer, names), [], answer)
 
+    def test_every_answer_is_one_it_was_taught(self):
+        # Half of one sentence and half of another would look right: "render --kv-type: set a variable".
+        taught = {fact.answer for fact in FACTS}
+        taught |= {line.split('\t')[1] for line in guide_gguf.read_metadata(GUIDE)['guide.entries']}
+        for question, answer in self.said.items():
+            with self.subTest(question):
+                self.assertIn(answer, taught)
+
     def test_every_expert_works_and_none_is_overrun(self):
         for layer, counts in enumerate(self.result['experts']):
             with self.subTest(layer=layer):
