@@ -288,7 +288,7 @@ static void on_done(struct chat_loop *c)
 {
     const struct session *s = &c->session;
     char no_answer[256];
-    if (s->stats.decode_ms > 0 && s->stats.completion_tokens)
+    if (s->stats.decode_ms > 0 && s->stats.completion_tokens > 1) /* the first comes with the prompt */
         c->rate.shown = s->stats.completion_tokens / (s->stats.decode_ms / 1000);
     if (s->answer >= 0 && session_ended_in_thought(s, no_answer, sizeof no_answer) && *no_answer)
         ui_notice(c->ui, true, no_answer);

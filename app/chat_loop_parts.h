@@ -23,6 +23,7 @@ struct shown_profile {
     uint64_t copied_ns;
     bool was_running;
     struct kept_prof *kept; /* of the message looked at */
+    int newest;             /* answer of the path when it was given, -1 */
     int64_t awaited;        /* id of the message whose profile chat.db is asked for, 0: none */
 };
 

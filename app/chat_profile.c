@@ -38,15 +38,13 @@ static void give_running(struct chat_loop *c)
     give(c, has_begun ? p->running : NULL, has_begun ? "this answer" : "the first token is still to come");
 }
 
-static void give_newest(struct chat_loop *c)
+/* The newest answer on the path that is shown; -1: none. */
+static int newest_answer(const struct session *s)
 {
-    const struct session *s = &c->session;
-    if (turn_runs(s))
-        give_running(c);
-    else if (s->prof)
-        give(c, s->prof, "the last answer");
-    else
-        give(c, NULL, "no profile yet: it comes with the next answer");
+    int i = s->chat->head;
+    while (i >= 0 && s->chat->msgs[i].role != CHAT_ASSISTANT)
+        i = s->chat->msgs[i].parent;
+    return i;
 }
 
 /* Once is enough, unless the weights were on the disk still. */
@@ -64,18 +62,25 @@ static void forget_kept(struct chat_loop *c)
     c->profile.awaited = 0;
 }
 
-void chat_loop_profile_of(struct chat_loop *c, int msg)
+/* Its place on the path that is shown, as the hairline has it: "message 2 of 6". */
+static void put_place(const struct chat *chat, int64_t id, struct buf *out)
+{
+    int n = chat_path(chat, chat->head, NULL, 0), place = n;
+    for (int i = chat->head; i >= 0 && chat->msgs[i].id != id; i = chat->msgs[i].parent)
+        place--;
+    buf_printf(out, "message %d of %d", place, n);
+}
+
+/* Of the turn that this process has seen last: chat.db need not be asked. */
+static void give_last_turn(struct chat_loop *c)
+{
+    give(c, c->session.prof, c->session.prof_of == c->profile.newest ? "the last answer" : "this answer");
+}
+
+static void ask_kept(struct chat_loop *c, int msg)
 {
     struct session *s = &c->session;
     struct err err = {0};
-    measure(c);
-    if (msg < 0 || msg >= s->chat->n_msgs || msg == s->answer) {
-        give_newest(c);
-        forget_kept(c);
-        return;
-    }
-    give(c, NULL, "reading the profile of this answer");
-    forget_kept(c);
     if (s->chat->msgs[msg].role != CHAT_ASSISTANT)
         give(c, NULL, "a message of yours has no profile: select an answer");
     else if (session_ask_profile(s, msg, &err))
@@ -84,26 +89,35 @@ void chat_loop_profile_of(struct chat_loop *c, int msg)
         give(c, NULL, err.text);
 }
 
+void chat_loop_profile_of(struct chat_loop *c, int msg)
+{
+    const struct session *s = &c->session;
+    bool is_newest = msg < 0 || msg >= s->chat->n_msgs;
+    measure(c);
+    give(c, NULL, "reading the profile of this answer");
+    forget_kept(c); /* the screen has let go of it */
+    c->profile.newest = newest_answer(s);
+    if (is_newest)
+        msg = c->profile.newest;
+    if (turn_runs(s) && (is_newest || msg == s->answer))
+        give_running(c);
+    else if (msg < 0)
+        give(c, NULL, "no profile yet: it comes with the next answer");
+    else if (msg == s->prof_of)
+        give_last_turn(c);
+    else
+        ask_kept(c, msg);
+}
+
 /* What makes it hard to compare with the answers of now. */
 static const char *what_differs(const struct chat_loop *c, const struct kept_prof *kept)
 {
     const struct session *s = &c->session;
-    char model[128];
-    snprintf(model, sizeof model, "%.60s %s", s->model_name, s->config.quant);
-    if (strcmp(kept->model, model) != 0)
+    if (memcmp(kept->fingerprint, s->fingerprint, sizeof kept->fingerprint) != 0)
         return " · another model";
     if (strcmp(kept->backend, s->backend.ops->describe(s->backend.ctx)) != 0)
         return " · another backend";
     return strcmp(kept->build, version_build()) != 0 ? " · another build" : "";
-}
-
-/* Its place on the path that is shown, as the hairline has it: "message 2 of 6". */
-static void put_place(const struct chat *chat, int64_t id, struct buf *out)
-{
-    int n = chat_path(chat, chat->head, NULL, 0), place = n;
-    for (int i = chat->head; i >= 0 && chat->msgs[i].id != id; i = chat->msgs[i].parent)
-        place--;
-    buf_printf(out, "message %d of %d", place, n);
 }
 
 void chat_loop_on_profile(struct chat_loop *c, struct chat_db_event *event)
@@ -135,14 +149,12 @@ void chat_loop_profile_turn(struct chat_loop *c)
     struct shown_profile *p = &c->profile;
     bool runs = turn_runs(&c->session), ended = p->was_running && !runs;
     p->was_running = runs;
-    if (!ui_shows_live_profile(c->ui))
+    if (!ui_shows_profile_of(c->ui, c->session.answer))
         return;
-    if (ended) {
-        give_newest(c);
-        measure(c);
-    } else if (runs && clock_now_ns() - p->copied_ns >= COPY_NS) {
+    if (ended || (!runs && newest_answer(&c->session) != p->newest)) /* a turn, or another branch */
+        chat_loop_profile_of(c, c->session.answer);
+    else if (runs && clock_now_ns() - p->copied_ns >= COPY_NS)
         give_running(c);
-    }
 }
 
 void chat_loop_profile_fini(struct chat_loop *c)

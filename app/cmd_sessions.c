@@ -1,8 +1,7 @@
 /* cmd_sessions.c: `sessions list|show ID|export ID|delete ID|search WORDS [--json]`: saved chats without a
- * model. */
+ * model. Profiles: sessions_prof.c. */
 #include <errno.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,10 +11,10 @@
 #include "app/chat_tree.h"
 #include "app/commands.h"
 #include "app/output.h"
+#include "app/sessions_parts.h"
 #include "app/thought.h"
 #include "engine/base/mem.h"
 #include "store/kv_db.h"
-#include "store/store.h"
 #include "ui/sanitize.h"
 
 static const char *const role_names[] = {
@@ -25,7 +24,7 @@ static const char *const status_names[] = {[CHAT_DONE] = "done",
                                            [CHAT_INTERRUPTED] = "interrupted",
                                            [CHAT_ERROR] = "error"};
 
-static void print_text(const char *text, size_t n)
+void sessions_print(const char *text, size_t n)
 {
     struct buf clean = {0};
     if (isatty(STDOUT_FILENO))
@@ -36,10 +35,10 @@ static void print_text(const char *text, size_t n)
     buf_fini(&clean);
 }
 
-static void print_json(json_t *root)
+void sessions_print_json(json_t *root)
 {
     char *text = json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
-    print_text(text, strlen(text));
+    sessions_print(text, strlen(text));
     putchar('\n');
     mem_free(text);
     json_decref(root);
@@ -77,7 +76,7 @@ static bool list_chats(struct store *s, bool as_json, struct err *err)
         mem_free(model);
     }
     if (as_json)
-        print_json(all);
+        sessions_print_json(all);
     else
         json_decref(all);
     chat_list_fini(&list);
@@ -101,11 +100,14 @@ static json_t *msg_json(const struct chat *chat, int i, bool on_path, bool with_
         role_names[msg->role], "status", status_names[msg->status], "on_path", on_path, "text",
         buf_text(&msg->text), msg->text.len, "reasoning", buf_text(&msg->think), msg->think.len, "created_ms",
         (json_int_t)msg->created_ms, "params", text_or_null(msg->params), "stats", text_or_null(msg->stats));
-    json_t *ids = with_ids ? json_array() : NULL;
-    for (size_t k = 0; with_ids && k < msg->n_tokens; k++)
+    if (!with_ids) {
+        json_object_set_new(out, "number", json_integer(sessions_number(i)));
+        return out;
+    }
+    json_t *ids = json_array();
+    for (size_t k = 0; k < msg->n_tokens; k++)
         json_array_append_new(ids, json_integer(msg->tokens[k]));
-    if (with_ids)
-        json_object_set_new(out, "tokens", ids);
+    json_object_set_new(out, "tokens", ids);
     return out;
 }
 
@@ -119,7 +121,7 @@ static bool *mark_path(const struct chat *chat)
     return on_path;
 }
 
-/* The whole tree; export has the token ids too. */
+/* The whole tree; export has the token ids too, and not the numbers that are for people. */
 static json_t *chat_json(const struct chat *chat, const struct chat_info *info, bool with_ids)
 {
     json_t *root = info_json(info);
@@ -142,11 +144,11 @@ static void print_indented(const char *text, size_t n, int margin)
 {
     for (const char *end; margin && (end = memchr(text, '\n', n)) != NULL; text = end + 1) {
         printf("%*s", margin, "");
-        print_text(text, (size_t)(end - text) + 1);
+        sessions_print(text, (size_t)(end - text) + 1);
         n -= (size_t)(end - text) + 1;
     }
     printf("%*s", margin, "");
-    print_text(text, n);
+    sessions_print(text, n);
     putchar('\n');
 }
 
@@ -154,8 +156,8 @@ static void print_message(const struct chat *chat, const struct chat_tree_row *r
 {
     const struct chat_msg *msg = &chat->msgs[row->msg];
     int margin = INDENT * (row->indent < MAX_INDENT ? row->indent : MAX_INDENT);
-    printf("%*s[%s%s%s", margin, "", role_names[msg->role], msg->status ? ", " : "",
-           msg->status ? status_names[msg->status] : "");
+    printf("%*s[%s #%d%s%s", margin, "", role_names[msg->role], sessions_number(row->msg),
+           msg->status ? ", " : "", msg->status ? status_names[msg->status] : "");
     if (row->count > 1)
         printf(", %d of %d", row->position, row->count);
     puts(row->on_path ? "]" : "] (other branch)");
@@ -185,19 +187,25 @@ static bool no_such_chat(int64_t id, struct err *err)
                    id);
 }
 
-static bool show_chat(struct store *s, int64_t id, bool as_json, bool whole, struct err *err)
+struct chat *sessions_load(struct store *s, int64_t id, struct chat_info *info, struct err *err)
 {
     const struct chat_key key = {.kind = CHAT_BY_ID, .id = id};
-    struct chat_info info = {0};
     bool found = false;
     err_clear(err);
-    struct chat *chat = s ? store_load(s, &key, &info, &found, err) : NULL;
-    if (!chat && err->code)
-        return false;
+    struct chat *chat = s ? store_load(s, &key, info, &found, err) : NULL;
+    if (!chat && !err->code)
+        no_such_chat(id, err);
+    return chat;
+}
+
+static bool show_chat(struct store *s, int64_t id, bool as_json, bool whole, struct err *err)
+{
+    struct chat_info info = {0};
+    struct chat *chat = sessions_load(s, id, &info, err);
     if (!chat)
-        return no_such_chat(id, err);
+        return false;
     if (as_json || whole)
-        print_json(chat_json(chat, &info, whole));
+        sessions_print_json(chat_json(chat, &info, whole));
     else
         print_transcript(chat);
     chat_free(chat);
@@ -275,7 +283,8 @@ static bool delete_chat(struct store *s, int64_t id, const char *kv_path, bool a
         return no_such_chat(id, err);
     uint64_t n_blocks = kv_path ? forget_blocks(s, kv_path, uid) : 0;
     if (as_json)
-        print_json(json_pack("{s:I, s:I}", "deleted", (json_int_t)id, "kv_blocks", (json_int_t)n_blocks));
+        sessions_print_json(
+            json_pack("{s:I, s:I}", "deleted", (json_int_t)id, "kv_blocks", (json_int_t)n_blocks));
     else if (n_blocks)
         printf("deleted chat %" PRId64 " and %" PRIu64 " KV block%s that only it used\n", id, n_blocks,
                n_blocks == 1 ? "" : "s");
@@ -322,7 +331,7 @@ static bool search_chats(struct store *s, const struct options *o, bool as_json,
             print_hit(&hits.items[i]);
     }
     if (ok && as_json)
-        print_json(json_incref(all));
+        sessions_print_json(json_incref(all));
     json_decref(all);
     chat_hits_fini(&hits);
     buf_fini(&words);
@@ -371,13 +380,15 @@ bool cmd_sessions(const struct options *o, const struct paths *paths, struct err
                        "sessions: found \"%.40s\", expected list, show, export, delete or search with words; "
                        "usage: ferrum-chat %s",
                        action, command_info(CMD_SESSIONS)->usage);
-    if ((!search && !parse_id(o, !list, &id, err)) || !open_store(paths, delete || search, &s, err))
+    if (!sessions_check_profile(o, action, err) || (!search && !parse_id(o, !list, &id, err)) ||
+        !open_store(paths, delete || search, &s, err))
         return false;
     bool json = opt_flag(o, OPT_JSON);
-    bool ok = list     ? list_chats(s, json, err)
-              : search ? search_chats(s, o, json, err)
-              : delete ? delete_chat(s, id, paths->kv_db, json, err)
-                       : show_chat(s, id, json, export, err);
+    bool ok = list                        ? list_chats(s, json, err)
+              : search                    ? search_chats(s, o, json, err)
+              : delete                    ? delete_chat(s, id, paths->kv_db, json, err)
+              : sessions_wants_profile(o) ? sessions_show_profile(s, o, id, err)
+                                          : show_chat(s, id, json, export, err);
     store_close(s);
     return ok;
 }

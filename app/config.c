@@ -49,6 +49,7 @@ void config_environment(struct environment *env)
         .state_home = directory("XDG_STATE_HOME"),
         .term = getenv("TERM"),
         .cpu = is_set("FERRUM_CPU") ? getenv("FERRUM_CPU") : NULL,
+        .cl_style = is_set("FERRUM_CL_STYLE") ? getenv("FERRUM_CL_STYLE") : NULL,
         .moe_profile = is_on("FERRUM_MOE_PROFILE"),
         .moe_load_trace = is_on("FERRUM_MOE_LOAD_TRACE"),
         .no_color = is_set("NO_COLOR"),

@@ -2,25 +2,62 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "app/output.h"
+#include "app/paths.h"
 #include "engine/base/log.h"
+#include "kernels_cl/backend_cl.h"
 #include "kernels_cpu/backend_cpu.h"
 
-static const char *cpu_kernels;
+static const char *cpu_kernels, *cl_style, *cl_cache_dir;
 
 void loader_cpu_kernels(const char *name)
 {
     cpu_kernels = name;
 }
 
+void loader_cl_kernels(const char *style, const char *cache_dir)
+{
+    cl_style = style;
+    cl_cache_dir = cache_dir;
+}
+
+/* Without a compiled program on disk the next start only takes longer. */
+static bool open_cl(bool gpu_only, struct backend *out, struct err *err)
+{
+    struct err why;
+    struct backend_cl_options options = {cl_cache_dir, cl_style, gpu_only};
+    if (cl_cache_dir && !paths_make_directories(cl_cache_dir, &why)) {
+        log_line("%s; compiled OpenCL programs are not kept", why.text);
+        options.cache_dir = NULL;
+    }
+    return backend_cl_open(out, &options, err);
+}
+
+/* Whether a driver for a GPU runs: where there is none, looking for one through OpenCL would load compilers
+ * for nothing. */
+static bool may_have_gpu(void)
+{
+    static const char *const nodes[] = {"/dev/dri/renderD128", "/dev/nvidia0",  "/dev/kfd",
+                                        "/dev/mali0",          "/dev/kgsl-3d0", "/dev/dxg"};
+    for (size_t i = 0; i < sizeof nodes / sizeof *nodes; i++)
+        if (!access(nodes[i], F_OK))
+            return true;
+    return false;
+}
+
 bool loader_backend(const struct options *o, struct backend *out, struct err *err)
 {
     const char *name = opt_text(o, OPT_BACKEND);
+    struct err why;
     if (name && !strcmp(name, "opencl"))
-        return err_set(
-            err, ERR_RUNTIME,
-            "--backend opencl: this build has no OpenCL backend yet; use --backend cpu or leave it out");
+        return open_cl(false, out, err);
+    if ((!name || !strcmp(name, "auto")) && may_have_gpu()) {
+        if (open_cl(true, out, &why))
+            return true;
+        log_line("%s", why.text);
+    }
     int n_threads = (int)opt_int(o, OPT_THREADS, backend_cpu_cores());
     return backend_cpu_open(out, n_threads, cpu_kernels, err);
 }

@@ -6,8 +6,12 @@
 #include "app/options.h"
 #include "engine/model.h"
 
-/* Said once at the start: the CPU kernels to take (see backend_cpu_open), NULL: the best; borrowed. */
+/* Said once at the start, borrowed: the CPU kernels to take (see backend_cpu_open), NULL: the best. */
 void loader_cpu_kernels(const char *name);
+/* The same for OpenCL (see backend_cl.h): the style of its kernels and the directory of compiled programs,
+ * which is made when it is needed; NULL: the device's own, and none. */
+void loader_cl_kernels(const char *style, const char *cache_dir);
+/* --backend. auto is the CPU, unless there is a GPU whose kernels compute what they should. */
 bool loader_backend(const struct options *o, struct backend *out, struct err *err);
 /* --kv-type, or the fallback. */
 bool loader_kv_type(const struct options *o, enum dtype fallback, enum dtype *out, struct err *err);

@@ -130,6 +130,9 @@ static int run_command(struct options *o, struct paths *paths, const struct envi
     case CMD_INSPECT:
         ok = cmd_inspect(o, &err);
         break;
+    case CMD_DEVICES:
+        ok = cmd_devices(o, &err);
+        break;
     case CMD_SESSIONS:
         ok = paths_init(paths, o, env, false, &err) && cmd_sessions(o, paths, &err);
         break;
@@ -172,7 +175,10 @@ int main(int argc, char **argv)
     } else if (!parsed || (paths.config && !config_load(&options, paths.config, &err))) {
         code = fail(&err, asks_for_json(argc, argv));
     } else {
+        char *cl_cache = paths_cl_cache(&options, &env);
+        loader_cl_kernels(env.cl_style, cl_cache);
         code = run_command(&options, &paths, &env);
+        mem_free(cl_cache);
     }
     options_fini(&options);
     paths_fini(&paths);

@@ -273,17 +273,19 @@ static void say_statistics(const struct one_turn *t)
     const struct turn_stats *n = &t->session.stats;
     if (t->json || t->session.answer < 0)
         return;
-    double seconds = n->decode_ms / 1000;
-    struct buf receipt = {0};
+    struct buf receipt = {0}, rate = {0};
     if (t->session.kv.io)
         session_receipt(&t->session, &receipt);
-    report_line("%" PRIu32 " token%s at %.1f tokens/s (%s); prompt %" PRIu32 " tokens, %" PRIu32
+    if (n->completion_tokens > 1 &&
+        n->decode_ms > 0) /* the first comes with the prompt: alone it has no speed */
+        buf_printf(&rate, " at %.1f tokens/s", n->completion_tokens / n->decode_ms * 1000);
+    report_line("%" PRIu32 " token%s%s (%s); prompt %" PRIu32 " tokens, %" PRIu32
                 " reused, first token after %.0f ms; seed %" PRIu64 "%s%s",
-                n->completion_tokens, n->completion_tokens == 1 ? "" : "s",
-                seconds > 0 ? n->completion_tokens / seconds : 0.0, finish_reason_name(t->session.reason),
-                n->prompt_tokens, n->reused_tokens, n->ttft_ms, t->session.seed, receipt.len ? "; " : "",
-                buf_text(&receipt));
+                n->completion_tokens, n->completion_tokens == 1 ? "" : "s", buf_text(&rate),
+                finish_reason_name(t->session.reason), n->prompt_tokens, n->reused_tokens, n->ttft_ms,
+                t->session.seed, receipt.len ? "; " : "", buf_text(&receipt));
     buf_fini(&receipt);
+    buf_fini(&rate);
 }
 
 static void say_profile(const struct one_turn *t)
@@ -352,7 +354,7 @@ int one_turn_run(const struct options *o, const struct paths *paths, const struc
                          .signal_fd = signal_fd,
                          .json = opt_flag(o, OPT_JSON),
                          .profiles = env->moe_profile,
-                         .session = {.asked = -1, .answer = -1, .refused = -1}};
+                         .session = {.asked = -1, .answer = -1, .prof_of = -1, .refused = -1}};
     output_init(&t.out, STDOUT_FILENO);
     bool ok = session_check_options(o, &t.failure) && make_prompt(&t, &t.failure) &&
               session_open(&t.session, o, paths, signal_fd, &t.failure) &&

@@ -303,10 +303,6 @@ bool options_parse(struct options *o, int argc, char **argv, struct err *err)
 {
     *o = (struct options){0};
     int command_at = find_command(argc, argv, &o->command);
-    if (!command_info(o->command)->present)
-        return err_set(err, ERR_USAGE,
-                       "`ferrum-chat %s` is not part of this version yet; a model file of this name is ./%s",
-                       command_info(o->command)->name, command_info(o->command)->name);
     bool only_words = false;
     for (int i = 1; i < argc; i++) {
         if (i == command_at)

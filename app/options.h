@@ -22,7 +22,7 @@ enum command {
     CMD_SESSIONS,
     CMD_RENDER,
     CMD_KV,
-    CMD_DEVICES, /* known by name, not part of this version */
+    CMD_DEVICES,
     CMD_N,
 };
 #define CMD_BIT(command) (1u << (command))
@@ -31,7 +31,6 @@ struct command_info {
     const char *name;  /* "" for the chat */
     const char *usage; /* what follows "ferrum-chat " */
     const char *help;
-    bool present; /* false: the word is taken, the command comes later */
 };
 const struct command_info *command_info(enum command command);
 
@@ -65,6 +64,9 @@ enum opt_id {
     OPT_PROFILE,
     OPT_TRACE,
     OPT_TRACE_TOKENS,
+    OPT_SHOW_PROFILE,
+    OPT_COMPARE,
+    OPT_CSV,
     OPT_BACKEND,
     OPT_THREADS,
     OPT_CTX,

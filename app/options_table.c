@@ -13,25 +13,25 @@
 #define RENDER CMD_BIT(CMD_RENDER)
 #define SESSIONS CMD_BIT(CMD_SESSIONS)
 #define KV CMD_BIT(CMD_KV)
+#define DEVICES CMD_BIT(CMD_DEVICES)
 #define LOADS (CHAT | BENCH | LOGITS)
-#define ALL (LOADS | TOKENIZE | RENDER | INSPECT | SESSIONS | KV)
+#define ALL (LOADS | TOKENIZE | RENDER | INSPECT | SESSIONS | KV | DEVICES)
 #define INT32 2147483647.0
 #define MAX_SEED 9007199254740991.0 /* 2^53 - 1: exact in every JSON reader */
 
 static const struct command_info commands[CMD_N] = {
-    [CMD_CHAT] = {"", "[MODEL.gguf] [options]", "chat, or one turn with -p or a pipe", true},
-    [CMD_BENCH] = {"bench", "bench MODEL [options]", "measure prefill and decode speed", true},
+    [CMD_CHAT] = {"", "[MODEL.gguf] [options]", "chat, or one turn with -p or a pipe"},
+    [CMD_BENCH] = {"bench", "bench MODEL [options]", "measure prefill and decode speed"},
     [CMD_LOGITS] = {"logits", "logits MODEL --tokens 1,2,3 --out FILE [options]",
-                    "write the logits of exactly these tokens (little-endian f32)", true},
-    [CMD_TOKENIZE] = {"tokenize", "tokenize MODEL [options] <TEXT", "turn standard input into token ids",
-                      true},
-    [CMD_INSPECT] = {"inspect", "inspect MODEL [options]", "show what is in a model file", true},
+                    "write the logits of exactly these tokens (little-endian f32)"},
+    [CMD_TOKENIZE] = {"tokenize", "tokenize MODEL [options] <TEXT", "turn standard input into token ids"},
+    [CMD_INSPECT] = {"inspect", "inspect MODEL [options]", "show what is in a model file"},
     [CMD_SESSIONS] = {"sessions", "sessions list|show ID|export ID|delete ID|search WORDS [options]",
-                      "look after saved chats", true},
+                      "look after saved chats"},
     [CMD_RENDER] = {"render", "render MODEL|--template FILE --messages FILE.json [options]",
-                    "print the exact prompt a chat template makes", true},
-    [CMD_KV] = {"kv", "kv stat|verify|clear [options]", "look after the KV blocks kept on disk", true},
-    [CMD_DEVICES] = {"devices", "devices", "list compute devices", false},
+                    "print the exact prompt a chat template makes"},
+    [CMD_KV] = {"kv", "kv stat|verify|clear [options]", "look after the KV blocks kept on disk"},
+    [CMD_DEVICES] = {"devices", "devices", "list what can compute: --backend"},
 };
 
 /* name, short, type, argument, range, choices, default, help, commands, in the config file */
@@ -98,6 +98,15 @@ static const struct option_info options[OPT_N] = {
          false},
     [OPT_TRACE_TOKENS] = {"trace-tokens", 0, OPT_INT, "N", 1, TRACE_MAX_TOKENS, NULL, "64",
                           "how many decoded tokens --trace keeps", CHAT, false},
+    [OPT_SHOW_PROFILE] = {"profile", 0, OPT_FLAG, "", 0, 0, NULL, "",
+                          "show: where the time of each answer went, instead of its text", SESSIONS, false},
+    [OPT_COMPARE] =
+        {"compare", 0, OPT_TEXT, "A,B", 0, 0, NULL, "",
+         "show: the profiles of two answers side by side, by their numbers; CHAT:NUMBER is another chat's",
+         SESSIONS, false},
+    [OPT_CSV] = {"csv", 0, OPT_INT, "NUMBER", 1, INT32, NULL, "",
+                 "show: the tokens each expert was given in that answer, as layer,expert,prefill,decode",
+                 SESSIONS, false},
     [OPT_BACKEND] = {"backend", 0, OPT_CHOICE, "NAME", 0, 0, "auto|cpu|opencl", "auto", "what computes",
                      LOADS, true},
     [OPT_THREADS] = {"threads", 0, OPT_INT, "N", 1, 1024, NULL, "physical cores allowed to the process",

@@ -25,8 +25,7 @@ void options_print_help(FILE *out, enum command command)
     if (command == CMD_CHAT) {
         fputs("commands:\n", out);
         for (int c = CMD_CHAT + 1; c < CMD_N; c++)
-            if (command_info(c)->present)
-                fprintf(out, "  ferrum-chat %-9s %s\n", command_info(c)->name, command_info(c)->help);
+            fprintf(out, "  ferrum-chat %-9s %s\n", command_info(c)->name, command_info(c)->help);
         fputs("\n", out);
     }
     fputs("options:\n", out);
@@ -64,8 +63,6 @@ void options_print_completion(FILE *out)
     }
     fputs("    esac\n    case ${COMP_WORDS[1]} in\n", out);
     for (int c = CMD_CHAT + 1; c < CMD_N; c++) {
-        if (!command_info(c)->present)
-            continue;
         fprintf(out, "    %s) words='", command_info(c)->name);
         print_completion_words(out, c);
         fputs("' ;;\n", out);
@@ -76,8 +73,7 @@ void options_print_completion(FILE *out)
           "    if [[ $COMP_CWORD -eq 1 && $cur != -* ]]; then\n        words='",
           out);
     for (int c = CMD_CHAT + 1; c < CMD_N; c++)
-        if (command_info(c)->present)
-            fprintf(out, "%s ", command_info(c)->name);
+        fprintf(out, "%s ", command_info(c)->name);
     fputs("'\n    fi\n"
           "    COMPREPLY=($(compgen -W \"$words\" -- \"$cur\") $(compgen -f -- \"$cur\"))\n"
           "}\n"
@@ -145,15 +141,11 @@ void options_print_man(FILE *out, const char *version)
             ".SH NAME\nferrum-chat \\- a terminal chat with the language model inside\n.SH SYNOPSIS\n",
             version);
     for (int c = 0; c < CMD_N; c++) {
-        if (!command_info(c)->present)
-            continue;
         fputs(".B ferrum-chat\n", out);
         print_roff(out, command_info(c)->usage);
         fputs("\n.br\n", out);
     }
     for (int c = 0; c < CMD_N; c++) {
-        if (!command_info(c)->present)
-            continue;
         fprintf(out, ".SH %s%s\n", c ? "COMMAND " : "CHAT", command_info(c)->name);
         print_roff(out, command_info(c)->help);
         fputs(".\n", out);

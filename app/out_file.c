@@ -32,10 +32,45 @@ static void remove_on_signals(void)
     }
 }
 
+static bool fail(const char *option, const char *path, struct err *err)
+{
+    return err_set(err, ERR_RUNTIME, "%s %s: the file cannot be written: %s", option, path,
+                   errno ? strerror(errno) : "unknown reason");
+}
+
 bool out_file_fail(const struct out_file *out, struct err *err)
 {
-    return err_set(err, ERR_RUNTIME, "%s %s: the file cannot be written: %s", out->option, out->path,
-                   errno ? strerror(errno) : "unknown reason");
+    return fail(out->option, out->path, err);
+}
+
+/* A regular file, or a new one, is written beside itself first. */
+static bool can_write_folder_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    size_t n = slash ? (size_t)(slash - path) + 1 : 0;
+    char *folder = n ? mem_strndup(path, n) : mem_strdup(".");
+    errno = ENOENT;
+    bool ok = path[0] && path[n] && !access(folder, W_OK | X_OK);
+    mem_free(folder);
+    return ok;
+}
+
+bool out_file_check(const char *option, const char *path, struct err *err)
+{
+    struct stat st;
+    char *real = realpath(path, NULL);
+    bool ok, exists = real && !stat(real, &st);
+    if (exists && S_ISDIR(st.st_mode)) {
+        errno = EISDIR;
+        ok = false;
+    } else if (exists && !S_ISREG(st.st_mode)) {
+        ok = !access(path, W_OK);
+    } else {
+        ok = can_write_folder_of(exists ? real : path);
+    }
+    ok = ok || fail(option, path, err);
+    free(real);
+    return ok;
 }
 
 bool out_file_open(struct out_file *out, const char *option, const char *path, struct err *err)

@@ -17,6 +17,9 @@ struct out_file {
     char *path, *temporary; /* NULL: no renaming */
 };
 
+/* Before the work: whether it could be opened, as far as that can be seen without touching anything.
+ * ERR_RUNTIME. */
+bool out_file_check(const char *option, const char *path, struct err *err);
 /* ERR_RUNTIME; out_file_close is needed in every case. option is borrowed. */
 bool out_file_open(struct out_file *out, const char *option, const char *path, struct err *err);
 /* The sentence for a write that failed: false, with errno's reason. */

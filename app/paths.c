@@ -23,9 +23,7 @@ static char *xdg_directory(const char *xdg, const char *home, const char *fallba
     return home ? join(home, fallback, "/ferrum-chat") : NULL;
 }
 
-/* mkdir -p with mode 0700; directories that are there keep their mode. The error names what is wrong and
- * where. */
-static bool make_directories(const char *path, struct err *err)
+bool paths_make_directories(const char *path, struct err *err)
 {
     char *copy = mem_strdup(path);
     bool ok = true;
@@ -47,28 +45,31 @@ static bool make_directories(const char *path, struct err *err)
 static bool make_data_directory(const char *path, struct err *err)
 {
     struct err why = {0};
-    if (make_directories(path, &why))
+    if (paths_make_directories(path, &why))
         return true;
     return err_set(err, ERR_DATABASE, "%s; give another with --data-dir DIR, or use --private", why.text);
 }
 
 /* A cache may be deleted at any time, so that it does not lie beside the chats. */
-static char *kv_path(const struct options *o, const struct environment *env)
+static char *cache_path(const struct options *o, const struct environment *env, const char *name)
 {
-    if (opt_flag(o, OPT_NO_KV_STORE))
-        return NULL;
     const char *given = opt_given(o, OPT_DATA_DIR) ? opt_text(o, OPT_DATA_DIR) : NULL;
     char *dir = given ? mem_strdup(given) : xdg_directory(env->cache_home, env->home, "/.cache");
-    char *path = dir ? join(dir, "/kv.db", "") : NULL;
+    char *path = dir ? join(dir, name, "") : NULL;
     mem_free(dir);
     return path;
+}
+
+char *paths_cl_cache(const struct options *o, const struct environment *env)
+{
+    return opt_flag(o, OPT_PRIVATE) ? NULL : cache_path(o, env, "/cl");
 }
 
 /* A chat is worth having without its log and the input history. */
 static bool state_is_usable(struct paths *p, const char *path)
 {
     struct err why = {0};
-    bool ok = make_directories(path, &why);
+    bool ok = paths_make_directories(path, &why);
     if (ok && access(path, W_OK | X_OK))
         ok = err_set(&why, ERR_RUNTIME, "%s: the directory cannot be written: %s", path, strerror(errno));
     if (!ok)
@@ -103,7 +104,7 @@ bool paths_init(struct paths *p, const struct options *o, const struct environme
     if (ok)
         p->chat_db = join(data, "/chat.db", "");
     if (ok)
-        p->kv_db = kv_path(o, env);
+        p->kv_db = opt_flag(o, OPT_NO_KV_STORE) ? NULL : cache_path(o, env, "/kv.db");
     bool one_directory = ok && !strcmp(data, state); /* then chat.db says what is wrong with it */
     if (ok && (!make || (one_directory ? !access(state, W_OK | X_OK) : state_is_usable(p, state)))) {
         p->history = join(state, "/history", "");

@@ -24,6 +24,11 @@ void paths_config(struct paths *p, const struct environment *env);
  * chat.db is needed; without the other one history and log are NULL. */
 bool paths_init(struct paths *p, const struct options *o, const struct environment *env, bool make,
                 struct err *err);
+/* Where compiled OpenCL programs are kept: a cache (mem_free); NULL: nowhere. */
+char *paths_cl_cache(const struct options *o, const struct environment *env);
+/* mkdir -p with mode 0700; directories that are there keep their mode. The error names what is wrong and
+ * where. */
+bool paths_make_directories(const char *path, struct err *err);
 void paths_fini(struct paths *p);
 
 #endif

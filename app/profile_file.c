@@ -1,7 +1,5 @@
 #include "app/profile_file.h"
 
-#include <jansson.h>
-
 #include "app/out_file.h"
 #include "engine/base/prof_experts.h"
 
@@ -111,14 +109,18 @@ static json_t *phase_json(const struct prof *p, enum prof_phase phase)
     return out;
 }
 
+json_t *profile_json(const struct prof *prof)
+{
+    return json_pack("{s:I, s:I, s:I, s:I, s:o, s:o}", "layers", (json_int_t)prof->shape.n_layers, "experts",
+                     (json_int_t)prof->shape.n_experts, "experts_used", (json_int_t)prof->shape.n_used,
+                     "timer_ns", (json_int_t)prof->timer_ns, "prefill", phase_json(prof, PROF_PREFILL),
+                     "decode", phase_json(prof, PROF_DECODE));
+}
+
 bool profile_file_write(const struct prof *prof, const char *path, struct err *err)
 {
     struct out_file out;
-    json_t *root =
-        json_pack("{s:I, s:I, s:I, s:I, s:o, s:o}", "layers", (json_int_t)prof->shape.n_layers, "experts",
-                  (json_int_t)prof->shape.n_experts, "experts_used", (json_int_t)prof->shape.n_used,
-                  "timer_ns", (json_int_t)prof->timer_ns, "prefill", phase_json(prof, PROF_PREFILL), "decode",
-                  phase_json(prof, PROF_DECODE));
+    json_t *root = profile_json(prof);
     bool ok = out_file_open(&out, "--profile", path, err);
     if (ok &&
         (json_dumpf(root, out.file, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) || fputc('\n', out.file) == EOF))

@@ -14,9 +14,13 @@
 #ifndef FERRUM_PROFILE_FILE_H
 #define FERRUM_PROFILE_FILE_H
 
+#include <jansson.h>
+
 #include "engine/base/err.h"
 #include "engine/base/prof.h"
 
+/* The caller's. */
+json_t *profile_json(const struct prof *prof);
 /* ERR_RUNTIME when the file cannot be written; it is then as it was. */
 bool profile_file_write(const struct prof *prof, const char *path, struct err *err);
 

@@ -94,7 +94,12 @@ static void put_experts(struct buf *out, const struct prof *p, enum prof_phase p
         put_layer(out, p, phase, layer, has);
 }
 
-static void put_phase(struct buf *out, const struct prof *p, enum prof_phase phase, const char *name)
+const char *profile_phase_name(enum prof_phase phase)
+{
+    return phase == PROF_PREFILL ? "prefill" : "decode";
+}
+
+void profile_table_phase(const struct prof *p, enum prof_phase phase, bool by_layer, struct buf *out)
 {
     uint64_t wall_ns = p->wall_ns[phase];
     if (!p->n_tokens[phase])
@@ -102,15 +107,16 @@ static void put_phase(struct buf *out, const struct prof *p, enum prof_phase pha
     buf_printf(out,
                "%s: %" PRIu64 " tokens in %.3f ms, %.4f ms/token; operations %.2f %% of it; the timers cost "
                "%.3f %%\n",
-               name, p->n_tokens[phase], ms(wall_ns), ms(wall_ns) / (double)p->n_tokens[phase],
-               percent(prof_sum_ns(p, phase), wall_ns), percent(prof_cost_ns(p, phase), wall_ns));
+               profile_phase_name(phase), p->n_tokens[phase], ms(wall_ns),
+               ms(wall_ns) / (double)p->n_tokens[phase], percent(prof_sum_ns(p, phase), wall_ns),
+               percent(prof_cost_ns(p, phase), wall_ns));
     put_ops(out, p, phase);
-    if (p->shape.n_experts)
+    if (by_layer && p->shape.n_experts)
         put_experts(out, p, phase);
 }
 
 void profile_table(const struct prof *prof, struct buf *out)
 {
-    put_phase(out, prof, PROF_PREFILL, "prefill");
-    put_phase(out, prof, PROF_DECODE, "decode");
+    profile_table_phase(prof, PROF_PREFILL, true, out);
+    profile_table_phase(prof, PROF_DECODE, true, out);
 }

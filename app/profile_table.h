@@ -1,4 +1,4 @@
-/* profile_table.h: a profile as text for people (FERRUM_MOE_PROFILE). Any thread.
+/* profile_table.h: a profile as text for people (FERRUM_MOE_PROFILE, `sessions show --profile`). Any thread.
  *
  * Of each phase that has tokens: a line about the whole, a row per operation that was called (calls, ms, ms
  * per token, share of the wall time, GB/s of weights and KV), what no timer has seen, and with experts a row
@@ -10,6 +10,9 @@
 #include "engine/base/buf.h"
 #include "engine/base/prof.h"
 
+const char *profile_phase_name(enum prof_phase phase);
+/* One phase; by_layer: with the rows of the layers. */
+void profile_table_phase(const struct prof *p, enum prof_phase phase, bool by_layer, struct buf *out);
 void profile_table(const struct prof *prof, struct buf *out);
 
 #endif

@@ -75,6 +75,8 @@ static void append_oddities(struct buf *out, size_t start, const struct turn_sta
         next_part(out, start);
         receipt_count(out, t->foreign_tokens);
         buf_puts(out, " computed by other kernels");
+        if (t->foreign_kernels[0])
+            buf_printf(out, " (%s)", t->foreign_kernels);
     }
     if (t->damaged_blocks) {
         next_part(out, start);

@@ -10,6 +10,7 @@
 
 #include "app/guide.h"
 #include "app/loader.h"
+#include "app/out_file.h"
 #include "app/profile_file.h"
 #include "app/session_parts.h"
 #include "app/trace_file.h"
@@ -35,6 +36,13 @@ static bool has_guide(void)
     return guide != NULL;
 }
 
+/* Nobody should write for an hour and then hear that the profile has no place. */
+static bool check_files(const struct options *o, struct err *err)
+{
+    return (!opt_given(o, OPT_PROFILE) || out_file_check("--profile", opt_text(o, OPT_PROFILE), err)) &&
+           (!opt_given(o, OPT_TRACE) || out_file_check("--trace", opt_text(o, OPT_TRACE), err));
+}
+
 bool session_check_options(const struct options *o, struct err *err)
 {
     int n_chosen = opt_given(o, OPT_SESSION) + opt_given(o, OPT_CONTINUE) + opt_given(o, OPT_RESUME);
@@ -55,7 +63,7 @@ bool session_check_options(const struct options *o, struct err *err)
         return err_set(err, ERR_USAGE, "expected one model file, found \"%.60s\" after it", o->words[1]);
     if (!o->n_words && !opt_given(o, OPT_CONTINUE) && !opt_given(o, OPT_RESUME) && !has_guide())
         return no_model(err);
-    return true;
+    return check_files(o, err);
 }
 
 /* ---- which chat ---- */
@@ -257,6 +265,7 @@ bool session_open(struct session *s, const struct options *o, const struct paths
                           .signal_fd = signal_fd,
                           .asked = -1,
                           .answer = -1,
+                          .prof_of = -1,
                           .refused = -1,
                           .head_before = -1};
     if (!session_check_options(o, err) || !loader_kv_type(o, DTYPE_F16, &s->kv_type, err))
@@ -300,6 +309,7 @@ static void leave_chat(struct session *s)
     session_stop_warming(s);
     mem_free(s->draft);
     s->draft = NULL;
+    s->prof_of = -1;
     s->title_open = s->title_due = s->draft_loose = false;
     s->n_receipts = 0;
     s->failure = (struct err){0};
@@ -399,6 +409,6 @@ bool session_close(struct session *s, struct err *err)
     prof_free(s->prof);
     buf_fini(&s->ignored);
     buf_fini(&s->forgotten);
-    *s = (struct session){.signal = s->signal, .asked = -1, .answer = -1, .refused = -1};
+    *s = (struct session){.signal = s->signal, .asked = -1, .answer = -1, .prof_of = -1, .refused = -1};
     return ok;
 }

@@ -88,6 +88,7 @@ struct session {
     enum finish_reason reason;
     struct turn_stats stats; /* of the last finished turn */
     struct prof *prof;       /* of that turn, without the warming behind it; NULL: none yet */
+    int prof_of;             /* the answer of that turn; -1: none that is in this chat */
     uint32_t ctx_used;       /* ids of the path that is shown */
     uint64_t saved_ns;
     size_t saved_tokens; /* of the message saved last */

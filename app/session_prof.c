@@ -1,5 +1,6 @@
 /* session_prof.c: the profile of a turn: what is kept of it with the answer, and asking for it again. */
 #include <stdio.h>
+#include <string.h>
 
 #include "app/session_parts.h"
 #include "app/version.h"
@@ -27,7 +28,7 @@ struct kept_prof *session_turn_prof(const struct session *s)
         return NULL;
     }
     const struct backend_ops *ops = s->backend.ops;
-    double seconds = s->stats.decode_ms / 1000;
+    double seconds = s->stats.decode_ms / 1000, n_decoded = (double)prof->n_tokens[PROF_DECODE];
     struct kept_prof *kept = mem_need(sizeof *kept);
     *kept = (struct kept_prof){
         .build = mem_strdup(version_build()),
@@ -36,9 +37,10 @@ struct kept_prof *session_turn_prof(const struct session *s)
         .kv_type = mem_strdup(dtype_info(s->kv_type)->name),
         .n_threads = (uint32_t)ops->n_threads(s->backend.ctx),
         .pos = s->stats.prompt_tokens,
-        .tokens_per_s = seconds > 0 ? s->stats.completion_tokens / seconds : 0,
+        .tokens_per_s = seconds > 0 ? n_decoded / seconds : 0, /* the first token came with the prompt */
         .prof = prof,
     };
+    memcpy(kept->fingerprint, s->fingerprint, sizeof kept->fingerprint);
     return kept;
 }
 

@@ -319,7 +319,7 @@ static void take_done(struct session *s, struct engine_event *event)
     take_answer_ids(s, msg, event);
     msg->status = status_of(event->reason);
     msg->stats = stats_to_json(s, &event->stats);
-    engine_turn_prof(s->engine, &s->prof, NULL);
+    s->prof_of = engine_turn_prof(s->engine, &s->prof, NULL) ? s->answer : -1;
     session_put_answer(s);
     if (event->reason == FINISH_ERROR)
         s->failure = event->error;

@@ -1,12 +1,12 @@
 # Sourced by ./quickstart and ./check: the Debian packages each needs, and one way to install what is missing.
 
 BUILD_PACKAGES="gcc libc6-dev cmake ninja-build pkg-config git
-  libncurses-dev libreadline-dev libsqlite3-dev libpcre2-dev libutf8proc-dev libjansson-dev libxxhash-dev"
+  libncurses-dev libreadline-dev libsqlite3-dev libpcre2-dev libutf8proc-dev libjansson-dev libxxhash-dev opencl-c-headers"
 
 # Tests: cmocka, a terminal emulator (libvterm, tmux), python3 for the scripts that drive whole programs, clang-format for the
 # style check, and PoCL, an OpenCL device on the CPU, for the kernels_cl room.
 TEST_PACKAGES="libcmocka-dev libvterm-dev tmux python3 python3-numpy clang-format universal-ctags
-  ocl-icd-opencl-dev pocl-opencl-icd"
+  ocl-icd-libopencl1 pocl-opencl-icd"
 
 # install_missing PACKAGE...: says what is missing and installs just that; sudo only when not root.
 install_missing() {

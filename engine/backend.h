@@ -45,6 +45,8 @@ struct op_gemm {
     struct bbuf *out;
     size_t n_tokens;
     bool add; /* += : the residual stream */
+    /* The weight whose product follows, or NULL: a hint, for what waits to fetch its beginning. */
+    const struct bweight *next;
 };
 
 /* out[T, D] = rows ids[T] of the table (any weight type); an id outside is an error. */
@@ -101,6 +103,7 @@ struct op_moe_gate_up {
     const struct bbuf *ids;   /* i32 [T, K], of op_route */
     struct bbuf *out;         /* f32 [P, F] */
     size_t n_tokens, n_used;
+    const struct bexperts *next; /* whose op_moe_down follows, or NULL: a hint as in op_gemm */
 };
 
 /* out[t*K + s, n] = x[t*K + s] * w^T of expert ids[t, s]. */
@@ -110,6 +113,7 @@ struct op_moe_down {
     const struct bbuf *ids;
     struct bbuf *out; /* f32 [P, n] */
     size_t n_tokens, n_used;
+    const struct bweight *next; /* a hint as in op_gemm */
 };
 
 /* out[t] += sum over s, in order, of weights[t, s] * slots[t*K + s]. */
@@ -200,6 +204,8 @@ struct backend_ops {
     bool (*buf_write)(void *ctx, struct bbuf *buf, size_t offset_bytes, const void *src, size_t n_bytes);
     bool (*buf_read)(void *ctx, const struct bbuf *buf, size_t offset_bytes, void *dst, size_t n_bytes);
     size_t (*buf_bytes)(const struct bbuf *buf);
+    /* Bytes of the largest buffer there is room for now. (optional: what the system's memory leaves) */
+    size_t (*buf_largest)(void *ctx);
     /* The bytes themselves, where they lie in host memory and every op has finished when it returns: others
      * may read them while ops touch other places. (optional) */
     void *(*buf_host)(const struct bbuf *buf);

@@ -79,10 +79,11 @@ struct turn_stats {
     /* prompt_tokens = reused_tokens + prefilled_tokens, always: tokens before the answer whose KV is there.
      * A turn that ends while it reads the prompt counts what it came to; one refused before that, 0. */
     uint32_t prompt_tokens, reused_tokens, prefilled_tokens;
-    uint32_t reused_memory, reused_disk; /* their sum is reused_tokens */
-    uint32_t foreign_tokens;             /* of reused_disk: computed by another backend or other kernels */
-    uint32_t damaged_blocks;             /* found on the shelf, not usable, dropped */
-    double fetch_ms;                     /* finding and reading blocks; not part of prefill_ms */
+    uint32_t reused_memory, reused_disk;    /* their sum is reused_tokens */
+    uint32_t foreign_tokens;                /* of reused_disk: computed by another backend or other kernels */
+    char foreign_kernels[KV_KERNELS_BYTES]; /* which: "cpu scalar"; "" when nobody knows */
+    uint32_t damaged_blocks;                /* found on the shelf, not usable, dropped */
+    double fetch_ms;                        /* finding and reading blocks; not part of prefill_ms */
     double saved_ms;            /* what prefilling reused_disk would have cost, less fetch_ms; 0: not known */
     uint32_t completion_tokens; /* sampled ones, without the end token; as many as events with an id */
     double ttft_ms, prefill_ms, decode_ms; /* ttft from submit */

@@ -303,13 +303,12 @@ static void free_turn(struct turn *t)
     engine_request_fini(&t->job->request);
 }
 
-/* Between the tokens of two turns, where waiting for a reader costs nobody anything: nothing is missing. */
-static void copy_whole_prof(struct engine *e, bool turn_begins)
+/* What warming has cost, one that gave way too, is not of the turn. */
+static void begin_turn_prof(struct engine *e)
 {
     pthread_mutex_lock(&e->prof_lock);
     prof_copy(e->prof, timeline_prof(e->timeline));
-    if (turn_begins)
-        prof_copy(e->before, e->prof);
+    prof_copy(e->before, e->prof);
     pthread_mutex_unlock(&e->prof_lock);
 }
 
@@ -318,7 +317,8 @@ static void run_turn(struct engine *e, struct engine_job *job)
     struct turn t = {.engine = e, .job = job, .cancel = engine_cancel_flag(e, job->number)};
     struct engine_event done = {.type = ENGINE_DONE, .request = job->number};
     set_owner(e, job->request.owner);
-    copy_whole_prof(e, !job->request.warm);
+    if (!job->request.warm)
+        begin_turn_prof(e);
     done.reason = job->request.warm ? turn_warm(&t, &done.error) : work(&t, &done.error);
     if (done.reason == FINISH_CANCELLED)
         err_clear(&done.error);
@@ -331,7 +331,6 @@ static void run_turn(struct engine *e, struct engine_job *job)
     struct backend *backend = e->options.backend;
     if (backend->ops->park)
         backend->ops->park(backend->ctx);
-    copy_whole_prof(e, false);
     e->n_unsaved = save(e);
     e->retry_ms = FIRST_RETRY_MS;
     if (!engine_send_surely(e, &done))

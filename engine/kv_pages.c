@@ -227,6 +227,8 @@ bool kv_pages_pack(const struct kv_pages *p, size_t i, size_t n, void *bytes, st
     struct head_rows h = head_rows_of(&p->shape);
     size_t from = p->table[i] * p->page_bytes;
     char *to = bytes;
+    if (n == KV_BLOCK_TOKENS) /* as it lies there: one wait for a device, not one per head */
+        return backend_buf_read(p->backend, p->pool, from, to, p->page_bytes, err);
     for (size_t head = 0; head < h.n_heads; head++)
         for (int part = 0; part < 2; part++) {
             size_t row = h.part_bytes[part];
@@ -244,6 +246,8 @@ bool kv_pages_unpack(struct kv_pages *p, size_t i, const void *bytes, size_t n, 
     struct head_rows h = head_rows_of(&p->shape);
     size_t to = p->table[i] * p->page_bytes;
     const char *from = bytes;
+    if (first == 0 && end == KV_BLOCK_TOKENS && n == KV_BLOCK_TOKENS)
+        return backend_buf_write(p->backend, p->pool, to, from, p->page_bytes, err);
     for (size_t head = 0; head < h.n_heads; head++)
         for (int part = 0; part < 2; part++) {
             size_t row = h.part_bytes[part];

@@ -199,6 +199,8 @@ static bool load_block(struct loading *l, const struct kv_found *f, struct load_
         return false;
     size_t end = l->at + f->n_match, page = l->at / KV_BLOCK_TOKENS;
     stats->n_tokens += (uint32_t)(end - l->n_have);
+    if (f->is_foreign && !stats->foreign_tokens)
+        memcpy(stats->kernels, f->kernels, sizeof stats->kernels);
     stats->foreign_tokens += f->is_foreign ? (uint32_t)(end - l->n_have) : 0;
     l->n_have = end;
     if (f->n_match == KV_BLOCK_TOKENS) {

@@ -54,20 +54,19 @@ static bool norm(const struct model *m, struct run_state *r, const struct step *
     return ok;
 }
 
-bool decoder_multiply(const struct model *m, const struct step *s, enum prof_op kind, const struct bweight *w,
-                      const struct bbuf *a, struct bbuf *out, bool add, struct err *err)
+bool decoder_multiply(const struct model *m, const struct step *s, enum prof_op kind, struct op_gemm op,
+                      struct err *err)
 {
     struct timer t = timer_start(s);
-    struct op_gemm op = {
-        .w = w,
-        .a = a,
-        .out = out,
-        .n_tokens = s->n_tokens,
-        .add = add,
-    };
+    op.n_tokens = s->n_tokens;
     bool ok = backend_gemm(m->backend, &op, err);
-    timer_add(&t, kind, decoder_weight_bytes(m, w));
+    timer_add(&t, kind, decoder_weight_bytes(m, op.w));
     return ok;
+}
+
+const struct bweight *decoder_after_layer(const struct model *m, const struct step *s)
+{
+    return s->layer + 1 < m->config.n_layer ? m->layers[s->layer + 1].qkv : m->head;
 }
 
 /* Splits qkv; q rotated to r->q; k rotated and v to the cache. */
@@ -139,9 +138,11 @@ bool decoder_feed_forward(const struct model *m, struct run_state *r, const stru
                           const struct decoder_layer *l, size_t n_ff, struct bbuf *out, bool add,
                           struct err *err)
 {
-    bool ok = decoder_multiply(m, s, PROF_FFN, l->gate_up, r->h, r->gate_up, false, err);
-    ok = ok && gate(m, r, s, n_ff, err);
-    return ok && decoder_multiply(m, s, PROF_FFN, l->down, r->ff, out, add, err);
+    struct op_gemm gate_up = {.w = l->gate_up, .a = r->h, .out = r->gate_up, .next = l->down};
+    struct op_gemm down = {
+        .w = l->down, .a = r->ff, .out = out, .add = add, .next = decoder_after_layer(m, s)};
+    return decoder_multiply(m, s, PROF_FFN, gate_up, err) && gate(m, r, s, n_ff, err) &&
+           decoder_multiply(m, s, PROF_FFN, down, err);
 }
 
 /* A norm over all heads of q, or of k, of a token at once. */
@@ -177,12 +178,15 @@ static bool attention_block(const struct model *m, struct run_state *r, const st
 {
     const struct decoder_layer *l = &m->layers[s->layer];
     struct kv_layer kv = kv_pages_layer(s->pages, s->layer);
+    struct op_gemm qkv = {.w = l->qkv, .a = r->h, .out = r->qkv, .next = l->attn_out};
+    struct op_gemm out = {
+        .w = l->attn_out, .a = r->attn, .out = r->x, .add = true, .next = l->router ? l->router : l->gate_up};
     bool ok = norm(m, r, s, 0, l->attn_norm, err);
-    ok = ok && decoder_multiply(m, s, PROF_QKV, l->qkv, r->h, r->qkv, false, err);
+    ok = ok && decoder_multiply(m, s, PROF_QKV, qkv, err);
     ok = ok && norm_whole_rows(m, r, s, l, err);
     ok = ok && rotate_and_store(m, r, s, l, &kv, err);
     ok = ok && attend(m, r, s, &kv, err);
-    return ok && decoder_multiply(m, s, PROF_O_PROJ, l->attn_out, r->attn, r->x, true, err);
+    return ok && decoder_multiply(m, s, PROF_O_PROJ, out, err);
 }
 
 static bool feed_forward_block(const struct model *m, struct run_state *r, const struct step *s,
@@ -216,6 +220,6 @@ bool model_head(const struct model *m, struct run_state *r, const struct step *s
     struct step rows = *step;
     rows.n_tokens = n;
     rows.layer = m->config.n_layer;
-    return norm(m, r, &rows, first, m->out_norm, err) &&
-           decoder_multiply(m, &rows, PROF_LM_HEAD, m->head, r->h, r->logits, false, err);
+    struct op_gemm head = {.w = m->head, .a = r->h, .out = r->logits, .next = m->layers[0].qkv};
+    return norm(m, r, &rows, first, m->out_norm, err) && decoder_multiply(m, &rows, PROF_LM_HEAD, head, err);
 }

@@ -113,9 +113,11 @@ static inline void timer_add(const struct timer *t, enum prof_op op, uint64_t n_
  * first .. first+n of r->x (n <= RUN_LOGIT_ROWS) to r->logits [n, V]. */
 bool decoder_forward(const struct model *m, struct run_state *r, const struct step *step, struct err *err);
 uint64_t decoder_weight_bytes(const struct model *m, const struct bweight *w);
-/* out = (+=) a * w^T, timed as kind */
-bool decoder_multiply(const struct model *m, const struct step *s, enum prof_op kind, const struct bweight *w,
-                      const struct bbuf *a, struct bbuf *out, bool add, struct err *err);
+/* op for all tokens of the step, timed as kind */
+bool decoder_multiply(const struct model *m, const struct step *s, enum prof_op kind, struct op_gemm op,
+                      struct err *err);
+/* What the first product after the layer in work reads. */
+const struct bweight *decoder_after_layer(const struct model *m, const struct step *s);
 /* out = (+=) the gated feed-forward of r->h by the layer's gate_up and down, n_ff wide */
 bool decoder_feed_forward(const struct model *m, struct run_state *r, const struct step *s,
                           const struct decoder_layer *l, size_t n_ff, struct bbuf *out, bool add,

@@ -44,6 +44,7 @@ static bool gate_up(const struct model *m, struct run_state *r, const struct ste
         .out = r->expert_ff,
         .n_tokens = s->n_tokens,
         .n_used = m->config.n_expert_used,
+        .next = l->down_exps,
     };
     bool ok = backend_moe_gate_up(m->backend, &op, err);
     timer_add(&t, PROF_GATE_UP, expert_bytes(m, s, l->gate_up_exps));
@@ -61,6 +62,7 @@ static bool down(const struct model *m, struct run_state *r, const struct step *
         .out = r->expert_out,
         .n_tokens = s->n_tokens,
         .n_used = m->config.n_expert_used,
+        .next = l->gate_up ? l->gate_up : decoder_after_layer(m, s),
     };
     bool ok = backend_moe_down(m->backend, &op, err);
     timer_add(&t, PROF_DOWN, expert_bytes(m, s, l->down_exps));
@@ -105,9 +107,10 @@ static bool shared_expert(const struct model *m, struct run_state *r, const stru
 {
     if (!l->gate_up)
         return true;
+    struct op_gemm open = {
+        .w = l->shared_gate, .a = r->h, .out = r->router_logits, .next = decoder_after_layer(m, s)};
     return decoder_feed_forward(m, r, s, l, m->config.n_ff_shared, r->expert_out, false, err) &&
-           decoder_multiply(m, s, PROF_FFN, l->shared_gate, r->h, r->router_logits, false, err) &&
-           add_gated(m, r, s, err);
+           decoder_multiply(m, s, PROF_FFN, open, err) && add_gated(m, r, s, err);
 }
 
 bool moe_block(const struct model *m, struct run_state *r, const struct step *s,

@@ -52,11 +52,23 @@ size_t timeline_kv_bytes(const struct model *m, enum dtype kv_type)
     return kv_token_bytes(&shape);
 }
 
+/* Half of the memory, and what the device gives in one piece. */
+static uint64_t room_for_kv(const struct model *m)
+{
+    const struct backend *b = m->backend;
+    uint64_t half = memory_left() / 2,
+             largest = b->ops->buf_largest ? b->ops->buf_largest(b->ctx) : UINT64_MAX;
+    return half < largest ? half : largest;
+}
+
 uint32_t timeline_default_ctx(const struct model *m, enum dtype kv_type, bool *limited)
 {
     uint32_t trained = model_config(m)->n_ctx_train;
-    uint64_t per_token = timeline_kv_bytes(m, kv_type), memory = memory_left();
-    uint64_t fits = per_token ? memory / 2 / per_token : trained;
+    uint64_t per_token = timeline_kv_bytes(m, kv_type);
+    uint64_t fits = per_token ? room_for_kv(m) / per_token : trained;
+    /* The pool has pages more than the context, for the shelf. */
+    if (m->backend->ops->buf_largest)
+        fits = fits > KV_SHELVING_TOKENS ? fits - KV_SHELVING_TOKENS : 0;
     fits -= fits % KV_BLOCK_TOKENS;
     if (fits < LEAST_CTX)
         fits = LEAST_CTX;
@@ -276,7 +288,7 @@ static bool eval_all(struct timeline *t, const int32_t *ids, size_t n, const str
                             .pos = t->n,
                             .pages = &t->pages,
                             .cancel = control ? control->cancel : NULL,
-                            .phase = n == 1 ? PROF_DECODE : PROF_PREFILL,
+                            .phase = n == 1 && !(control && control->is_prompt) ? PROF_DECODE : PROF_PREFILL,
                             .layer = model_config(t->model)->n_layer,
                             .profiling = t->profiling.prof ? &t->profiling : NULL};
         if (!eval_batch(t, &step, at + n_tokens == n, all_logits ? all_logits + at * n_vocab : NULL, err)) {

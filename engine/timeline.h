@@ -59,6 +59,7 @@ struct eval_control {
     /* After each batch or block, from the calling thread; may be NULL. */
     void (*progress)(void *arg, size_t done, size_t total);
     void *arg;
+    bool is_prompt; /* one token too is prefill, in the profile; else it is decode */
 };
 
 /* Tokens of the next prefill step when the last one took ns_per_token (0: not known): a multiple of
@@ -77,8 +78,9 @@ bool timeline_eval(struct timeline *t, const int32_t *ids, size_t n, const struc
 void timeline_set_owner(struct timeline *t, const unsigned char owner[KV_OWNER_BYTES]);
 
 struct load_stats {
-    uint32_t n_tokens;       /* rows that came from the shelf */
-    uint32_t foreign_tokens; /* of them, computed by another backend or other kernels */
+    uint32_t n_tokens;              /* rows that came from the shelf */
+    uint32_t foreign_tokens;        /* of them, computed by another backend or other kernels */
+    char kernels[KV_KERNELS_BYTES]; /* the first of those, see struct kv_found */
     uint32_t damaged_blocks;
     uint64_t ns; /* finding and reading */
 };

@@ -1,5 +1,6 @@
 /* turn_prefill.c owns where the KV rows of a prompt come from: memory, the shelf, or the model. */
 #include <math.h>
+#include <string.h>
 
 #include "engine/base/clock.h"
 #include "engine/base/log.h"
@@ -47,6 +48,7 @@ static void load_rows(struct turn *t)
     timeline_load(t->engine->timeline, t->prompt.ids, n_and_logits(t), &control, &loaded);
     t->stats.reused_disk = loaded.n_tokens;
     t->stats.foreign_tokens = loaded.foreign_tokens;
+    memcpy(t->stats.foreign_kernels, loaded.kernels, sizeof t->stats.foreign_kernels);
     t->stats.damaged_blocks = loaded.damaged_blocks;
     t->stats.fetch_ms = (double)loaded.ns / 1e6;
 }
@@ -54,7 +56,8 @@ static void load_rows(struct turn *t)
 static bool compute_rows(struct turn *t, struct err *err)
 {
     struct timeline *timeline = t->engine->timeline;
-    struct eval_control control = {.cancel = t->cancel, .progress = report_computed, .arg = t};
+    struct eval_control control = {
+        .cancel = t->cancel, .progress = report_computed, .arg = t, .is_prompt = true};
     uint64_t start_ns = clock_now_ns();
     size_t n_there = timeline_length(timeline);
     bool ok = timeline_eval(timeline, t->prompt.ids + n_there, t->prompt.n - n_there, &control, NULL, err);

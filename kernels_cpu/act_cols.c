@@ -4,14 +4,15 @@
 
 /* Below this many values quantising on one thread is quicker than waking the others. */
 #define QUANTISE_ALONE ((size_t)16 << 10)
-#define N_ARRAYS 5
+#define N_ARRAYS 8
 #define ALIGNMENT ((size_t)64)
 
-/* Of one column as ACT_Q8 and as ACT_Q8_LANES. */
+/* Of one column in every format. */
 static size_t column_bytes(size_t k)
 {
     k = k < 32 ? 32 : k;
-    return 2 * k + 2 * (k / 32) * sizeof(float) + (k / 16) * sizeof(int16_t);
+    return 2 * k + 3 * (k / 32) * sizeof(float) + (k / 16) * (sizeof(int16_t) + sizeof(int32_t)) +
+           k * sizeof(float);
 }
 
 size_t act_cols_bytes(size_t m, size_t k)
@@ -24,12 +25,7 @@ size_t act_cols_fitting(size_t n_bytes, size_t k)
     return (n_bytes - N_ARRAYS * ALIGNMENT) / column_bytes(k);
 }
 
-static bool wants_q8(const struct act_cols *c)
-{
-    return c->wants[ACT_Q8] || c->wants[ACT_Q8_LANES];
-}
-
-static uint8_t *take(uint8_t **free_bytes, size_t n_bytes)
+static void *take(uint8_t **free_bytes, size_t n_bytes)
 {
     uint8_t *p = *free_bytes;
     *free_bytes += (n_bytes + ALIGNMENT - 1) & ~(ALIGNMENT - 1);
@@ -43,29 +39,36 @@ void act_cols_lay_out(struct act_cols *c, const struct dot_set *set, const float
     c->a = a;
     c->m = m;
     c->k = k;
-    c->cols[ACT_F32] = (struct dot_cols){.n = m, .k = k, .x = a};
-    struct dot_cols *q = &c->cols[ACT_Q8];
-    *q = (struct dot_cols){.n = m, .k = k};
-    if (!wants_q8(c))
+    c->cols = (struct dot_cols){.n = m, .k = k, .x = a};
+    if (c->wants[ACT_F32] && c->tiled && set->chains)
+        c->cols.chains = take(&scratch, m * k * sizeof(float));
+    if (!c->wants[ACT_Q8])
         return;
-    q->q = (int8_t *)take(&scratch, m * k);
-    q->d = (float *)(void *)take(&scratch, m * (k / 32) * sizeof(float));
-    q->s = (float *)(void *)take(&scratch, m * (k / 32) * sizeof(float));
-    q->sums = (int16_t *)(void *)take(&scratch, m * (k / 16) * sizeof(int16_t));
-    c->cols[ACT_Q8_LANES] = *q;
-    if (c->wants[ACT_Q8_LANES])
-        c->cols[ACT_Q8_LANES].q = (int8_t *)take(&scratch, m * k);
+    c->cols.q = take(&scratch, m * k);
+    c->cols.d = take(&scratch, m * (k / 32) * sizeof(float));
+    c->cols.s = take(&scratch, m * (k / 32) * sizeof(float));
+    c->cols.sums = take(&scratch, m * (k / 16) * sizeof(int16_t));
+    if (!set->lanes)
+        return;
+    c->cols.lanes = take(&scratch, m * k);
+    c->cols.start_32 = take(&scratch, m * (k / 32) * sizeof(int32_t));
+    c->cols.start_16 = take(&scratch, m * (k / 16) * sizeof(int32_t));
 }
 
 /* The scratch behind the const views of a column. */
 static void quantise_column(const struct act_cols *c, size_t i)
 {
     size_t k = c->k;
-    const struct dot_cols *q = &c->cols[ACT_Q8];
-    c->set->quantise(c->a + i * k, k, (int8_t *)q->q + i * k, (float *)q->d + i * (k / 32),
-                     (float *)q->s + i * (k / 32), (int16_t *)q->sums + i * (k / 16));
-    if (c->wants[ACT_Q8_LANES])
-        c->set->lanes(q->q + i * k, k, (int8_t *)c->cols[ACT_Q8_LANES].q + i * k);
+    const struct dot_cols *to = &c->cols;
+    if (to->chains)
+        c->set->chains(c->a + i * k, k, (float *)to->chains + i * k);
+    if (!c->wants[ACT_Q8])
+        return;
+    c->set->quantise(c->a + i * k, k, (int8_t *)to->q + i * k, (float *)to->d + i * (k / 32),
+                     (float *)to->s + i * (k / 32), (int16_t *)to->sums + i * (k / 16));
+    if (c->set->lanes)
+        c->set->lanes(to->q + i * k, to->sums + i * (k / 16), k, (int8_t *)to->lanes + i * k,
+                      (int32_t *)to->start_32 + i * (k / 32), (int32_t *)to->start_16 + i * (k / 16));
 }
 
 static void quantise_task(void *arg, int thread, int n_threads)
@@ -79,7 +82,7 @@ static void quantise_task(void *arg, int thread, int n_threads)
 
 void act_cols_quantise(struct act_cols *c, struct pool *pool)
 {
-    if (!wants_q8(c))
+    if (!c->wants[ACT_Q8] && !c->cols.chains)
         return;
     if (c->m * c->k <= QUANTISE_ALONE)
         quantise_task(c, 0, 1);
@@ -87,18 +90,23 @@ void act_cols_quantise(struct act_cols *c, struct pool *pool)
         pool_run(pool, quantise_task, c);
 }
 
-struct dot_cols act_cols_view(const struct act_cols *c, enum act_format format, size_t first, size_t n)
+struct dot_cols act_cols_view(const struct act_cols *c, size_t first, size_t n)
 {
-    const struct dot_cols *all = &c->cols[format];
-    struct dot_cols part = {.n = n, .k = c->k};
-    if (format == ACT_F32) {
-        part.x = all->x + first * c->k;
+    size_t k = c->k;
+    struct dot_cols part = {.n = n, .k = k};
+    if (c->wants[ACT_F32])
+        part.x = c->cols.x + first * k;
+    if (!c->wants[ACT_Q8])
         return part;
-    }
-    part.q = all->q + first * c->k;
-    part.d = all->d + first * (c->k / 32);
-    part.s = all->s + first * (c->k / 32);
-    part.sums = all->sums + first * (c->k / 16);
+    part.q = c->cols.q + first * k;
+    part.d = c->cols.d + first * (k / 32);
+    part.s = c->cols.s + first * (k / 32);
+    part.sums = c->cols.sums + first * (k / 16);
+    if (!c->set->lanes)
+        return part;
+    part.lanes = c->cols.lanes + first * k;
+    part.start_32 = c->cols.start_32 + first * (k / 32);
+    part.start_16 = c->cols.start_16 + first * (k / 16);
     return part;
 }
 
@@ -111,18 +119,20 @@ static void copy_item(const void *out, size_t to, const void *in, size_t from, s
 void act_cols_gather(const struct act_cols *c, const uint32_t *index, size_t n, struct act_cols *out)
 {
     size_t k = c->k;
-    const struct dot_cols *to = &out->cols[ACT_Q8], *from = &c->cols[ACT_Q8];
+    const struct dot_cols *to = &out->cols, *from = &c->cols;
     for (size_t i = 0; i < n; i++) {
         if (c->wants[ACT_F32])
-            copy_item(out->cols[ACT_F32].x, i, c->a, index[i], k * sizeof(float));
-        if (c->wants[ACT_Q8])
-            copy_item(to->q, i, from->q, index[i], k);
-        if (c->wants[ACT_Q8_LANES])
-            copy_item(out->cols[ACT_Q8_LANES].q, i, c->cols[ACT_Q8_LANES].q, index[i], k);
-        if (!wants_q8(c))
+            copy_item(to->x, i, from->x, index[i], k * sizeof(float));
+        if (!c->wants[ACT_Q8])
             continue;
+        copy_item(to->q, i, from->q, index[i], k);
         copy_item(to->d, i, from->d, index[i], k / 32 * sizeof(float));
         copy_item(to->s, i, from->s, index[i], k / 32 * sizeof(float));
         copy_item(to->sums, i, from->sums, index[i], k / 16 * sizeof(int16_t));
+        if (!c->set->lanes)
+            continue;
+        copy_item(to->lanes, i, from->lanes, index[i], k);
+        copy_item(to->start_32, i, from->start_32, index[i], k / 32 * sizeof(int32_t));
+        copy_item(to->start_16, i, from->start_16, index[i], k / 16 * sizeof(int32_t));
     }
 }

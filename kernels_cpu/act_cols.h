@@ -16,8 +16,9 @@ struct act_cols {
     const struct dot_set *set;
     const float *a; /* [m, k] */
     size_t m, k;
-    bool wants[ACT_FORMAT_N];
-    struct dot_cols cols[ACT_FORMAT_N]; /* all m columns, by format */
+    bool wants[ACT_FORMAT_N]; /* the caller's, as is tiled: both are set before the layout */
+    bool tiled;               /* tiles will read them (tile.h) */
+    struct dot_cols cols;     /* all m columns */
     atomic_size_t next;
 };
 
@@ -26,14 +27,13 @@ size_t act_cols_bytes(size_t m, size_t k);
 /* Columns of that width that n_bytes of scratch hold; at least 1 for k <= WEIGHT_MAX_K and 16 MiB. */
 size_t act_cols_fitting(size_t n_bytes, size_t k);
 
-/* wants[] is the caller's and set before. */
 void act_cols_lay_out(struct act_cols *c, const struct dot_set *set, const float *a, size_t m, size_t k,
                       uint8_t *scratch);
 /* On the threads of the pool, where that pays. */
 void act_cols_quantise(struct act_cols *c, struct pool *pool);
 
 /* Columns first .. first + n. */
-struct dot_cols act_cols_view(const struct act_cols *c, enum act_format format, size_t first, size_t n);
+struct dot_cols act_cols_view(const struct act_cols *c, size_t first, size_t n);
 /* Columns index[0..n) copied side by side to out, which was laid out for them (same wants and k). */
 void act_cols_gather(const struct act_cols *c, const uint32_t *index, size_t n, struct act_cols *out);
 

@@ -15,19 +15,32 @@
 
 #define ACT_TINY 1e-36f
 
-/* ACT_Q8_LANES: q in another order per 256 values (act_lanes_fn), the rest as ACT_Q8. */
-enum act_format { ACT_F32, ACT_Q8, ACT_Q8_LANES, ACT_FORMAT_N };
+enum act_format { ACT_F32, ACT_Q8, ACT_FORMAT_N };
 
 /* x [k] to q [k], d and s [k / 32], sums [k / 16]; k a multiple of 32. */
 typedef void act_quant_fn(const float *x, size_t k, int8_t *q, float *d, float *s, int16_t *sums);
 
 act_quant_fn act_quant_scalar, act_quant_avx2;
 
-/* q [k] of ACT_Q8 to the order in which a sub-block of 16 is one dword of each of four vectors of 64: dword
- * 4L + g of vector v holds values 64g + 16L + 4v .. + 3. A chain of vpdpbusd then leaves one sum per
- * sub-block. */
-typedef void act_lanes_fn(const int8_t *q, size_t k, int8_t *lanes);
+/* For kernels whose lanes are sub-blocks. lanes [k]: q, per 256 values in the order in which dword j of four
+ * vectors of 64 holds values of the first half of the j-th 32, dword 8 + j of the second half; what is beyond
+ * the last 256 keeps its order. start_32 [k / 32] and start_16 [k / 16]: where a sum of integers begins (as
+ * the bits of a float, see DOT_MAGIC) when weights are stored with an offset: - 128 * the sum of the 32 q; -
+ * 32 * the sum of the 16 q, per 256 values those of the first halves of all 32, then those of the second
+ * ones. */
+typedef void act_lanes_fn(const int8_t *q, const int16_t *sums, size_t k, int8_t *lanes, int32_t *start_32,
+                          int32_t *start_16);
 
 act_lanes_fn act_lanes_avx512;
+
+/* x [k] in the order in which a tile of float weights walks it, see tile_avx512_float.c. */
+typedef void act_chains_fn(const float *x, size_t k, float *chains);
+
+act_chains_fn act_chains_avx512;
+
+/* 1.5 * 2^23, as a float and as its bits: bits + n are the bits of the float DOT_MAGIC + n for |n| < 2^22. So
+ * a sum of integers that starts there is a float, up to a constant that one multiply-add takes away. */
+#define DOT_MAGIC 12582912.0f
+#define DOT_MAGIC_BITS 0x4B400000
 
 #endif

@@ -136,7 +136,7 @@ static bool gemm(void *ctx, const struct op_gemm *op)
     struct cpu_backend *cpu = ctx;
     if (op->n_tokens)
         cpu_gemm(cpu->gemm, op->w, cpu_buf_const_f32(op->a) + op->a_row * op->w->k, op->n_tokens,
-                 cpu_buf_f32(op->out), op->add);
+                 cpu_buf_f32(op->out), op->add, op->next);
     return true;
 }
 

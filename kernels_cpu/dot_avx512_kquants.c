@@ -1,35 +1,15 @@
-/* Types of 256 weights with AVX-512 VNNI. Weights and columns are brought to the order of ACT_Q8_LANES: four
- * vpdpbusd in a chain leave 16 sums of 16 products, one per sub-block, which are scaled as floats. */
-#include "kernels_cpu/dot_avx512.h"
-
-#include "kernels_cpu/dot_x86_512.h"
-
-/* What differs between the types in the arithmetic. */
-enum kind { MIN_PER_16, MIN_PER_32 };
-
-/* A super-block; q[g] holds weights 64g .. 64g + 63, unsigned. */
-struct super {
-    __m512i q[4];
-    struct scales16 scales;
-    uint16_t d, dmin;
-};
+/* Types of 256 weights with AVX-512 VNNI, see dot_super_512.h. */
+#include "kernels_cpu/dot_super_512.h"
 
 typedef void unpack_fn(const uint8_t *w, struct super *out);
 
-/* From natural order to that of ACT_Q8_LANES: dword v of each 128-bit lane goes to vector v. */
-ALWAYS_INLINE void to_lanes(__m512i q[4])
+void act_lanes_avx512(const int8_t *q, const int16_t *sums, size_t k, int8_t *lanes, int32_t *start_32,
+                      int32_t *start_16)
 {
-    __m512i low01 = _mm512_unpacklo_epi32(q[0], q[1]), high01 = _mm512_unpackhi_epi32(q[0], q[1]);
-    __m512i low23 = _mm512_unpacklo_epi32(q[2], q[3]), high23 = _mm512_unpackhi_epi32(q[2], q[3]);
-    q[0] = _mm512_unpacklo_epi64(low01, low23);
-    q[1] = _mm512_unpackhi_epi64(low01, low23);
-    q[2] = _mm512_unpacklo_epi64(high01, high23);
-    q[3] = _mm512_unpackhi_epi64(high01, high23);
-}
-
-void act_lanes_avx512(const int8_t *q, size_t k, int8_t *lanes)
-{
-    for (size_t i = 0; i < k; i += QUANT_SUPER) {
+    const __m512i evens_odds = _mm512_set_epi32(15, 13, 11, 9, 7, 5, 3, 1, 14, 12, 10, 8, 6, 4, 2, 0);
+    const __m512i magic = _mm512_set1_epi32(DOT_MAGIC_BITS);
+    size_t i = 0;
+    for (; i + QUANT_SUPER <= k; i += QUANT_SUPER) {
         __m512i x[4];
         UNROLLED
         for (int g = 0; g < 4; g++)
@@ -38,68 +18,56 @@ void act_lanes_avx512(const int8_t *q, size_t k, int8_t *lanes)
         UNROLLED
         for (int v = 0; v < 4; v++)
             _mm512_storeu_si512(lanes + i + 64 * (size_t)v, x[v]);
+        __m512i sum = _mm512_cvtepi16_epi32(_mm256_loadu_si256((const void *)(sums + i / 16)));
+        sum = _mm512_sub_epi32(magic, _mm512_slli_epi32(sum, 5));
+        _mm512_storeu_si512(start_16 + i / 16, _mm512_permutexvar_epi32(evens_odds, sum));
     }
+    memcpy(lanes + i, q + i, k - i);
+    for (size_t b = 0; b < k / QUANT_BLOCK; b++)
+        start_32[b] = DOT_MAGIC_BITS - 128 * (sums[2 * b] + sums[2 * b + 1]);
 }
 
-/* Scale 4g + L in dword 4L + g, times d. */
-ALWAYS_INLINE __m512 lane_scales(__m256i scales, __m512 d)
-{
-    const __m512i order = _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
-    return _mm512_mul_ps(d,
-                         _mm512_cvtepi32_ps(_mm512_permutexvar_epi32(order, _mm512_cvtepi16_epi32(scales))));
-}
-
-/* The scale of the 32 values that dword 4L + g belongs to: 2g + L / 2. */
-ALWAYS_INLINE __m512 lane_dy(const float *dy)
-{
-    const __m512i order = _mm512_set_epi32(7, 5, 3, 1, 7, 5, 3, 1, 6, 4, 2, 0, 6, 4, 2, 0);
-    return _mm512_permutexvar_ps(order, _mm512_castps256_ps512(_mm256_loadu_ps(dy)));
-}
-
-ALWAYS_INLINE __m512 products(const struct super *s, const int8_t *y)
-{
-    __m512i p = _mm512_setzero_si512();
-    UNROLLED
-    for (int v = 0; v < 4; v++)
-        p = _mm512_dpbusd_epi32(p, s->q[v], _mm512_loadu_si512(y + 64 * v));
-    return _mm512_cvtepi32_ps(p);
-}
-
-ALWAYS_INLINE void dot_supers(const uint8_t *w, size_t block_bytes, unpack_fn *unpack, enum kind kind,
+ALWAYS_INLINE void dot_supers(const uint8_t *w, size_t block_bytes, unpack_fn *unpack, enum super_kind kind,
                               const struct dot_cols *a, size_t n, float *out)
 {
     size_t n_blocks = a->k / QUANT_SUPER;
-    __m512 acc[DOT_MAX_COLS];
-    __m256 acc_min[DOT_MAX_COLS];
-    for (size_t c = 0; c < n; c++) {
-        acc[c] = _mm512_setzero_ps();
-        acc_min[c] = _mm256_setzero_ps();
-    }
+    __m256 acc[DOT_MAX_COLS];
+    for (size_t c = 0; c < n; c++)
+        acc[c] = _mm256_setzero_ps();
     for (size_t i = 0; i < n_blocks; i++, w += block_bytes) {
         struct super s;
         unpack(w, &s);
         prefetch_ahead(w, block_bytes);
         to_lanes(s.q);
-        __m512 scales = lane_scales(s.scales.scale, _mm512_cvtph_ps(_mm256_set1_epi16((short)s.d)));
-        __m256 dmin = f16_broadcast(s.dmin), min = mins_per_32(s.scales.min, dmin);
         for (size_t c = 0; c < n; c++) {
             size_t at = c * n_blocks + i;
-            const float *dy = a->d + 8 * at;
-            __m512 sums = products(&s, a->q + QUANT_SUPER * at);
-            acc[c] = _mm512_fmadd_ps(sums, _mm512_mul_ps(scales, lane_dy(dy)), acc[c]);
-            if (kind == MIN_PER_32) {
-                acc_min[c] = _mm256_fnmadd_ps(min, _mm256_loadu_ps(a->s + 8 * at), acc_min[c]);
-                continue;
-            }
-            /* Lane j: the two sub-blocks of the 32 that dy[j] belongs to. */
-            __m256i mins =
-                _mm256_madd_epi16(s.scales.min, _mm256_loadu_si256((const void *)(a->sums + 16 * at)));
-            acc_min[c] = _mm256_fnmadd_ps(_mm256_cvtepi32_ps(mins), _mm256_mul_ps(dmin, _mm256_loadu_ps(dy)),
-                                          acc_min[c]);
+            __m512i y[4];
+            UNROLLED
+            for (int v = 0; v < 4; v++)
+                y[v] = _mm512_loadu_si512(a->lanes + QUANT_SUPER * at + 64 * v);
+            acc[c] = super_add(acc[c], &s, kind, a, 8 * at, y, 0xFF);
         }
     }
     for (size_t c = 0; c < n; c++)
-        out[c] = add_all(acc[c], acc_min[c]);
+        out[c] = add_lanes(acc[c]);
+}
+
+ALWAYS_INLINE __m512 widen_d(uint16_t d)
+{
+    return _mm512_cvtph_ps(_mm256_set1_epi16((short)d));
+}
+
+/* Eight scales of a byte, per 32. */
+ALWAYS_INLINE __m256 times_bytes(__m256 d, uint64_t bytes)
+{
+    return _mm256_mul_ps(d, _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)bytes))));
+}
+
+/* 16 scales of a signed byte, per 16. */
+ALWAYS_INLINE __m512 times_bytes_16(__m512 d, __m128i bytes)
+{
+    const __m128i evens_odds = _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
+    return _mm512_mul_ps(d, _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_shuffle_epi8(bytes, evens_odds))));
 }
 
 /* 32 bytes, in both halves. */
@@ -114,11 +82,12 @@ ALWAYS_INLINE __m512i halves(int low, int high)
     return _mm512_inserti64x4(_mm512_set1_epi32(low), _mm256_set1_epi32(high), 1);
 }
 
-/* Bits at `low` (low half) and `high` (high half) of each byte, down to bit 0; what crosses a byte is masked
+/* Bits at `low` (low half) and `high` (high half) of each byte, to bit `to`; what crosses a byte is masked
  * away. */
-ALWAYS_INLINE __m512i bits(__m512i x, int low, int high, int mask)
+ALWAYS_INLINE __m512i bits(__m512i x, int low, int high, int to, int mask)
 {
-    return _mm512_and_si512(_mm512_srlv_epi32(x, halves(low, high)), _mm512_set1_epi8((char)mask));
+    return _mm512_and_si512(_mm512_rolv_epi32(x, halves((to - low) & 31, (to - high) & 31)),
+                            _mm512_set1_epi8((char)mask));
 }
 
 /* q with the bits at `low` and `high` of each byte of x put at bit `to`. */
@@ -133,23 +102,31 @@ ALWAYS_INLINE void unpack_q2_k(const uint8_t *w, struct super *out)
     const struct block_q2_k *b = (const void *)w;
     UNROLLED
     for (int g = 0; g < 4; g++)
-        out->q[g] = bits(load_twice(b->qs + 32 * (g / 2)), 4 * (g % 2), 4 * (g % 2) + 2, 3);
-    out->scales = scales_q2_k(b->scales);
-    out->d = b->d;
-    out->dmin = b->dmin;
+        out->q[g] = bits(load_twice(b->qs + 32 * (g / 2)), 4 * (g % 2), 4 * (g % 2) + 2, 0, 3);
+    __m128i x = _mm_loadu_si128((const void *)b->scales), nibble = _mm_set1_epi8(15);
+    out->scale = times_bytes_16(widen_d(b->d), _mm_and_si128(x, nibble));
+    out->min_16 = scales_q2_k(b->scales).min;
+    out->dmin = _mm256_cvtss_f32(f16_broadcast(b->dmin));
 }
 
+/* Eight times q, an eighth of d: the offset 4 is 32. */
 ALWAYS_INLINE void unpack_q3_k(const uint8_t *w, struct super *out)
 {
     const struct block_q3_k *b = (const void *)w;
     __m512i mask = load_twice(b->hmask);
     UNROLLED
     for (int g = 0; g < 4; g++) {
-        __m512i low = bits(load_twice(b->qs + 32 * (g / 2)), 4 * (g % 2), 4 * (g % 2) + 2, 3);
-        out->q[g] = merge_bits(low, mask, 2 * g, 2 * g + 1, 2, 4);
+        __m512i low = bits(load_twice(b->qs + 32 * (g / 2)), 4 * (g % 2), 4 * (g % 2) + 2, 3, 0x18);
+        out->q[g] = merge_bits(low, mask, 2 * g, 2 * g + 1, 5, 0x20);
     }
-    out->scales = scales_q3_k(b->scales);
-    out->d = out->dmin = b->d;
+    out->scale = times_bytes_16(_mm512_mul_ps(widen_d(b->d), _mm512_set1_ps(0.125f)), bytes_q3_k(b->scales));
+}
+
+ALWAYS_INLINE void scales_mins(struct super *out, uint16_t d, uint16_t dmin, const uint8_t scales[12])
+{
+    struct bytes8 bytes = bytes_q4_k(scales);
+    out->scale = _mm512_castps256_ps512(times_bytes(f16_broadcast(d), bytes.scale));
+    out->min = times_bytes(f16_broadcast(dmin ^ 0x8000), bytes.min);
 }
 
 ALWAYS_INLINE void unpack_q4_k(const uint8_t *w, struct super *out)
@@ -157,10 +134,8 @@ ALWAYS_INLINE void unpack_q4_k(const uint8_t *w, struct super *out)
     const struct block_q4_k *b = (const void *)w;
     UNROLLED
     for (int g = 0; g < 4; g++)
-        out->q[g] = bits(load_twice(b->qs + 32 * g), 0, 4, 15);
-    out->scales = scales_q4_k(b->scales);
-    out->d = b->d;
-    out->dmin = b->dmin;
+        out->q[g] = bits(load_twice(b->qs + 32 * g), 0, 4, 0, 15);
+    scales_mins(out, b->d, b->dmin, b->scales);
 }
 
 ALWAYS_INLINE void unpack_q5_k(const uint8_t *w, struct super *out)
@@ -169,10 +144,8 @@ ALWAYS_INLINE void unpack_q5_k(const uint8_t *w, struct super *out)
     __m512i qh = load_twice(b->qh);
     UNROLLED
     for (int g = 0; g < 4; g++)
-        out->q[g] = merge_bits(bits(load_twice(b->qs + 32 * g), 0, 4, 15), qh, 2 * g, 2 * g + 1, 4, 16);
-    out->scales = scales_q4_k(b->scales);
-    out->d = b->d;
-    out->dmin = b->dmin;
+        out->q[g] = merge_bits(bits(load_twice(b->qs + 32 * g), 0, 4, 0, 15), qh, 2 * g, 2 * g + 1, 4, 16);
+    scales_mins(out, b->d, b->dmin, b->scales);
 }
 
 ALWAYS_INLINE void unpack_q6_k(const uint8_t *w, struct super *out)
@@ -181,11 +154,10 @@ ALWAYS_INLINE void unpack_q6_k(const uint8_t *w, struct super *out)
     UNROLLED
     for (int g = 0; g < 4; g++) {
         int half = g / 2, upper = g % 2; /* upper: weights 64.. of the half, in the high nibbles */
-        __m512i low = bits(_mm512_loadu_si512(b->ql + 64 * half), 4 * upper, 4 * upper, 15);
+        __m512i low = bits(_mm512_loadu_si512(b->ql + 64 * half), 4 * upper, 4 * upper, 0, 15);
         out->q[g] = merge_bits(low, load_twice(b->qh + 32 * half), 4 * upper, 4 * upper + 2, 4, 0x30);
     }
-    out->scales = scales_q6_k(b->scales);
-    out->d = out->dmin = b->d;
+    out->scale = times_bytes_16(widen_d(b->d), _mm_loadu_si128((const void *)b->scales));
 }
 
 ALWAYS_INLINE void unpack_iq4_xs(const uint8_t *w, struct super *out)
@@ -195,10 +167,10 @@ ALWAYS_INLINE void unpack_iq4_xs(const uint8_t *w, struct super *out)
         _mm512_xor_si512(_mm512_broadcast_i32x4(iq4_levels()), _mm512_set1_epi8((char)0x80));
     UNROLLED
     for (int g = 0; g < 4; g++)
-        out->q[g] =
-            _mm512_shuffle_epi8(levels, nibbles_64(_mm256_loadu_si256((const void *)(b->qs + 32 * g))));
-    out->scales = scales_iq4_xs(b);
-    out->d = out->dmin = b->d;
+        out->q[g] = _mm512_shuffle_epi8(
+            levels, nibbles_64(_mm256_loadu_si256((const void *)(b->qs + 32 * g)), 0, 60, 15));
+    __m256 scales = _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(words_iq4_xs(b)));
+    out->scale = _mm512_castps256_ps512(_mm256_mul_ps(f16_broadcast(b->d), scales));
 }
 
 /* A single column keeps its sums in registers; more columns share one copy of the code. */
@@ -211,9 +183,9 @@ ALWAYS_INLINE void unpack_iq4_xs(const uint8_t *w, struct super *out)
             dot_supers(w, sizeof(struct block_##type), unpack_##type, kind, a, a->n, out);                   \
     }
 
-DOT_SUPERS(q2_k, MIN_PER_16)
-DOT_SUPERS(q3_k, MIN_PER_16)
-DOT_SUPERS(q4_k, MIN_PER_32)
-DOT_SUPERS(q5_k, MIN_PER_32)
-DOT_SUPERS(q6_k, MIN_PER_16)
-DOT_SUPERS(iq4_xs, MIN_PER_16)
+DOT_SUPERS(q2_k, MIN_16)
+DOT_SUPERS(q3_k, OFFSET_16)
+DOT_SUPERS(q4_k, MIN_32)
+DOT_SUPERS(q5_k, MIN_32)
+DOT_SUPERS(q6_k, OFFSET_16)
+DOT_SUPERS(iq4_xs, OFFSET_32)

@@ -1,152 +1,182 @@
-/* Types of 32 weights with AVX-512 VNNI, two blocks a vector. 4- and 5-bit weights are unsigned: weight i is
- * d * q[i] + m, with m = -offset * d where a type subtracts an offset; the mins of both blocks meet the
- * activation sums in lanes 0, 1. An offset of 128 would cost the digits of blocks of small weights, so the
- * 8-bit types are signed: vpdpbusd gets their magnitude and the activations with their sign. */
-#include "kernels_cpu/dot_avx512.h"
+/* Types of 32 weights with AVX-512 VNNI: eight blocks in a row act as one of 256 weights (dot_super_512.h).
+ * Where a row ends with fewer, the lanes of the others keep their sums. */
+#include "kernels_cpu/dot_super_512.h"
 
-#include "kernels_cpu/dot_x86_512.h"
-
-/* Two blocks; q holds the first in its low half. d and m are in lanes 0 and 1. */
-struct pair32 {
-    __m512i q;
-    __m128 d, m;
+/* The bytes of eight blocks; those after `last` are block `last` again. */
+struct blocks {
+    const uint8_t *w;
+    size_t bytes, last;
 };
 
-/* second is first + 1, or first again where the row ends with an odd block. */
-typedef void unpack_fn(const uint8_t *first, const uint8_t *second, struct pair32 *out);
+typedef void unpack_fn(struct blocks b, struct super *out);
 
-struct sums {
-    __m512 products;
-    __m128 mins;
-};
-
-/* Blocks i and i + 1 of the row (only i: `alone`) times n columns. */
-ALWAYS_INLINE void add_pair(const uint8_t *w, size_t block_bytes, unpack_fn *unpack, bool is_signed,
-                            bool alone, const struct dot_cols *a, size_t n, size_t i, struct sums *sums)
+ALWAYS_INLINE const uint8_t *block_at(struct blocks b, size_t i)
 {
-    const __m512i to_halves = _mm512_set_epi32(1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0);
-    const __mmask64 bytes = alone ? 0xFFFFFFFFu : ~(__mmask64)0;
-    const __mmask8 blocks = alone ? 1 : 3;
-    struct pair32 p;
-    unpack(w, alone ? w : w + block_bytes, &p);
-    __mmask64 negative = is_signed ? _mm512_movepi8_mask(p.q) : 0;
-    __m512i q = is_signed ? _mm512_abs_epi8(p.q) : p.q;
-    /* A second block that is not there counts for nothing, be the first one NaN. */
-    __m512 d = _mm512_permutexvar_ps(to_halves, _mm512_castps128_ps512(_mm_maskz_mov_ps(blocks, p.d)));
-    __m128 m = is_signed ? _mm_setzero_ps() : _mm_maskz_mov_ps(blocks, p.m);
+    return b.w + (i < b.last ? i : b.last) * b.bytes;
+}
+
+/* Eight blocks, or the first `last + 1` of them, times n columns. */
+ALWAYS_INLINE void add_blocks(struct blocks b, unpack_fn *unpack, enum super_kind kind,
+                              const struct dot_cols *a, size_t n, size_t at, __m256 *acc)
+{
+    const __mmask8 present = (__mmask8)((2u << b.last) - 1);
+    struct super s;
+    unpack(b, &s);
+    to_lanes(s.q);
     for (size_t c = 0; c < n; c++) {
-        size_t at = c * (a->k / QUANT_BLOCK) + i;
-        __m512i y = _mm512_maskz_loadu_epi8(bytes, a->q + QUANT_BLOCK * at);
-        if (is_signed)
-            y = _mm512_mask_sub_epi8(y, negative, _mm512_setzero_si512(), y);
-        __m512i sum = _mm512_dpbusd_epi32(_mm512_setzero_si512(), q, y);
-        __m128 dy = _mm_maskz_loadu_ps(blocks, a->d + at);
-        __m512 scale = _mm512_mul_ps(d, _mm512_permutexvar_ps(to_halves, _mm512_castps128_ps512(dy)));
-        sums[c].products = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), scale, sums[c].products);
-        if (!is_signed)
-            sums[c].mins = _mm_fmadd_ps(m, _mm_maskz_loadu_ps(blocks, a->s + at), sums[c].mins);
+        const int8_t *q = a->lanes + c * a->k + QUANT_BLOCK * at;
+        __m512i y[4];
+        UNROLLED
+        for (size_t v = 0; v < 4; v++) {
+            __mmask16 both =
+                (__mmask16)((present >> 2 * v & 1 ? 0xFF : 0) | (present >> 2 * v & 2 ? 0xFF00 : 0));
+            y[v] = _mm512_maskz_loadu_epi32(both, q + 64 * v);
+        }
+        if (b.last < 7) /* beyond the last 256 the order is the natural one */
+            to_lanes(y);
+        acc[c] = super_add(acc[c], &s, kind, a, c * (a->k / QUANT_BLOCK) + at, y, present);
     }
 }
 
-ALWAYS_INLINE void dot_blocks(const uint8_t *w, size_t block_bytes, unpack_fn *unpack, bool is_signed,
+ALWAYS_INLINE void dot_blocks(const uint8_t *w, size_t block_bytes, unpack_fn *unpack, enum super_kind kind,
                               const struct dot_cols *a, size_t n, float *out)
 {
     size_t n_blocks = a->k / QUANT_BLOCK, i = 0;
-    struct sums sums[DOT_MAX_COLS];
+    __m256 acc[DOT_MAX_COLS];
     for (size_t c = 0; c < n; c++)
-        sums[c] = (struct sums){_mm512_setzero_ps(), _mm_setzero_ps()};
-    for (; i + 2 <= n_blocks; i += 2, w += 2 * block_bytes) {
-        prefetch_ahead(w, 2 * block_bytes);
-        add_pair(w, block_bytes, unpack, is_signed, false, a, n, i, sums);
+        acc[c] = _mm256_setzero_ps();
+    for (; i + 8 <= n_blocks; i += 8, w += 8 * block_bytes) {
+        prefetch_ahead(w, 8 * block_bytes);
+        add_blocks((struct blocks){w, block_bytes, 7}, unpack, kind, a, n, i, acc);
     }
     if (i < n_blocks)
-        add_pair(w, block_bytes, unpack, is_signed, true, a, n, i, sums);
+        add_blocks((struct blocks){w, block_bytes, n_blocks - i - 1}, unpack, kind, a, n, i, acc);
     for (size_t c = 0; c < n; c++)
-        out[c] = add_all(sums[c].products, _mm256_zextps128_ps256(sums[c].mins));
+        out[c] = add_lanes(acc[c]);
 }
 
-ALWAYS_INLINE __m128 two_halves(uint16_t first, uint16_t second)
+ALWAYS_INLINE uint64_t load_u16(const uint8_t *p)
 {
-    return _mm_cvtph_ps(_mm_cvtsi32_si128((int)(first | (uint32_t)second << 16)));
+    uint16_t x;
+    memcpy(&x, p, sizeof x);
+    return x;
 }
 
-ALWAYS_INLINE __m512i nibbles(const uint8_t first[16], const uint8_t second[16])
+/* The f16 in front of each block; in general registers, whose ports the vectors leave free. */
+ALWAYS_INLINE __m256 front_d(struct blocks b)
 {
-    return nibbles_64(
-        _mm256_set_m128i(_mm_loadu_si128((const void *)second), _mm_loadu_si128((const void *)first)));
+    uint64_t low = load_u16(block_at(b, 0)) | load_u16(block_at(b, 1)) << 16 |
+                   load_u16(block_at(b, 2)) << 32 | load_u16(block_at(b, 3)) << 48;
+    uint64_t high = load_u16(block_at(b, 4)) | load_u16(block_at(b, 5)) << 16 |
+                    load_u16(block_at(b, 6)) << 32 | load_u16(block_at(b, 7)) << 48;
+    return _mm256_cvtph_ps(_mm_set_epi64x((long long)high, (long long)low));
 }
 
-/* q with 16 added where a bit of h is set: bit i is weight i, the first block in the low half. */
-ALWAYS_INLINE __m512i add_fifth_bits(__m512i q, uint32_t first, uint32_t second)
+ALWAYS_INLINE void set_scale(struct blocks b, float factor, struct super *out)
 {
-    return _mm512_mask_add_epi8(q, first | (__mmask64)second << 32, q, _mm512_set1_epi8(16));
+    out->scale = _mm512_castps256_ps512(_mm256_mul_ps(front_d(b), _mm256_set1_ps(factor)));
 }
 
-ALWAYS_INLINE __m128 offset_min(__m128 d, float offset)
+/* The two f16 in front of each block. */
+ALWAYS_INLINE void set_scale_min(struct blocks b, struct super *out)
 {
-    return _mm_mul_ps(d, _mm_set1_ps(-offset));
+    long long pairs[4];
+    UNROLLED
+    for (size_t i = 0; i < 4; i++)
+        pairs[i] =
+            (long long)(load_u32(block_at(b, 2 * i)) | (uint64_t)load_u32(block_at(b, 2 * i + 1)) << 32);
+    __m256i x = _mm256_setr_epi64x(pairs[0], pairs[1], pairs[2], pairs[3]);
+    out->scale = _mm512_castps256_ps512(_mm256_cvtph_ps(_mm256_cvtepi32_epi16(x)));
+    out->min = _mm256_cvtph_ps(_mm256_cvtepi32_epi16(_mm256_srli_epi32(x, 16)));
 }
 
-ALWAYS_INLINE void unpack_q4_0(const uint8_t *first, const uint8_t *second, struct pair32 *out)
+/* The nibbles of blocks 2g and 2g + 1, `at` bytes into each, moved as nibbles_64 does. */
+ALWAYS_INLINE __m512i nibbles(struct blocks b, size_t g, size_t at, int low, int high, int mask)
 {
-    const struct block_q4_0 *a = (const void *)first, *b = (const void *)second;
-    out->q = nibbles(a->qs, b->qs);
-    out->d = two_halves(a->d, b->d);
-    out->m = offset_min(out->d, 8);
+    __m128i first = _mm_loadu_si128((const void *)(block_at(b, 2 * g) + at));
+    __m128i second = _mm_loadu_si128((const void *)(block_at(b, 2 * g + 1) + at));
+    return nibbles_64(_mm256_set_m128i(second, first), low, high, mask);
 }
 
-ALWAYS_INLINE void unpack_q4_1(const uint8_t *first, const uint8_t *second, struct pair32 *out)
+/* q with `bit` added where the 32 bits at `at` of blocks 2g and 2g + 1 are set. */
+ALWAYS_INLINE __m512i add_fifth_bits(struct blocks b, size_t g, size_t at, __m512i q, int bit)
 {
-    const struct block_q4_1 *a = (const void *)first, *b = (const void *)second;
-    out->q = nibbles(a->qs, b->qs);
-    out->d = two_halves(a->d, b->d);
-    out->m = two_halves(a->m, b->m);
+    __mmask64 set = load_u32(block_at(b, 2 * g) + at) | (__mmask64)load_u32(block_at(b, 2 * g + 1) + at)
+                                                            << 32;
+    return _mm512_mask_add_epi8(q, set, q, _mm512_set1_epi8((char)bit));
 }
 
-ALWAYS_INLINE void unpack_q5_0(const uint8_t *first, const uint8_t *second, struct pair32 *out)
+/* 16 times q, a sixteenth of d: the offset 8 is 128. */
+ALWAYS_INLINE void unpack_q4_0(struct blocks b, struct super *out)
 {
-    const struct block_q5_0 *a = (const void *)first, *b = (const void *)second;
-    out->q = add_fifth_bits(nibbles(a->qs, b->qs), a->qh, b->qh);
-    out->d = two_halves(a->d, b->d);
-    out->m = offset_min(out->d, 16);
+    UNROLLED
+    for (size_t g = 0; g < 4; g++)
+        out->q[g] = nibbles(b, g, offsetof(struct block_q4_0, qs), 4, 0, 0xF0);
+    set_scale(b, 1.0f / 16, out);
 }
 
-ALWAYS_INLINE void unpack_q5_1(const uint8_t *first, const uint8_t *second, struct pair32 *out)
+ALWAYS_INLINE void unpack_q4_1(struct blocks b, struct super *out)
 {
-    const struct block_q5_1 *a = (const void *)first, *b = (const void *)second;
-    out->q = add_fifth_bits(nibbles(a->qs, b->qs), a->qh, b->qh);
-    out->d = two_halves(a->d, b->d);
-    out->m = two_halves(a->m, b->m);
+    UNROLLED
+    for (size_t g = 0; g < 4; g++)
+        out->q[g] = nibbles(b, g, offsetof(struct block_q4_1, qs), 0, 60, 15);
+    set_scale_min(b, out);
 }
 
-ALWAYS_INLINE void unpack_q8_0(const uint8_t *first, const uint8_t *second, struct pair32 *out)
+/* Eight times q, an eighth of d: the offset 16 is 128. */
+ALWAYS_INLINE void unpack_q5_0(struct blocks b, struct super *out)
 {
-    const struct block_q8_0 *a = (const void *)first, *b = (const void *)second;
-    __m512i q = _mm512_castsi256_si512(_mm256_loadu_si256((const void *)a->qs));
-    out->q = _mm512_inserti64x4(q, _mm256_loadu_si256((const void *)b->qs), 1);
-    out->d = two_halves(a->d, b->d);
+    UNROLLED
+    for (size_t g = 0; g < 4; g++)
+        out->q[g] = add_fifth_bits(b, g, offsetof(struct block_q5_0, qh),
+                                   nibbles(b, g, offsetof(struct block_q5_0, qs), 3, 63, 0x78), 128);
+    set_scale(b, 1.0f / 8, out);
 }
 
-ALWAYS_INLINE void unpack_iq4_nl(const uint8_t *first, const uint8_t *second, struct pair32 *out)
+ALWAYS_INLINE void unpack_q5_1(struct blocks b, struct super *out)
 {
-    const struct block_iq4_nl *a = (const void *)first, *b = (const void *)second;
-    out->q = _mm512_shuffle_epi8(_mm512_broadcast_i32x4(iq4_levels()), nibbles(a->qs, b->qs));
-    out->d = two_halves(a->d, b->d);
+    UNROLLED
+    for (size_t g = 0; g < 4; g++)
+        out->q[g] = add_fifth_bits(b, g, offsetof(struct block_q5_1, qh),
+                                   nibbles(b, g, offsetof(struct block_q5_1, qs), 0, 60, 15), 16);
+    set_scale_min(b, out);
+}
+
+ALWAYS_INLINE void unpack_q8_0(struct blocks b, struct super *out)
+{
+    const __m512i offset = _mm512_set1_epi8((char)0x80);
+    UNROLLED
+    for (size_t g = 0; g < 4; g++) {
+        __m256i first = _mm256_loadu_si256((const void *)(block_at(b, 2 * g) + 2));
+        __m256i second = _mm256_loadu_si256((const void *)(block_at(b, 2 * g + 1) + 2));
+        out->q[g] = _mm512_xor_si512(_mm512_inserti64x4(_mm512_castsi256_si512(first), second, 1), offset);
+    }
+    set_scale(b, 1, out);
+}
+
+ALWAYS_INLINE void unpack_iq4_nl(struct blocks b, struct super *out)
+{
+    const __m512i levels = /* plus 128 */
+        _mm512_xor_si512(_mm512_broadcast_i32x4(iq4_levels()), _mm512_set1_epi8((char)0x80));
+    UNROLLED
+    for (size_t g = 0; g < 4; g++)
+        out->q[g] = _mm512_shuffle_epi8(levels, nibbles(b, g, offsetof(struct block_iq4_nl, qs), 0, 60, 15));
+    set_scale(b, 1, out);
 }
 
 /* A single column keeps its sums in registers; more columns share one copy of the code. */
-#define DOT_BLOCKS(type, is_signed)                                                                          \
+#define DOT_BLOCKS(type, kind)                                                                               \
     void dot_avx512_##type(const uint8_t *w, const struct dot_cols *a, float *out)                           \
     {                                                                                                        \
         if (a->n == 1)                                                                                       \
-            dot_blocks(w, sizeof(struct block_##type), unpack_##type, is_signed, a, 1, out);                 \
+            dot_blocks(w, sizeof(struct block_##type), unpack_##type, kind, a, 1, out);                      \
         else                                                                                                 \
-            dot_blocks(w, sizeof(struct block_##type), unpack_##type, is_signed, a, a->n, out);              \
+            dot_blocks(w, sizeof(struct block_##type), unpack_##type, kind, a, a->n, out);                   \
     }
 
-DOT_BLOCKS(q4_0, false)
-DOT_BLOCKS(q4_1, false)
-DOT_BLOCKS(q5_0, false)
-DOT_BLOCKS(q5_1, false)
-DOT_BLOCKS(q8_0, true)
-DOT_BLOCKS(iq4_nl, true)
+DOT_BLOCKS(q4_0, OFFSET_32)
+DOT_BLOCKS(q4_1, MIN_32)
+DOT_BLOCKS(q5_0, OFFSET_32)
+DOT_BLOCKS(q5_1, MIN_32)
+DOT_BLOCKS(q8_0, OFFSET_32)
+DOT_BLOCKS(iq4_nl, OFFSET_32)

@@ -12,6 +12,8 @@
 #include "kernels_cpu/act_quant.h"
 #include "kernels_cpu/cpu_features.h"
 
+struct tile_kernel;
+
 #define DOT_MAX_COLS 16
 
 /* Columns of one product; column c is k values (blocks, sums) further. Only the fields of the format are set.
@@ -19,24 +21,35 @@
 struct dot_cols {
     size_t n, k;         /* 1 <= n <= DOT_MAX_COLS */
     const float *x;      /* ACT_F32: [n, k] */
-    const int8_t *q;     /* ACT_Q8 or ACT_Q8_LANES, with the rest: [n, k] */
+    const float *chains; /* [n, k]: x as act_chains_fn orders it, for float tiles */
+    const int8_t *q;     /* ACT_Q8, with the rest: [n, k] */
     const float *d, *s;  /* [n, k / 32] */
     const int16_t *sums; /* [n, k / 16] */
+    /* What act_lanes_fn makes of them, where the set has it. */
+    const int8_t *lanes;                /* [n, k] */
+    const int32_t *start_32, *start_16; /* [n, k / 32], [n, k / 16] */
 };
 
 /* out[c] = the row w times column c, for c in 0 .. a->n. */
 typedef void dot_fn(const uint8_t *w, const struct dot_cols *a, float *out);
 
+/* n rounds of as many multiply-adds as the machine can do on registers alone, for benchmarks; returns the
+ * products that were added. The caller takes the time. */
+typedef size_t peak_fn(size_t n);
+
 struct dot_set {
     act_quant_fn *quantise;
-    act_lanes_fn *lanes; /* what types of 256 weights read; NULL: ACT_Q8 */
+    act_lanes_fn *lanes;   /* NULL: the kernels read natural order */
+    act_chains_fn *chains; /* NULL: no tiles of floats */
     dot_fn *dot[DTYPE_N];
+    const struct tile_kernel *tile[DTYPE_N]; /* NULL: none, see tile.h */
+    peak_fn *peak_int8, *peak_f32;           /* NULL: not known */
 };
 
 /* The kernels of an instruction set, which the machine must have. */
 const struct dot_set *dot_set_get(enum cpu_isa isa);
 
-/* What a type's kernel wants to read. */
-enum act_format dot_act_format(const struct dot_set *set, enum dtype type);
+/* What a type's kernels want to read. */
+enum act_format dot_act_format(enum dtype type);
 
 #endif

@@ -1,11 +1,11 @@
 /* The kernel tables, one per instruction set. */
 #include "kernels_cpu/dot_kernel.h"
 
-#include "engine/quant_blocks.h"
-
 #include "kernels_cpu/dot_avx2.h"
 #include "kernels_cpu/dot_avx512.h"
 #include "kernels_cpu/dot_scalar.h"
+#include "kernels_cpu/peak_avx512.h"
+#include "kernels_cpu/tile_avx512.h"
 
 #define DOT_TABLE(isa)                                                                                       \
     {                                                                                                        \
@@ -17,11 +17,28 @@
         [DTYPE_IQ4_XS] = dot_##isa##_iq4_xs,                                                                 \
     }
 
-static const struct dot_set scalar_set = {act_quant_scalar, NULL, DOT_TABLE(scalar)};
+#define TILE_TABLE(isa)                                                                                      \
+    {                                                                                                        \
+        [DTYPE_F32] = &tile_##isa##_f32, [DTYPE_F16] = &tile_##isa##_f16, [DTYPE_BF16] = &tile_##isa##_bf16, \
+        [DTYPE_Q4_0] = &tile_##isa##_q4_0, [DTYPE_Q4_1] = &tile_##isa##_q4_1,                                \
+        [DTYPE_Q5_0] = &tile_##isa##_q5_0, [DTYPE_Q5_1] = &tile_##isa##_q5_1,                                \
+        [DTYPE_Q8_0] = &tile_##isa##_q8_0, [DTYPE_Q2_K] = &tile_##isa##_q2_k,                                \
+        [DTYPE_Q3_K] = &tile_##isa##_q3_k, [DTYPE_Q4_K] = &tile_##isa##_q4_k,                                \
+        [DTYPE_Q5_K] = &tile_##isa##_q5_k, [DTYPE_Q6_K] = &tile_##isa##_q6_k,                                \
+        [DTYPE_IQ4_NL] = &tile_##isa##_iq4_nl, [DTYPE_IQ4_XS] = &tile_##isa##_iq4_xs,                        \
+    }
+
+static const struct dot_set scalar_set = {.quantise = act_quant_scalar, .dot = DOT_TABLE(scalar)};
 
 #if defined(__x86_64__)
-static const struct dot_set avx2_set = {act_quant_avx2, NULL, DOT_TABLE(avx2)};
-static const struct dot_set avx512_set = {act_quant_avx2, act_lanes_avx512, DOT_TABLE(avx512)};
+static const struct dot_set avx2_set = {.quantise = act_quant_avx2, .dot = DOT_TABLE(avx2)};
+static const struct dot_set avx512_set = {.quantise = act_quant_avx2,
+                                          .lanes = act_lanes_avx512,
+                                          .chains = act_chains_avx512,
+                                          .dot = DOT_TABLE(avx512),
+                                          .tile = TILE_TABLE(avx512),
+                                          .peak_int8 = peak_avx512_int8,
+                                          .peak_f32 = peak_avx512_f32};
 static const struct dot_set *const sets[] = {&scalar_set, &avx2_set, &avx512_set};
 #else
 static const struct dot_set *const sets[] = {&scalar_set, &scalar_set, &scalar_set};
@@ -32,8 +49,7 @@ const struct dot_set *dot_set_get(enum cpu_isa isa)
     return sets[isa];
 }
 
-enum act_format dot_act_format(const struct dot_set *set, enum dtype type)
+enum act_format dot_act_format(enum dtype type)
 {
-    size_t block = dtype_info(type)->block_weights;
-    return block == 1 ? ACT_F32 : block == QUANT_SUPER && set->lanes ? ACT_Q8_LANES : ACT_Q8;
+    return dtype_info(type)->block_weights == 1 ? ACT_F32 : ACT_Q8;
 }

@@ -7,11 +7,11 @@
 #include <string.h>
 
 #include "engine/base/mem.h"
-#include "kernels_cpu/dot_kernel.h"
+#include "kernels_cpu/tile.h"
 
 /* Room for the quantised columns of one pass. More columns take several passes over the weights, which at
  * this size (thousands of columns) costs nothing that shows. */
-#define SCRATCH_BYTES ((size_t)16 << 20)
+#define SCRATCH_BYTES ((size_t)48 << 20)
 /* Columns walked together stay close to the first-level cache ... */
 #define TILE_BYTES ((size_t)64 << 10)
 #define TILE_MIN_COLS ((size_t)4)
@@ -22,10 +22,17 @@
 /* Tasks per thread at least: the last ones to finish then differ by little. */
 #define TASKS_PER_THREAD 8
 
+/* Columns from which on expanding a tile pays. */
+#define TILED_MIN_COLS ((size_t)9)
+/* Columns of a tile's result that are written at once. */
+#define TILED_COLS ((size_t)48)
+
 struct gemm_ctx {
     struct pool *pool;
     const struct dot_set *set;
-    uint8_t *scratch;
+    uint8_t *scratch; /* SCRATCH_BYTES: columns */
+    uint8_t *tiles;   /* [threads] of TILE_MAX_BYTES */
+    struct row_share *shares;
 };
 
 /* One pass: m columns of one product. */
@@ -35,8 +42,15 @@ struct gemm_pass {
     float *out;         /* [m, n] */
     bool add;
     size_t task_rows, tile_cols;
+    struct dot_cols few; /* all columns, where they are few */
+    uint8_t *tiles;
     atomic_size_t next_row;
 };
+
+static size_t tiles_bytes(const struct gemm_ctx *g)
+{
+    return TILE_MAX_BYTES * (size_t)pool_n_threads(g->pool);
+}
 
 struct gemm_ctx *gemm_ctx_new(struct pool *pool, enum cpu_isa isa, struct err *err)
 {
@@ -46,43 +60,90 @@ struct gemm_ctx *gemm_ctx_new(struct pool *pool, enum cpu_isa isa, struct err *e
     g->pool = pool;
     g->set = dot_set_get(isa);
     g->scratch = mem_map(SCRATCH_BYTES, err);
-    if (!g->scratch) {
-        mem_free(g);
-        return NULL;
-    }
-    return g;
+    g->tiles = g->scratch ? mem_map(tiles_bytes(g), err) : NULL;
+    g->shares = g->tiles ? mem_array((size_t)pool_n_threads(pool), sizeof *g->shares, err) : NULL;
+    if (g->shares)
+        return g;
+    gemm_ctx_free(g);
+    return NULL;
 }
 
 void gemm_ctx_free(struct gemm_ctx *g)
 {
     if (!g)
         return;
-    mem_unmap(g->scratch, SCRATCH_BYTES);
+    if (g->scratch)
+        mem_unmap(g->scratch, SCRATCH_BYTES);
+    if (g->tiles)
+        mem_unmap(g->tiles, tiles_bytes(g));
+    mem_free(g->shares);
     mem_free(g);
 }
 
-/* Rows [begin, end) of a part, whose row 0 is column `base` of out, times one tile of columns. */
-static void multiply_tile(const struct gemm_pass *p, const struct weight_rows *rows, size_t base,
+/* A result to its place: row r of a part, whose row 0 is column `base` of out. */
+static void put_result(const struct gemm_pass *p, const struct weight_rows *rows, size_t base, size_t r,
+                       size_t col, float value)
+{
+    float *out = p->out + col * p->w->n + base + r, bias;
+    if (rows->bias) {
+        memcpy(&bias, rows->bias + r * sizeof bias, sizeof bias);
+        value += bias;
+    }
+    *out = p->add ? *out + value : value;
+}
+
+/* A row of the whole weight times a few columns. */
+static void multiply_row(void *arg, size_t row)
+{
+    const struct gemm_pass *p = arg;
+    size_t r = row;
+    const struct weight_rows *rows = weight_part_of(p->w, &r);
+    float result[DOT_MAX_COLS];
+    p->in.set->dot[rows->type](rows->data + r * rows->row_bytes, &p->few, result);
+    for (size_t c = 0; c < p->few.n; c++)
+        put_result(p, rows, row - r, r, c, result[c]);
+}
+
+/* Rows [begin, end) of a part times some columns, one row at a time. */
+static void multiply_dots(const struct gemm_pass *p, const struct weight_rows *rows, size_t base,
                           size_t begin, size_t end, size_t first_col, size_t n_cols)
 {
-    enum act_format format = dot_act_format(p->in.set, rows->type);
     dot_fn *dot = p->in.set->dot[rows->type];
-    struct dot_cols cols = act_cols_view(&p->in, format, first_col, n_cols);
+    struct dot_cols cols = act_cols_view(&p->in, first_col, n_cols);
     for (size_t r = begin; r < end; r++) {
-        float result[DOT_MAX_COLS], bias = 0;
+        float result[DOT_MAX_COLS];
         dot(rows->data + r * rows->row_bytes, &cols, result);
-        if (rows->bias)
-            memcpy(&bias, rows->bias + r * sizeof bias, sizeof bias);
-        float *out = p->out + first_col * p->w->n + base + r;
-        for (size_t c = 0; c < n_cols; c++, out += p->w->n) {
-            float value = rows->bias ? result[c] + bias : result[c];
-            *out = p->add ? *out + value : value;
+        for (size_t c = 0; c < n_cols; c++)
+            put_result(p, rows, base, r, first_col + c, result[c]);
+    }
+}
+
+/* Rows [begin, end) of a part times all columns, a tile at a time. The last tile is a whole one, too: some of
+ * its rows were computed before. */
+static void multiply_tiles(const struct gemm_pass *p, const struct weight_rows *rows, size_t base,
+                           size_t begin, size_t end, uint8_t *tile)
+{
+    const struct tile_kernel *kernel = p->in.set->tile[rows->type];
+    float result[TILED_COLS * TILE_MAX_ROWS];
+    uint32_t index[TILED_COLS];
+    for (size_t next; begin < end; begin = next) {
+        size_t first = begin + kernel->rows <= rows->n ? begin : rows->n - kernel->rows;
+        next = first + kernel->rows < end ? first + kernel->rows : end;
+        kernel->expand(rows->data + first * rows->row_bytes, rows->row_bytes, p->w->k, tile);
+        for (size_t col = 0, n; col < p->in.m; col += n) {
+            n = p->in.m - col < TILED_COLS ? p->in.m - col : TILED_COLS;
+            for (size_t c = 0; c < n; c++)
+                index[c] = (uint32_t)(col + c);
+            kernel->multiply(tile, &p->in.cols, index, n, result);
+            for (size_t c = 0; c < n; c++)
+                for (size_t r = begin; r < next; r++)
+                    put_result(p, rows, base, r, col + c, result[c * kernel->rows + r - first]);
         }
     }
 }
 
 /* Rows [begin, end) of the whole weight, which may touch several parts. */
-static void multiply_rows(const struct gemm_pass *p, size_t begin, size_t end)
+static void multiply_rows(const struct gemm_pass *p, size_t begin, size_t end, uint8_t *tile)
 {
     size_t base = 0;
     for (size_t i = 0; i < p->w->n_parts; i++) {
@@ -90,9 +151,13 @@ static void multiply_rows(const struct gemm_pass *p, size_t begin, size_t end)
         size_t from = begin > base ? begin - base : 0;
         size_t to = end > base ? end - base : 0;
         to = to < rows->n ? to : rows->n;
+        if (p->in.tiled && from < to && tile_serves(p->in.set, rows->type, rows->n, p->w->k)) {
+            multiply_tiles(p, rows, base, from, to, tile);
+            from = to;
+        }
         for (size_t c = 0; from < to && c < p->in.m; c += p->tile_cols) {
             size_t n_cols = p->in.m - c < p->tile_cols ? p->in.m - c : p->tile_cols;
-            multiply_tile(p, rows, base, from, to, c, n_cols);
+            multiply_dots(p, rows, base, from, to, c, n_cols);
         }
         base += rows->n;
     }
@@ -101,11 +166,11 @@ static void multiply_rows(const struct gemm_pass *p, size_t begin, size_t end)
 static void multiply_task(void *arg, int thread, int n_threads)
 {
     struct gemm_pass *p = arg;
-    (void)thread;
+    uint8_t *tile = p->tiles + (size_t)thread * TILE_MAX_BYTES;
     (void)n_threads;
     for (size_t r;
          (r = atomic_fetch_add_explicit(&p->next_row, p->task_rows, memory_order_relaxed)) < p->w->n;)
-        multiply_rows(p, r, p->w->n - r < p->task_rows ? p->w->n : r + p->task_rows);
+        multiply_rows(p, r, p->w->n - r < p->task_rows ? p->w->n : r + p->task_rows, tile);
 }
 
 static size_t clamp(size_t x, size_t low, size_t high)
@@ -123,31 +188,56 @@ static void choose_sizes(struct gemm_pass *p, size_t n_threads)
     p->tile_cols = gemm_tile_cols(&p->in);
     size_t row_bytes = p->w->n_bytes / p->w->n + 1;
     p->task_rows = clamp(p->w->n / (n_threads * TASKS_PER_THREAD), 1, TASK_BYTES / row_bytes + 1);
+    if (p->in.tiled)
+        p->task_rows = TILE_MAX_ROWS;
 }
 
-void cpu_gemm(struct gemm_ctx *g, const struct bweight *w, const float *a, size_t m, float *out, bool add)
+static const void *row_place(const void *arg, size_t row)
+{
+    const struct weight_rows *rows = weight_part_of(arg, &row);
+    return rows->data + row * rows->row_bytes;
+}
+
+struct row_places gemm_places(const struct bweight *w)
+{
+    if (!w || !w->n)
+        return (struct row_places){0};
+    return (struct row_places){.n = w->n, .row_bytes = w->n_bytes / w->n, .at = row_place, .arg = w};
+}
+
+/* Few columns: memory decides. Many: the cores do. */
+static void run_pass(struct gemm_ctx *g, struct gemm_pass *p, const struct bweight *next)
+{
+    if (p->in.tiled || p->in.m > p->tile_cols) {
+        pool_run(g->pool, multiply_task, p);
+        return;
+    }
+    p->few = act_cols_view(&p->in, 0, p->in.m);
+    row_walk_run(&(struct row_walk){.n = p->w->n,
+                                    .row_bytes = p->w->n_bytes / p->w->n,
+                                    .row = multiply_row,
+                                    .arg = p,
+                                    .shares = g->shares,
+                                    .pool = g->pool,
+                                    .next = gemm_places(next)});
+}
+
+void cpu_gemm(struct gemm_ctx *g, const struct bweight *w, const float *a, size_t m, float *out, bool add,
+              const struct bweight *next)
 {
     assert(w->k <= WEIGHT_MAX_K);
     size_t pass_cols = act_cols_fitting(SCRATCH_BYTES, w->k);
     for (size_t c = 0; w->n && c < m; c += pass_cols) {
-        struct gemm_pass p = {.w = w, .out = out + c * w->n, .add = add};
+        struct gemm_pass p = {.w = w, .out = out + c * w->n, .add = add, .tiles = g->tiles};
+        p.in.tiled = m >= TILED_MIN_COLS;
         for (size_t i = 0; i < w->n_parts; i++)
-            p.in.wants[dot_act_format(g->set, w->parts[i].type)] = true;
+            p.in.wants[dot_act_format(w->parts[i].type)] = true;
         act_cols_lay_out(&p.in, g->set, a + c * w->k, m - c < pass_cols ? m - c : pass_cols, w->k,
                          g->scratch);
         choose_sizes(&p, (size_t)pool_n_threads(g->pool));
         act_cols_quantise(&p.in, g->pool);
-        pool_run(g->pool, multiply_task, &p);
+        run_pass(g, &p, next);
     }
-}
-
-static const uint8_t *row_at(const struct bweight *w, size_t row, enum dtype *type)
-{
-    const struct weight_rows *part = w->parts;
-    for (; row >= part->n; part++)
-        row -= part->n;
-    *type = part->type;
-    return part->data + row * part->row_bytes;
 }
 
 void cpu_embed(struct gemm_ctx *g, const struct bweight *table, const int32_t *ids, size_t n, float *out)
@@ -155,8 +245,8 @@ void cpu_embed(struct gemm_ctx *g, const struct bweight *table, const int32_t *i
     (void)g;
     for (size_t i = 0; i < n; i++) {
         assert(ids[i] >= 0 && (size_t)ids[i] < table->n);
-        enum dtype type;
-        const uint8_t *row = row_at(table, (size_t)ids[i], &type);
-        dtype_to_f32(type, row, out + i * table->k, table->k);
+        size_t row = (size_t)ids[i];
+        const struct weight_rows *rows = weight_part_of(table, &row);
+        dtype_to_f32(rows->type, rows->data + row * rows->row_bytes, out + i * table->k, table->k);
     }
 }

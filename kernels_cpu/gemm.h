@@ -11,6 +11,7 @@
 #include "kernels_cpu/act_cols.h"
 #include "kernels_cpu/cpu_features.h"
 #include "kernels_cpu/pool.h"
+#include "kernels_cpu/row_walk.h"
 #include "kernels_cpu/weight.h"
 
 struct gemm_ctx;
@@ -19,11 +20,15 @@ struct gemm_ctx;
 struct gemm_ctx *gemm_ctx_new(struct pool *pool, enum cpu_isa isa, struct err *err);
 void gemm_ctx_free(struct gemm_ctx *g);
 
-/* a [m, k], out [m, n]; out must not overlap a. */
-void cpu_gemm(struct gemm_ctx *g, const struct bweight *w, const float *a, size_t m, float *out, bool add);
+/* a [m, k], out [m, n]; out must not overlap a. next: the weight read afterwards, or NULL (op_gemm). */
+void cpu_gemm(struct gemm_ctx *g, const struct bweight *w, const float *a, size_t m, float *out, bool add,
+              const struct bweight *next);
 
 /* out[i, k] = row ids[i] of the table, biases left out; 0 <= ids[i] < table->n. */
 void cpu_embed(struct gemm_ctx *g, const struct bweight *table, const int32_t *ids, size_t n, float *out);
+
+/* The rows of a weight as a place to go next; NULL: none. */
+struct row_places gemm_places(const struct bweight *w);
 
 /* Columns to walk together for one visit of a row. */
 size_t gemm_tile_cols(const struct act_cols *in);

@@ -11,6 +11,7 @@
 #include "kernels_cpu/cpu_buf.h"
 #include "kernels_cpu/gemm.h"
 #include "kernels_cpu/route.h"
+#include "kernels_cpu/tile.h"
 
 /* Quantised columns of one pass; more of them take several passes over the experts they want. */
 #define SCRATCH_BYTES ((size_t)32 << 20)
@@ -19,6 +20,10 @@
 #define MAX_TASK_ROWS ((size_t)64)
 #define MIN_TASK_ROWS ((size_t)16)
 #define TASKS_PER_THREAD 8
+/* Pairs of an expert from which on expanding its rows to tiles pays. */
+#define TILED_MIN_PAIRS ((size_t)9)
+/* Columns of a tile's result that are written at once. */
+#define TILED_COLS ((size_t)48)
 /* Below this many floats the caller works alone: about 5 us. */
 #define SHARE_MIN_FLOATS 32768
 
@@ -27,11 +32,13 @@ struct moe_ctx {
     const struct cpu_kernels *kernels;
     const struct dot_set *set;
     uint8_t *scratch;  /* SCRATCH_BYTES: columns */
-    uint8_t *gathered; /* [threads] of gathered_bytes: one tile of columns each */
+    uint8_t *gathered; /* [threads] of gathered_bytes: some columns each */
     size_t gathered_bytes;
+    uint8_t *tiles;  /* [threads] of 2 * TILE_MAX_BYTES: rows of gate and of up */
     uint32_t *start; /* [EXPERTS_MAX + 1] */
     uint32_t *pairs; /* [MAX_PAIRS] */
     uint32_t *used;  /* [EXPERTS_MAX] experts that have pairs */
+    struct row_share *shares;
 };
 
 /* One pass: some tokens of one product. */
@@ -43,12 +50,13 @@ struct moe_pass {
     float *out;              /* [pairs, n_out] */
     size_t n_out;
     bool gate_up; /* rows i and n_out + i make one value */
+    struct row_places next;
     size_t n_used_experts, tile_cols, task_rows, tasks_per_expert;
     atomic_size_t next_task;
 };
 
-/* A tile in work: columns of some pairs of one expert. */
-struct tile {
+/* Some pairs of one expert in work, and their columns. */
+struct batch {
     const struct act_cols *cols;
     size_t first, n; /* columns of cols */
     const uint32_t *pairs;
@@ -58,6 +66,11 @@ struct tile {
 static size_t map_bytes(const struct moe_ctx *m)
 {
     return m->gathered_bytes * (size_t)pool_n_threads(m->pool);
+}
+
+static size_t tiles_bytes(const struct moe_ctx *m)
+{
+    return 2 * TILE_MAX_BYTES * (size_t)pool_n_threads(m->pool);
 }
 
 struct moe_ctx *moe_ctx_new(struct pool *pool, const struct cpu_kernels *kernels, enum cpu_isa isa,
@@ -73,10 +86,12 @@ struct moe_ctx *moe_ctx_new(struct pool *pool, const struct cpu_kernels *kernels
         act_cols_bytes(DOT_MAX_COLS, EXPERTS_MAX_K) + DOT_MAX_COLS * EXPERTS_MAX_K * sizeof(float);
     m->scratch = mem_map(SCRATCH_BYTES, err);
     m->gathered = m->scratch ? mem_map(map_bytes(m), err) : NULL;
-    m->start = m->gathered ? mem_array(EXPERTS_MAX + 1, sizeof *m->start, err) : NULL;
+    m->tiles = m->gathered ? mem_map(tiles_bytes(m), err) : NULL;
+    m->start = m->tiles ? mem_array(EXPERTS_MAX + 1, sizeof *m->start, err) : NULL;
     m->used = m->start ? mem_array(EXPERTS_MAX, sizeof *m->used, err) : NULL;
     m->pairs = m->used ? mem_array(MAX_PAIRS, sizeof *m->pairs, err) : NULL;
-    if (m->pairs)
+    m->shares = m->pairs ? mem_array((size_t)pool_n_threads(pool), sizeof *m->shares, err) : NULL;
+    if (m->shares)
         return m;
     moe_ctx_free(m);
     return NULL;
@@ -90,9 +105,12 @@ void moe_ctx_free(struct moe_ctx *m)
         mem_unmap(m->scratch, SCRATCH_BYTES);
     if (m->gathered)
         mem_unmap(m->gathered, map_bytes(m));
+    if (m->tiles)
+        mem_unmap(m->tiles, tiles_bytes(m));
     mem_free(m->start);
     mem_free(m->used);
     mem_free(m->pairs);
+    mem_free(m->shares);
     mem_free(m);
 }
 
@@ -103,15 +121,15 @@ static size_t min_size(size_t a, size_t b)
 
 /* ---- one task ---- */
 
-static void dot_row(const struct moe_pass *p, const struct tile *t, size_t row, float *out)
+static void dot_row(const struct moe_pass *p, const struct batch *t, size_t row, float *out)
 {
     enum dtype type;
     const uint8_t *w = expert_row(p->w, t->expert, row, &type);
-    struct dot_cols cols = act_cols_view(t->cols, dot_act_format(p->in.set, type), t->first, t->n);
+    struct dot_cols cols = act_cols_view(t->cols, t->first, t->n);
     p->in.set->dot[type](w, &cols, out);
 }
 
-static void down_rows(const struct moe_pass *p, const struct tile *t, size_t begin, size_t end)
+static void down_rows(const struct moe_pass *p, const struct batch *t, size_t begin, size_t end)
 {
     float result[DOT_MAX_COLS];
     for (size_t r = begin; r < end; r++) {
@@ -121,7 +139,7 @@ static void down_rows(const struct moe_pass *p, const struct tile *t, size_t beg
     }
 }
 
-static void gate_up_rows(const struct moe_pass *p, const struct tile *t, size_t begin, size_t end)
+static void gate_up_rows(const struct moe_pass *p, const struct batch *t, size_t begin, size_t end)
 {
     float gate[DOT_MAX_COLS][MAX_TASK_ROWS], up[DOT_MAX_COLS][MAX_TASK_ROWS], result[DOT_MAX_COLS];
     for (size_t r = begin; r < end; r++) {
@@ -136,7 +154,7 @@ static void gate_up_rows(const struct moe_pass *p, const struct tile *t, size_t 
         p->ctx->kernels->silu_mul(p->out + t->pairs[c] * p->n_out + begin, gate[c], up[c], end - begin);
 }
 
-static void run_tile(const struct moe_pass *p, const struct tile *t, size_t begin, size_t end)
+static void run_batch(const struct moe_pass *p, const struct batch *t, size_t begin, size_t end)
 {
     if (p->gate_up)
         gate_up_rows(p, t, begin, end);
@@ -150,7 +168,7 @@ static void run_rows(const struct moe_pass *p, size_t expert, size_t begin, size
     const struct moe_ctx *m = p->ctx;
     for (size_t at = m->start[expert], stop = m->start[expert + 1]; at < stop;) {
         size_t n = min_size(stop - at, p->tile_cols);
-        struct tile t = {.pairs = m->pairs + at, .n = n, .expert = expert};
+        struct batch t = {.pairs = m->pairs + at, .n = n, .expert = expert};
         struct act_cols gathered;
         uint32_t index[DOT_MAX_COLS];
         for (size_t c = 0; c < n; c++)
@@ -160,27 +178,108 @@ static void run_rows(const struct moe_pass *p, size_t expert, size_t begin, size
             t.first = index[0];
         } else {
             memcpy(gathered.wants, p->in.wants, sizeof gathered.wants);
+            gathered.tiled = false;
             float *floats = (float *)(void *)memory;
             act_cols_lay_out(&gathered, p->in.set, floats, n, p->in.k,
                              memory + DOT_MAX_COLS * EXPERTS_MAX_K * sizeof *floats);
             act_cols_gather(&p->in, index, n, &gathered);
             t.cols = &gathered;
         }
-        run_tile(p, &t, begin, end);
+        run_batch(p, &t, begin, end);
         at += n;
+    }
+}
+
+/* The tile of rows from `row` on, of all parts' rows of an expert, times columns index[0..n). */
+struct expert_tile {
+    const struct tile_kernel *kernel;
+    uint8_t *memory;
+};
+
+static struct expert_tile expand_rows(const struct moe_pass *p, size_t expert, size_t row, uint8_t *memory)
+{
+    enum dtype type;
+    const uint8_t *w = expert_row(p->w, expert, row, &type);
+    size_t row_bytes = (size_t)(expert_row(p->w, expert, row + 1, &type) - w);
+    struct expert_tile t = {p->in.set->tile[type], memory};
+    t.kernel->expand(w, row_bytes, p->w->shape.k, memory);
+    return t;
+}
+
+/* Rows [begin, end), of which the tile's first one is `first`, times all columns of an expert's pairs. */
+static void tile_times_pairs(const struct moe_pass *p, const struct expert_tile *gate,
+                             const struct expert_tile *up, size_t expert, size_t first, size_t begin,
+                             size_t end)
+{
+    const struct moe_ctx *m = p->ctx;
+    float result[TILED_COLS * TILE_MAX_ROWS], up_result[TILED_COLS * TILE_MAX_ROWS];
+    uint32_t index[TILED_COLS];
+    for (size_t at = m->start[expert], n; at < m->start[expert + 1]; at += n) {
+        n = min_size(m->start[expert + 1] - at, TILED_COLS);
+        for (size_t c = 0; c < n; c++)
+            index[c] = (uint32_t)(m->pairs[at + c] / p->pairs_per_column);
+        gate->kernel->multiply(gate->memory, &p->in.cols, index, n, result);
+        if (up)
+            up->kernel->multiply(up->memory, &p->in.cols, index, n, up_result);
+        for (size_t c = 0; c < n; c++) {
+            float *out = p->out + m->pairs[at + c] * p->n_out + begin;
+            size_t from = c * gate->kernel->rows + begin - first;
+            if (up)
+                m->kernels->silu_mul(out, result + from, up_result + from, end - begin);
+            else
+                memcpy(out, result + from, (end - begin) * sizeof *out);
+        }
+    }
+}
+
+/* Rows of a tile of this weight. */
+static size_t tile_rows(const struct moe_pass *p)
+{
+    return p->ctx->set->tile[p->w->parts[0].type]->rows;
+}
+
+/* Are all parts of the weight as tiles want them, of equal height, and none of the tiles in two of them? */
+static bool tiles_serve(const struct moe_pass *p)
+{
+    for (size_t i = 0; i < p->w->n_parts; i++) {
+        const struct expert_rows *part = &p->w->parts[i];
+        if (part->n % p->n_out || !tile_serves(p->ctx->set, part->type, p->n_out, p->w->shape.k) ||
+            p->ctx->set->tile[part->type]->rows != tile_rows(p))
+            return false;
+    }
+    return true;
+}
+
+/* Rows [begin, end) of an expert with many pairs. The last tile is a whole one, too: some of its rows were
+ * computed before. */
+static void run_tiles(const struct moe_pass *p, size_t expert, size_t begin, size_t end, uint8_t *memory)
+{
+    size_t n_rows = tile_rows(p);
+    for (size_t next; begin < end; begin = next) {
+        size_t first = begin + n_rows <= p->n_out ? begin : p->n_out - n_rows;
+        next = min_size(first + n_rows, end);
+        struct expert_tile gate = expand_rows(p, expert, first, memory), up;
+        if (p->gate_up)
+            up = expand_rows(p, expert, p->n_out + first, memory + TILE_MAX_BYTES);
+        tile_times_pairs(p, &gate, p->gate_up ? &up : NULL, expert, first, begin, next);
     }
 }
 
 static void run_tasks(void *arg, int thread, int n_threads)
 {
     struct moe_pass *p = arg;
-    uint8_t *memory = p->ctx->gathered + (size_t)thread * p->ctx->gathered_bytes;
+    const struct moe_ctx *m = p->ctx;
+    uint8_t *memory = m->gathered + (size_t)thread * m->gathered_bytes;
+    uint8_t *tiles = m->tiles + (size_t)thread * 2 * TILE_MAX_BYTES;
     size_t n_tasks = p->n_used_experts * p->tasks_per_expert;
     (void)n_threads;
     for (size_t i; (i = atomic_fetch_add_explicit(&p->next_task, 1, memory_order_relaxed)) < n_tasks;) {
-        size_t begin = i % p->tasks_per_expert * p->task_rows;
-        run_rows(p, p->ctx->used[i / p->tasks_per_expert], begin, min_size(begin + p->task_rows, p->n_out),
-                 memory);
+        size_t expert = m->used[i / p->tasks_per_expert], begin = i % p->tasks_per_expert * p->task_rows;
+        size_t end = min_size(begin + p->task_rows, p->n_out);
+        if (p->in.tiled && m->start[expert + 1] - m->start[expert] >= TILED_MIN_PAIRS)
+            run_tiles(p, expert, begin, end, tiles);
+        else
+            run_rows(p, expert, begin, end, memory);
     }
 }
 
@@ -200,9 +299,50 @@ static void choose_sizes(struct moe_pass *p)
     size_t n_rows = p->n_used_experts * p->n_out;
     size_t rows = n_rows / ((size_t)pool_n_threads(p->ctx->pool) * TASKS_PER_THREAD) & ~(MIN_TASK_ROWS - 1);
     rows = rows < MIN_TASK_ROWS ? MIN_TASK_ROWS : rows;
-    p->task_rows = min_size(rows, MAX_TASK_ROWS);
+    p->task_rows = min_size(p->in.tiled ? MAX_TASK_ROWS : rows, MAX_TASK_ROWS);
     p->tasks_per_expert = (p->n_out + p->task_rows - 1) / p->task_rows;
     p->tile_cols = gemm_tile_cols(&p->in);
+}
+
+/* ---- a pass where each expert has one pair: memory decides ---- */
+
+/* Row `row` of the rows of all used experts, one after the other. */
+static void walk_row(void *arg, size_t row)
+{
+    struct moe_pass *p = arg;
+    const struct moe_ctx *m = p->ctx;
+    size_t expert = m->used[row / p->n_out], r = row % p->n_out, pair = m->pairs[m->start[expert]];
+    struct batch b = {.cols = &p->in, .first = pair / p->pairs_per_column, .n = 1, .expert = expert};
+    if (!p->gate_up) {
+        dot_row(p, &b, r, p->out + pair * p->n_out + r);
+        return;
+    }
+    float *gate = (float *)(void *)m->gathered + pair * 2 * p->n_out;
+    dot_row(p, &b, r, gate + r);
+    dot_row(p, &b, p->n_out + r, gate + p->n_out + r);
+}
+
+static bool walks(const struct moe_pass *p, size_t n_pairs)
+{
+    size_t gate_up_bytes = n_pairs * 2 * p->n_out * sizeof(float);
+    return p->n_used_experts == n_pairs && (!p->gate_up || gate_up_bytes <= map_bytes(p->ctx));
+}
+
+static void run_walk(struct moe_pass *p)
+{
+    struct moe_ctx *m = p->ctx;
+    const struct experts_shape *shape = &p->w->shape;
+    row_walk_run(&(struct row_walk){.n = p->n_used_experts * p->n_out,
+                                    .row_bytes = shape->expert_bytes / shape->n,
+                                    .row = walk_row,
+                                    .arg = p,
+                                    .shares = m->shares,
+                                    .pool = m->pool,
+                                    .next = p->next});
+    for (size_t i = 0; p->gate_up && i < p->n_used_experts; i++) {
+        const float *gate = (const float *)(const void *)m->gathered + i * 2 * p->n_out;
+        m->kernels->silu_mul(p->out + i * p->n_out, gate, gate + p->n_out, p->n_out);
+    }
 }
 
 /* x [n_columns, k]; ids of the pairs of every column, one after the other. */
@@ -213,7 +353,8 @@ static void run_product(struct moe_pass *p, const float *x, const int32_t *ids, 
     size_t k = p->w->shape.k, n_slots = p->pairs_per_column;
     size_t step = min_size(act_cols_fitting(SCRATCH_BYTES, k), MAX_PAIRS / n_slots);
     for (size_t i = 0; i < p->w->n_parts; i++)
-        p->in.wants[dot_act_format(m->set, p->w->parts[i].type)] = true;
+        p->in.wants[dot_act_format(p->w->parts[i].type)] = true;
+    p->in.tiled = n_columns >= TILED_MIN_PAIRS && tiles_serve(p);
     for (size_t at = 0; at < n_columns; at += step) {
         size_t n = min_size(step, n_columns - at);
         cpu_bucket_pairs(ids + at * n_slots, n * n_slots, p->w->shape.n_experts, m->start, m->pairs);
@@ -224,25 +365,52 @@ static void run_product(struct moe_pass *p, const float *x, const int32_t *ids, 
         list_used(p);
         choose_sizes(p);
         act_cols_quantise(&p->in, m->pool);
-        pool_run(m->pool, run_tasks, p);
+        if (walks(p, n * n_slots))
+            run_walk(p);
+        else
+            pool_run(m->pool, run_tasks, p);
     }
+}
+
+/* The rows of `down` of the experts that the product at hand uses. */
+struct next_down {
+    const struct moe_ctx *ctx;
+    const struct bexperts *w;
+};
+
+static const void *down_place(const void *arg, size_t row)
+{
+    const struct next_down *next = arg;
+    enum dtype type;
+    size_t n = next->w->shape.n;
+    return expert_row(next->w, next->ctx->used[row / n], row % n, &type);
 }
 
 void cpu_moe_gate_up(struct moe_ctx *m, const struct op_moe_gate_up *op)
 {
+    struct next_down down = {m, op->next};
     struct moe_pass p = {.ctx = m,
                          .w = op->w,
                          .pairs_per_column = op->n_used,
                          .out = cpu_buf_f32(op->out),
                          .n_out = op->w->shape.n / 2,
                          .gate_up = true};
+    if (op->next && op->next->shape.n_experts == op->w->shape.n_experts)
+        p.next = (struct row_places){.n = op->n_used * op->next->shape.n,
+                                     .row_bytes = op->next->shape.expert_bytes / op->next->shape.n,
+                                     .at = down_place,
+                                     .arg = &down};
     run_product(&p, cpu_buf_const_f32(op->x), op->ids->data, op->n_tokens);
 }
 
 void cpu_moe_down(struct moe_ctx *m, const struct op_moe_down *op)
 {
-    struct moe_pass p = {
-        .ctx = m, .w = op->w, .pairs_per_column = 1, .out = cpu_buf_f32(op->out), .n_out = op->w->shape.n};
+    struct moe_pass p = {.ctx = m,
+                         .w = op->w,
+                         .pairs_per_column = 1,
+                         .out = cpu_buf_f32(op->out),
+                         .n_out = op->w->shape.n,
+                         .next = gemm_places(op->next)};
     run_product(&p, cpu_buf_const_f32(op->x), op->ids->data, op->n_tokens * op->n_used);
 }
 

@@ -26,11 +26,22 @@
 #define SPIN_NS 20000
 #define YIELD_NS 200000
 #define SPINS_PER_CLOCK 16
+#define AHEAD_BYTES ((size_t)64 << 10) /* from each place; all of them fit the second-level cache */
+#define LINE_BYTES 64
 
+/* What a waiting thread brings into its cache, a line of each place in turn. */
+struct ahead {
+    const char *places[POOL_MAX_AHEAD];
+    size_t n, done_bytes;
+};
+
+/* Belongs to its thread; the caller has the first. */
 struct worker {
     struct pool *pool;
     pthread_t thread;
     int index;
+    struct ahead ahead;
+    char pad[64];
 };
 
 /* Words written by different threads keep their own cache lines. */
@@ -74,8 +85,19 @@ static void futex_wake(_Atomic uint32_t *word)
     syscall(SYS_futex, (void *)word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 }
 
+static void fetch_or_relax(struct ahead *a)
+{
+    if (a->done_bytes >= AHEAD_BYTES || a->n == 0) {
+        relax();
+        return;
+    }
+    for (size_t i = 0; i < a->n; i++)
+        __builtin_prefetch(a->places[i] + a->done_bytes, 0, 2);
+    a->done_bytes += LINE_BYTES;
+}
+
 /* Waits awake until *word differs from old (true), or patience or the wish to park says to sleep (false). */
-static bool wait_awake(_Atomic uint32_t *word, uint32_t old, atomic_bool *parked)
+static bool wait_awake(_Atomic uint32_t *word, uint32_t old, atomic_bool *parked, struct ahead *ahead)
 {
     uint64_t start = 0;
     bool yielding = false;
@@ -83,7 +105,7 @@ static bool wait_awake(_Atomic uint32_t *word, uint32_t old, atomic_bool *parked
         for (int i = 0; i < SPINS_PER_CLOCK; i++) {
             if (atomic_load_explicit(word, memory_order_acquire) != old)
                 return true;
-            relax();
+            fetch_or_relax(ahead);
         }
         if (parked && atomic_load_explicit(parked, memory_order_relaxed))
             return false;
@@ -98,9 +120,10 @@ static bool wait_awake(_Atomic uint32_t *word, uint32_t old, atomic_bool *parked
     }
 }
 
-static void worker_wait(struct pool *p, uint32_t seen)
+static void worker_wait(struct worker *w, uint32_t seen)
 {
-    if (wait_awake(&p->generation, seen, &p->parked))
+    struct pool *p = w->pool;
+    if (wait_awake(&p->generation, seen, &p->parked, &w->ahead))
         return;
     atomic_fetch_add(&p->n_sleeping, 1);
     while (atomic_load(&p->generation) == seen)
@@ -113,7 +136,7 @@ static void *worker_main(void *arg)
     struct worker *w = arg;
     struct pool *p = w->pool;
     for (uint32_t seen = 0;; seen++) {
-        worker_wait(p, seen);
+        worker_wait(w, seen);
         if (!p->fn)
             return NULL;
         p->fn(p->arg, w->index, p->n_threads);
@@ -139,7 +162,7 @@ static void wait_for_workers(struct pool *p)
         uint32_t left = atomic_load_explicit(&p->n_left, memory_order_acquire);
         if (left == 0)
             return;
-        if (wait_awake(&p->n_left, left, NULL))
+        if (wait_awake(&p->n_left, left, NULL, &p->workers[0].ahead))
             continue;
         atomic_store(&p->caller_sleeps, true);
         left = atomic_load(&p->n_left);
@@ -159,6 +182,15 @@ void pool_run(struct pool *p, void (*fn)(void *arg, int thread, int n_threads), 
     announce(p, fn, arg);
     fn(arg, 0, p->n_threads);
     wait_for_workers(p);
+}
+
+void pool_ahead(struct pool *p, int thread, const void *const *places, size_t n)
+{
+    struct ahead *a = &p->workers[thread].ahead;
+    assert(n <= POOL_MAX_AHEAD);
+    *a = (struct ahead){.n = n};
+    for (size_t i = 0; i < n; i++)
+        a->places[i] = places[i];
 }
 
 void pool_park(struct pool *p)

@@ -7,9 +7,12 @@
 #ifndef FERRUM_POOL_H
 #define FERRUM_POOL_H
 
+#include <stddef.h>
+
 #include "engine/base/err.h"
 
 #define POOL_MAX_THREADS 1024
+#define POOL_MAX_AHEAD 4 /* places */
 
 struct pool;
 
@@ -21,6 +24,11 @@ int pool_n_threads(const struct pool *p);
 /* Runs fn(arg, thread, n_threads) once on every thread, and returns when all are done; what they wrote is
  * visible then. fn must not call pool_run. */
 void pool_run(struct pool *p, void (*fn)(void *arg, int thread, int n_threads), void *arg);
+
+/* Called by fn on its own thread: what that thread will read next. While it waits, for others to finish or
+ * for the next run, it brings the first 64 KiB from each place into its cache, so that memory does not rest.
+ * Only a hint: the places may have gone by then. */
+void pool_ahead(struct pool *p, int thread, const void *const *places, size_t n);
 
 /* The workers go to sleep at once, until the next pool_run. */
 void pool_park(struct pool *p);

@@ -24,6 +24,15 @@ struct bweight {
     struct weight_rows parts[WEIGHT_MAX_PARTS];
 };
 
+/* The part that holds a row of the whole; *row becomes the row of that part. */
+static inline const struct weight_rows *weight_part_of(const struct bweight *w, size_t *row)
+{
+    const struct weight_rows *part = w->parts;
+    for (; *row >= part->n; part++)
+        *row -= part->n;
+    return part;
+}
+
 /* Checks shapes, types and byte counts; NULL and a sentence naming the tensor when one does not fit. */
 struct bweight *cpu_weight_bind(const struct weight_part *parts, size_t n_parts, struct err *err);
 void cpu_weight_free(struct bweight *w);

@@ -12,9 +12,10 @@
 #define KEPT_PROF_MAX_TEXT 200 /* longer strings are read up to here */
 
 struct kept_prof {
-    char *build;   /* of ferrum-chat: version and commit */
-    char *model;   /* its name and types of weights */
-    char *backend; /* what it says of itself: kernels, device */
+    char *build;                   /* of ferrum-chat: version and commit */
+    unsigned char fingerprint[32]; /* of the model file, as struct store_model has it */
+    char *model;                   /* its name and types of weights, for people */
+    char *backend;                 /* what it says of itself: kernels, device */
     char *kv_type;
     uint32_t n_threads;
     uint32_t pos;        /* tokens in the context before the answer */

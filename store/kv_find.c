@@ -2,6 +2,7 @@
  *
  * Nothing on the chain is believed for its name: parent and tokens are compared at each step. The last step
  * may take part of a block, since its first rows depend on nothing behind them. */
+#include <stdio.h>
 #include <string.h>
 
 #include "store/kv_internal.h"
@@ -13,12 +14,37 @@ static bool is_ours(const struct kv_db *db, const struct kv_row *row)
            (!db->exact || row->numerics == db->numerics);
 }
 
-static struct kv_found found_of(const struct kv_db *db, const struct kv_row *row, uint32_t n_match)
+/* The name of other kernels; it comes from a file and goes to a terminal. Blocks of one chat mostly have one.
+ */
+static void name_other(struct kv_db *db, int64_t numerics)
 {
-    return (struct kv_found){.id = row->id,
+    bool row = false;
+    if (db->other == numerics)
+        return;
+    db->other = numerics;
+    db->other_name[0] = '\0';
+    sqlite3_stmt *stmt = sql_prepare(&db->sql, "SELECT name FROM kv_numerics WHERE id=?1", NULL);
+    if (!stmt)
+        return;
+    sqlite3_bind_int64(stmt, 1, numerics);
+    if (sql_step(&db->sql, stmt, &row, NULL) && row && sqlite3_column_type(stmt, 0) == SQLITE_TEXT)
+        snprintf(db->other_name, sizeof db->other_name, "%s", (const char *)sqlite3_column_text(stmt, 0));
+    sqlite3_finalize(stmt);
+    for (char *c = db->other_name; *c; c++)
+        *c = *c < ' ' || *c > '~' ? '?' : *c;
+}
+
+static struct kv_found found_of(struct kv_db *db, const struct kv_row *row, uint32_t n_match)
+{
+    struct kv_found found = {.id = row->id,
                              .n_tokens = row->n_tokens,
                              .n_match = n_match,
                              .is_foreign = row->numerics != db->numerics};
+    if (found.is_foreign) {
+        name_other(db, row->numerics);
+        memcpy(found.kernels, db->other_name, sizeof found.kernels);
+    }
+    return found;
 }
 
 /* Whole blocks, as many as there are. *at becomes the name of the last. */

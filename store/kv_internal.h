@@ -31,6 +31,8 @@ struct kv_db {
     uint32_t token_bytes;
     int64_t numerics, mixed; /* rows: this program's kernels; these behind other kernels' blocks */
     bool exact;
+    int64_t other; /* the row of other kernels that was asked for last, and their name */
+    char other_name[KV_KERNELS_BYTES];
     int64_t last_used;        /* strictly rising; microseconds as long as the clock goes forward */
     int64_t found[2];         /* the deepest blocks of the last find: not evicted */
     double fetch_ns_per_byte; /* by kv_db_fetch and verify; 0: not known */

@@ -38,7 +38,8 @@ static const char schema_v2[] =
 
 static const char schema_v3[] =
     "CREATE TABLE prof(msg INTEGER PRIMARY KEY REFERENCES msg(id) ON DELETE CASCADE, build TEXT NOT NULL,"
-    " model TEXT NOT NULL, backend TEXT NOT NULL, kv_type TEXT NOT NULL, threads INTEGER NOT NULL,"
+    " fp BLOB NOT NULL CHECK(length(fp)=32), model TEXT NOT NULL, backend TEXT NOT NULL, kv_type TEXT NOT "
+    "NULL, threads INTEGER NOT NULL,"
     " pos INTEGER NOT NULL, tok_s REAL NOT NULL, packed BLOB NOT NULL) STRICT;";
 
 /* From version i+1 to i+2. */

@@ -1,6 +1,7 @@
 /* store_prof.c: the profiles kept with answers. They are worth less than any text: one that cannot be written
  * or read never stands in the way. */
 #include <math.h>
+#include <string.h>
 
 #include "engine/base/mem.h"
 #include "engine/base/prof_pack.h"
@@ -33,18 +34,19 @@ static void bind_row(sqlite3_stmt *stmt, int64_t msg, const struct kept_prof *ke
     sqlite3_bind_int64(stmt, 7, kept->pos);
     sqlite3_bind_double(stmt, 8, kept->tokens_per_s);
     sqlite3_bind_blob64(stmt, 9, packed->data, packed->len, SQLITE_STATIC);
+    sqlite3_bind_blob(stmt, 10, kept->fingerprint, sizeof kept->fingerprint, SQLITE_STATIC);
 }
 
 bool store_put_prof(struct store *s, int64_t msg, const struct kept_prof *kept, struct err *err)
 {
     struct buf packed = {0};
     sqlite3_stmt *stmt = NULL;
-    bool ok =
-        prof_pack(kept->prof, &packed, err) &&
-        (stmt = store_prepare(s,
-                              "INSERT OR REPLACE INTO prof(msg,build,model,backend,kv_type,threads,pos,tok_s,"
-                              "packed) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9)",
-                              err)) != NULL;
+    bool ok = prof_pack(kept->prof, &packed, err) &&
+              (stmt = store_prepare(
+                   s,
+                   "INSERT OR REPLACE INTO prof(msg,build,fp,model,backend,kv_type,threads,pos,tok_s,"
+                   "packed) VALUES(?1,?2,?10,?3,?4,?5,?6,?7,?8,?9)",
+                   err)) != NULL;
     if (ok) {
         bind_row(stmt, msg, kept, &packed);
         ok = store_run(s, stmt, "saving a profile", err);
@@ -57,8 +59,8 @@ bool store_copy_prof(struct store *s, int64_t from, int64_t to, struct err *err)
 {
     sqlite3_stmt *stmt = store_prepare(
         s,
-        "INSERT OR IGNORE INTO prof(msg,build,model,backend,kv_type,threads,pos,tok_s,packed)"
-        " SELECT ?2,build,model,backend,kv_type,threads,pos,tok_s,packed FROM prof WHERE msg=?1",
+        "INSERT OR IGNORE INTO prof(msg,build,fp,model,backend,kv_type,threads,pos,tok_s,packed)"
+        " SELECT ?2,build,fp,model,backend,kv_type,threads,pos,tok_s,packed FROM prof WHERE msg=?1",
         err);
     if (!stmt)
         return false;
@@ -94,6 +96,9 @@ static struct kept_prof *read_row(sqlite3_stmt *stmt, struct err *err)
         .pos = column_count(stmt, 5),
         .tokens_per_s = isfinite(tokens_per_s) && tokens_per_s > 0 ? tokens_per_s : 0,
     };
+    const void *fp = sqlite3_column_blob(stmt, 8);
+    if (fp && sqlite3_column_bytes(stmt, 8) == (int)sizeof kept->fingerprint)
+        memcpy(kept->fingerprint, fp, sizeof kept->fingerprint);
     const void *packed = sqlite3_column_blob(stmt, 7);
     kept->prof = prof_unpack(packed ? packed : "", (size_t)sqlite3_column_bytes(stmt, 7), err);
     if (kept->prof)
@@ -113,7 +118,7 @@ bool store_get_prof(struct store *s, int64_t msg, struct kept_prof **out, struct
     sqlite3_stmt *stmt =
         store_prepare(s,
                       "SELECT " SHORT("build") "," SHORT("model") "," SHORT("backend") "," SHORT(
-                          "kv_type") ",threads,pos,tok_s,packed FROM prof WHERE msg=?1",
+                          "kv_type") ",threads,pos,tok_s,packed,fp FROM prof WHERE msg=?1",
                       err);
     if (!stmt)
         return false;

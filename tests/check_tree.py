@@ -31,7 +31,7 @@ FOREIGN = {
     r'pcre2\.h': ('engine',),
     r'CL/.*': ('kernels_cl',),
     r'jansson\.h': ('app', 'ui'),
-    r'xxhash\.h': ('app', 'engine/base', 'store'),
+    r'xxhash\.h': ('app', 'engine/base', 'kernels_cl', 'store'),
     r'(imm|xmm|emm|avx.*)intrin\.h|arm_neon\.h': ('kernels_cpu',),
     r'pthread\.h': ('engine/base', 'engine', 'store', 'kernels_cpu'),
 }

@@ -27,14 +27,13 @@
     X(REASONING, "Alt-H", "reasoning", "", "unfold or fold the reasoning of answers")                        \
     X(SELECT_UP, "Alt-Up", "", "", "select the message above")                                               \
     X(SELECT_DOWN, "Alt-Down", "", "", "select the message below")                                           \
-    X(PROFILE, "F2", "profile", "prefill|decode|ops|layers|LAYER|all",                                       \
-      "show or hide where the time goes, or show that part of it")                                           \
+    X(PROFILE, "F2", "profile", "[PART]",                                                                    \
+      "show or hide where time goes; PART: ops, layers, experts, prefill, decode, all, 12")                  \
     X(PROFILE_VIEW, "F3", "", "", "profile: operations, layers or experts")                                  \
     X(EXPERTS, "", "experts", "", "profile: which experts are asked")                                        \
     X(PROFILE_PHASE, "F4", "", "", "profile: reading the prompt or writing the answer")                      \
     X(PROFILE_PIN, "F5", "", "", "profile: hold this one to compare others with, or let it go")              \
-    X(PROFILE_SMALLER, "F6", "", "", "profile: smaller")                                                     \
-    X(PROFILE_LARGER, "F7", "", "", "profile: larger")                                                       \
+    X(PROFILE_SIZE, "F6, F7", "", "", "profile: smaller, larger")                                            \
     X(PROFILE_LAYER, "Ctrl-Up, Ctrl-Down", "", "", "profile: one layer, or all of them")                     \
     X(PAGE_UP, "PgUp", "", "", "scroll back")                                                                \
     X(PAGE_DOWN, "PgDn", "", "", "scroll forward")                                                           \

@@ -48,10 +48,17 @@ static void copy_title(char out[PANEL_TITLE_BYTES], const char *text)
     out[fits] = '\0';
 }
 
-static void leave_missing_layer(struct panel *p)
+/* Another model may have another number of layers. */
+static void keep_layer(struct panel *p)
 {
-    if (p->prof && p->layer > (int)p->prof->shape.n_layers)
+    int n = p->prof ? (int)p->prof->shape.n_layers : p->n_layers;
+    if (n == p->n_layers)
+        return;
+    if (p->layer == p->n_layers)
+        p->layer = n;
+    else if (p->layer >= n)
         p->layer = PANEL_ALL_LAYERS;
+    p->n_layers = n;
 }
 
 void panel_set(struct panel *p, const struct prof *prof, double read_gb_s, const char *title)
@@ -59,7 +66,7 @@ void panel_set(struct panel *p, const struct prof *prof, double read_gb_s, const
     p->prof = prof;
     p->read_gb_s = read_gb_s;
     copy_title(p->title, title);
-    leave_missing_layer(p);
+    keep_layer(p);
 }
 
 void panel_next_view(struct panel *p)
@@ -160,18 +167,34 @@ struct panel_place panel_place(const struct panel *p, int columns, int room_rows
         place.columns = clamp(columns * side / 100, SIDE_LEAST_COLUMNS, columns - SIDE_CHAT_COLUMNS);
     } else if (columns >= STRIP_LEAST_COLUMNS && room_rows >= STRIP_LEAST_ROWS + STRIP_CHAT_ROWS) {
         place.form = PANEL_STRIP;
-        place.rows = clamp((room_rows + 6) * strip / 100, STRIP_LEAST_ROWS, room_rows - STRIP_CHAT_ROWS);
+        place.rows = clamp((room_rows + PANEL_OTHER_ROWS) * strip / 100, STRIP_LEAST_ROWS,
+                           room_rows - STRIP_CHAT_ROWS);
     }
     return place;
 }
 
 /* ---- the frame ---- */
 
-static const char *view_name(const struct panel *p, int view)
+static const char separator[] = " · ";
+
+/* Bytes of the pieces that fit into one row: at least one. */
+static size_t row_of_pieces(const char *text, int columns)
+{
+    size_t n = strlen(text), fits = 0;
+    while (fits < n) {
+        const char *next = strstr(text + fits + (fits ? strlen(separator) : 0), separator);
+        size_t end = next ? (size_t)(next - text) : n;
+        if (fits > 0 && (columns < 0 || text_width(text, end) > (size_t)columns))
+            break;
+        fits = end;
+    }
+    return fits;
+}
+
+static const char *next_view_name(const struct panel *p)
 {
     static const char *const names[PANEL_N_VIEWS] = {"ops", "layers", "experts"};
-    (void)p;
-    return names[view % PANEL_N_VIEWS];
+    return names[(p->view + 1) % PANEL_N_VIEWS];
 }
 
 static const char *phase_name(enum prof_phase phase)
@@ -183,7 +206,7 @@ static const char *phase_name(enum prof_phase phase)
 static void put_subject(const struct panel *p, struct buf *out)
 {
     buf_puts(out, phase_name(p->phase));
-    if (p->layer != PANEL_ALL_LAYERS && p->prof && p->layer < (int)p->prof->shape.n_layers)
+    if (p->layer != PANEL_ALL_LAYERS && p->layer < p->n_layers)
         buf_printf(out, " · layer %d", p->layer);
     else if (p->layer != PANEL_ALL_LAYERS)
         buf_puts(out, " · no layer");
@@ -193,21 +216,12 @@ static void put_subject(const struct panel *p, struct buf *out)
 
 static void put_hint(const struct panel *p, int room, struct buf *out)
 {
-    struct buf more = {0};
-    buf_printf(&more, "F2 close · F3 %s · F4 %s · F5 %s · F6 F7 size", view_name(p, p->view + 1),
+    buf_printf(out, "F2 close · F3 %s · F4 %s · F5 %s · F6 F7 size", next_view_name(p),
                phase_name(p->phase == PROF_DECODE ? PROF_PREFILL : PROF_DECODE),
                p->held ? "let go" : "compare");
-    /* The last pieces go first. */
-    while (text_width(more.data, more.len) > (size_t)room) {
-        char *last = NULL;
-        for (char *dot = more.data; (dot = strstr(dot, " · ")); dot++)
-            last = dot;
-        buf_truncate(&more, last ? (size_t)(last - more.data) : 0);
-        if (!last)
-            break;
-    }
-    buf_append(out, buf_text(&more), more.len);
-    buf_fini(&more);
+    buf_truncate(out, row_of_pieces(out->data, room));
+    if (room < 0 || text_width(out->data, out->len) > (size_t)room)
+        buf_truncate(out, 0);
 }
 
 static int inset(int y, int x, int max, enum theme_element look, const char *text)
@@ -252,22 +266,6 @@ static void draw_side_frame(const struct panel *p, const struct panel_area *a)
 }
 
 /* ---- what is in it ---- */
-
-static const char separator[] = " · ";
-
-/* Bytes of the pieces that fit into one row: at least one. */
-static size_t row_of_pieces(const char *text, int columns)
-{
-    size_t n = strlen(text), fits = 0;
-    while (fits < n) {
-        const char *next = strstr(text + fits + (fits ? strlen(separator) : 0), separator);
-        size_t end = next ? (size_t)(next - text) : n;
-        if (fits > 0 && text_width(text, end) > (size_t)columns)
-            break;
-        fits = end;
-    }
-    return fits;
-}
 
 int panel_draw_pieces(int y, int x, int columns, int rows, enum theme_element look, const char *text)
 {
@@ -332,9 +330,9 @@ static int draw_footer(const struct panel *p, const struct panel_area *a)
     buf_puts(&text, " · memory reads ");
     panel_put_number(&text, 0, 1, p->read_gb_s > 0 ? p->read_gb_s : NAN);
     buf_puts(&text, " GB/s");
-    canvas_label(a->y + 1, a->x, a->columns, LOOK_DIM, text.data);
+    int n = panel_draw_pieces(a->y + 1, a->x, a->columns, a->rows - 1, LOOK_DIM, text.data);
     buf_fini(&text);
-    return 2;
+    return 1 + n;
 }
 
 static void skip(struct panel_area *a, int rows)
@@ -395,9 +393,9 @@ void panel_draw(const struct panel *p, enum panel_form form, const struct panel_
 {
     bool side = form == PANEL_SIDE;
     struct panel_area inner = {.y = area->y + (side ? 2 : 1),
-                               .x = area->x + (side ? 2 : 2),
+                               .x = area->x + 2,
                                .rows = area->rows - (side ? 4 : 1),
-                               .columns = area->columns - (side ? 3 : 3)};
+                               .columns = area->columns - 3};
     if (side)
         draw_side_frame(p, area);
     else

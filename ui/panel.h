@@ -4,9 +4,10 @@
  * of the profile that app handed over (ui_set_profile), the one that is held to be compared with, and the
  * few choices below; those are kept while the panel is closed. All times are per token of the phase that is
  * shown. What is not known is "–", never 0:
- *   share     of the wall time of a token; "other" is wall time less all operations
+ *   share     of the wall time of a token, or (one layer) of that layer's; "other" is wall time less all
+ *             operations
  *   GB/s      bytes of weights and KV read, by the time of the operation
- *   of read   that, by what plain reading reaches on this machine (a roofline: 100 % is as fast as memory is)
+ *   of max    that, by what plain reading reaches on this machine (a roofline: 100 % is as fast as memory is)
  *   balance, entropy, overlap: prof_experts.h has the formulas
  * Ownership: prof is app's; held is the panel's copy. Single thread. Private to this room. */
 #ifndef FERRUM_PANEL_H
@@ -29,6 +30,7 @@ struct panel {
     enum panel_view view;
     enum prof_phase phase;
     int layer;                       /* 0 .. n_layers - 1, n_layers: what belongs to none, PANEL_ALL_LAYERS */
+    int n_layers;                    /* of the last profile there was */
     int strip_percent, side_percent; /* share of the screen; 0: the default */
 
     const struct prof *prof;       /* NULL: none, and title says why */
@@ -47,7 +49,7 @@ void panel_set(struct panel *p, const struct prof *prof, double read_gb_s, const
 void panel_next_view(struct panel *p);
 void panel_next_phase(struct panel *p);
 void panel_step_layer(struct panel *p, int step);
-/* By step tenths of the screen; form: what it is now. */
+/* By step twentieths of the screen; form: what it is now. */
 void panel_resize(struct panel *p, enum panel_form form, int step);
 /* Holds what is shown, or lets go. False: there is nothing to hold, or no memory. */
 bool panel_hold(struct panel *p);
@@ -56,6 +58,7 @@ bool panel_command(struct panel *p, const char *word, size_t n);
 
 /* ---- where it stands ---- */
 
+#define PANEL_OTHER_ROWS 6 /* of a screen: title, hairline, editor, status and the air between them */
 /* How the screen is shared: room_rows are those between title and hairline. */
 struct panel_place {
     enum panel_form form;

@@ -12,6 +12,7 @@
 
 #define FULL_LOAD 4.0
 #define MOST_WIDTH 6 /* columns of a cell */
+#define NEWEST_COLUMNS 10
 
 struct map {
     const struct panel *p;
@@ -136,21 +137,20 @@ static int draw_cells(const struct map *m)
     return row;
 }
 
-/* Numbers of experts below, as many as there is room for. */
+/* Numbers of experts below, as many as there is room for, and the last. */
 static void draw_axis(const struct map *m, int y)
 {
     char label[16];
-    int last = m->n_experts - 1, every = ceil_div(digits(last) + 4, m->width), free_from = m->x;
-    int end = m->x + m->n_cells * m->width, n_last = digits(last);
+    int last = m->n_experts - 1, n_last = digits(last), every = ceil_div(n_last + 4, m->width);
+    int end = m->x + m->n_cells * m->width;
+    int x_last = m->expert_group == 1 && m->width >= n_last ? end - m->width : end - n_last;
     for (int cell = 0; cell < m->n_cells; cell += every) {
         int x = m->x + cell * m->width, n = snprintf(label, sizeof label, "%d", cell * m->expert_group);
-        if (x < free_from || x + n + 1 > end - n_last)
-            continue;
-        canvas_label(y, x, n, LOOK_DIM, label);
-        free_from = x + n + 1;
+        if (x + n < x_last)
+            canvas_label(y, x, n, LOOK_DIM, label);
     }
     snprintf(label, sizeof label, "%d", last);
-    canvas_label(y, end - n_last >= m->x ? end - n_last : m->x, n_last, LOOK_DIM, label);
+    canvas_label(y, x_last >= m->x ? x_last : m->x, n_last, LOOK_DIM, label);
 }
 
 /* ---- in words ---- */
@@ -200,8 +200,6 @@ static void put_heading(const struct map *m, struct buf *out)
     buf_puts(out, "layer × expert");
     if (m->layer_group > 1 || m->expert_group > 1)
         buf_printf(out, " · %d×%d in a cell", m->layer_group, m->expert_group);
-    if (m->p->phase == PROF_DECODE)
-        buf_puts(out, " · newest ");
 }
 
 /* "layer × expert · newest ■ · load 0 ▀▀▀▀▀▀▀▀ 4 × mean" */
@@ -212,14 +210,17 @@ static void draw_heading(const struct map *m, int y, int x, int columns)
     put_heading(m, &text);
     int used = canvas_label(y, x, columns, LOOK_DIM, buf_text(&text));
     buf_fini(&text);
-    if (m->p->phase == PROF_DECODE && used < columns)
+    if (m->p->phase == PROF_DECODE && used + NEWEST_COLUMNS < columns) {
+        used += canvas_label(y, x + used, NEWEST_COLUMNS, LOOK_DIM, " · newest ");
         canvas_heat(y, x + used++, 1, THEME_HEAT_MARK, THEME_HEAT_MARK);
-    if (used + n + 22 > columns)
+    }
+    bool is_short = used + n + 19 > columns;
+    if (used + n + (is_short ? 10 : 19) > columns)
         return;
-    used += canvas_label(y, x + used, 10, LOOK_DIM, " · load 0 ");
+    used += canvas_label(y, x + used, 10, LOOK_DIM, is_short ? " · 0 " : " · load 0 ");
     for (int i = 0; i < n; i++)
         canvas_heat(y, x + used++, 1, i, i);
-    canvas_label(y, x + used, 10, LOOK_DIM, " 4 × mean");
+    canvas_label(y, x + used, 10, LOOK_DIM, is_short ? " 4×" : " 4 × mean");
 }
 
 /* The words below the cells, as far as half of the area holds them. */

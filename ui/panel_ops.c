@@ -30,7 +30,7 @@ struct table {
     int decimals;
 };
 
-/* One row: an operation, or several together. n_bytes 0: none are known. */
+/* One row: an operation, or several together. No bytes: nobody counts them, or there are none. */
 struct row {
     const char *name;
     struct prof_entry sum;
@@ -137,16 +137,16 @@ static struct row other_row(const struct table *t, uint64_t timed_ns)
     return row;
 }
 
-static const char *total_name(const struct table *t)
+static const char *total_name(const struct panel *p)
 {
-    if (t->panel->layer == PANEL_ALL_LAYERS)
-        return t->prof->wall_ns[t->panel->phase] ? "one token" : "all timed";
-    return t->panel->layer < (int)t->prof->shape.n_layers ? "the layer" : "no layer";
+    if (p->layer == PANEL_ALL_LAYERS)
+        return p->prof->wall_ns[p->phase] ? "one token" : "all timed";
+    return p->layer < p->n_layers ? "the layer" : "no layer";
 }
 
 static void put_total(const struct table *t, int y, const struct prof_entry *timed)
 {
-    struct row row = {.name = total_name(t), .sum = *timed};
+    struct row row = {.name = total_name(t->panel), .sum = *timed};
     if (t->panel->layer == PANEL_ALL_LAYERS && t->prof->wall_ns[t->panel->phase])
         row.sum.ns = t->prof->wall_ns[t->panel->phase];
     int x = put_numbers(t, y, LOOK_TITLE, &row) + 1, columns = t->x + t->columns - x;
@@ -231,9 +231,19 @@ struct comparison {
     int y, x, columns, decimals;
 };
 
+/* The chosen layer in a profile that may be of another model; false: it has no such layer. */
+static bool find_layer(const struct panel *p, const struct prof *prof, int *layer)
+{
+    int n = (int)prof->shape.n_layers;
+    *layer = p->layer == p->n_layers ? n : p->layer;
+    return p->layer == p->n_layers || p->layer < n;
+}
+
 static double ms_of(const struct panel *p, const struct prof *prof, int op)
 {
-    int layer = p->layer <= (int)prof->shape.n_layers ? p->layer : PANEL_ALL_LAYERS;
+    int layer;
+    if (!find_layer(p, prof, &layer))
+        return NAN;
     struct prof_entry e = panel_entry(prof, p->phase, layer, (enum prof_op)op);
     return e.calls && prof->n_tokens[p->phase] ? (double)e.ns / 1e6 / (double)prof->n_tokens[p->phase] : NAN;
 }
@@ -294,9 +304,10 @@ static int put_pairs(const struct comparison *c, int y, int rows)
 
 static double whole_ms(const struct panel *p, const struct prof *prof)
 {
-    if (p->layer == PANEL_ALL_LAYERS || p->layer > (int)prof->shape.n_layers)
+    int layer;
+    if (p->layer == PANEL_ALL_LAYERS)
         return panel_wall_ms(prof, p->phase);
-    return panel_layer_ms(prof, p->phase, p->layer);
+    return find_layer(p, prof, &layer) ? panel_layer_ms(prof, p->phase, layer) : NAN;
 }
 
 static int draw_comparison(struct comparison *c, int rows)
@@ -307,8 +318,7 @@ static int draw_comparison(struct comparison *c, int rows)
     c->decimals = panel_decimals(more_of(held, now));
     put_pair_heading(c);
     int n = 2 + put_pairs(c, c->y + 2, rows - 4);
-    put_pair(c, c->y + n++, LOOK_TITLE, p->layer == PANEL_ALL_LAYERS ? "one token" : "the layer", c->decimals,
-             held, now);
+    put_pair(c, c->y + n++, LOOK_TITLE, total_name(p), c->decimals, held, now);
     if (n < rows)
         put_pair(c, c->y + n++, LOOK_TEXT, "tokens/s", more_of(held_s, now_s) < 1000 ? 1 : 0, held_s, now_s);
     return n;

@@ -56,9 +56,9 @@ enum ui_event_type {
     UI_DELETE,     /* index: the user asked (and confirmed) to delete that row; call ui_show_list with what is
                       left (the list stays open at its place), or ui_notice */
     UI_DRAFT,      /* the editor rested for a second after a change: text, cursor (bytes) */
-    UI_PROFILE_OF, /* the panel shows something else from now on: msg, which is selected, or (-1) the turn
-                      that runs or ran last. Call ui_set_profile, now or when it is there, and for -1 again
-                      while it changes (ui_shows_live_profile) */
+    UI_PROFILE_OF, /* the panel shows something else from now on: msg, which is selected, or (-1) the newest
+                      answer of what is shown. Call ui_set_profile, now or when it is there, and again while
+                      it changes (ui_shows_profile_of) */
     UI_HANGUP,     /* the terminal is gone */
 };
 struct ui_event {
@@ -131,8 +131,8 @@ struct ui_profile {
     const char *title;       /* what it is of: "this answer", "answer 2 of 6"; copied */
 };
 void ui_set_profile(struct ui *ui, const struct ui_profile *profile);
-/* Whether the panel is open and shows the newest turn: else nobody needs copies of its profile. */
-bool ui_shows_live_profile(const struct ui *ui);
+/* Whether the panel is open and shows the newest answer, or msg: else nobody needs copies of its profile. */
+bool ui_shows_profile_of(const struct ui *ui, int msg);
 
 /* Draws what changed, at most about 60 times a second (keys at once). */
 void ui_draw(struct ui *ui);

@@ -152,7 +152,7 @@ static void place_notice(struct ui *ui, struct ui_layout *l)
  * be laid out, and the panel the height that is left: so the form is chosen first, by the size alone. */
 static struct ui_layout make_whole_layout(struct ui *ui, struct editor_view *view)
 {
-    int columns = ui->columns, side = panel_place(&ui->panel, columns, ui->rows - 6).columns;
+    int columns = ui->columns, side = panel_place(&ui->panel, columns, ui->rows - PANEL_OTHER_ROWS).columns;
     struct ui_layout l = make_layout(columns, ui->rows, columns - side);
     editor_layout(ui->editor, l.columns - (l.left - 2 + PROMPT_COLUMNS) - 1, view);
     place_editor(&l, view->n_rows);

@@ -131,14 +131,30 @@ static bool is_alt(const struct input_token *token, char letter)
            token->bytes[token->n_bytes - 1] == letter;
 }
 
-/* Keys that are an action whatever is shown, as the table of action.h has them. */
-static enum ui_action action_of_function_key(enum input_key key)
+/* What F1, F2, ... do, with the argument of the action. */
+static const struct {
+    enum ui_action action;
+    const char *argument;
+} function_keys[] = {
+    {ACTION_HELP, ""},
+    {ACTION_PROFILE, ""},
+    {ACTION_PROFILE_VIEW, ""},
+    {ACTION_PROFILE_PHASE, ""},
+    {ACTION_PROFILE_PIN, ""},
+    {ACTION_PROFILE_SIZE, "smaller"},
+    {ACTION_PROFILE_SIZE, "larger"},
+};
+enum { N_FUNCTION_KEYS = (int)(sizeof function_keys / sizeof *function_keys) };
+
+/* False: it is none of them. */
+static bool feed_function_key(struct ui *ui, const struct input_token *token)
 {
-    static const enum ui_action actions[] = {ACTION_HELP,          ACTION_PROFILE,     ACTION_PROFILE_VIEW,
-                                             ACTION_PROFILE_PHASE, ACTION_PROFILE_PIN, ACTION_PROFILE_SMALLER,
-                                             ACTION_PROFILE_LARGER};
-    int i = (int)key - (int)INPUT_KEY_F1;
-    return i >= 0 && i < (int)(sizeof actions / sizeof *actions) ? actions[i] : ACTION_NONE;
+    int i = (int)token->key - (int)INPUT_KEY_F1;
+    if (i < 0 || i >= N_FUNCTION_KEYS || token->modifiers)
+        return false;
+    const char *argument = function_keys[i].argument;
+    run_action(ui, function_keys[i].action, argument, strlen(argument));
+    return true;
 }
 
 static void feed_unbound(struct ui *ui, const struct input_token *token)
@@ -147,12 +163,13 @@ static void feed_unbound(struct ui *ui, const struct input_token *token)
         transcript_scroll(ui->transcript, (long)token->lines * WHEEL_ROWS);
     if (token->type != INPUT_KEY)
         return;
-    enum ui_action action = token->modifiers ? ACTION_NONE : action_of_function_key(token->key);
     bool steps = (token->modifiers & INPUT_CTRL) && ui->panel.open;
-    if (action != ACTION_NONE)
-        run_action(ui, action, "", 0);
-    else if (steps && (token->key == INPUT_KEY_UP || token->key == INPUT_KEY_DOWN))
-        run_action(ui, ACTION_PROFILE_LAYER, token->key == INPUT_KEY_UP ? "up" : "down", 0);
+    if (feed_function_key(ui, token))
+        return;
+    if (steps && token->key == INPUT_KEY_UP)
+        run_action(ui, ACTION_PROFILE_LAYER, "up", 2);
+    else if (steps && token->key == INPUT_KEY_DOWN)
+        run_action(ui, ACTION_PROFILE_LAYER, "down", 4);
     else if (token->key == INPUT_KEY_PAGE_UP)
         run_action(ui, ACTION_PAGE_UP, NULL, 0);
     else if (token->key == INPUT_KEY_PAGE_DOWN)

@@ -34,11 +34,6 @@ static void hold(struct ui *ui)
         ui_notice(ui, false, "there is no profile to hold yet");
 }
 
-static void resize(struct ui *ui, int step)
-{
-    panel_resize(&ui->panel, ui->panel_form, step);
-}
-
 /* Actions of an open panel; without one the keys mean nothing. */
 static void act(struct ui *ui, enum ui_action action, const char *argument)
 {
@@ -46,8 +41,8 @@ static void act(struct ui *ui, enum ui_action action, const char *argument)
         panel_next_phase(&ui->panel);
     else if (action == ACTION_PROFILE_PIN)
         hold(ui);
-    else if (action == ACTION_PROFILE_SMALLER || action == ACTION_PROFILE_LARGER)
-        resize(ui, action == ACTION_PROFILE_LARGER ? 1 : -1);
+    else if (action == ACTION_PROFILE_SIZE)
+        panel_resize(&ui->panel, ui->panel_form, argument[0] == 's' ? -1 : 1);
     else if (action == ACTION_PROFILE_LAYER)
         panel_step_layer(&ui->panel, argument[0] == 'u' ? -1 : 1);
 }
@@ -67,8 +62,7 @@ bool ui_panel_action(struct ui *ui, enum ui_action action, const char *argument,
         return true;
     case ACTION_PROFILE_PHASE:
     case ACTION_PROFILE_PIN:
-    case ACTION_PROFILE_SMALLER:
-    case ACTION_PROFILE_LARGER:
+    case ACTION_PROFILE_SIZE:
     case ACTION_PROFILE_LAYER:
         if (ui->panel.open)
             act(ui, action, argument);
@@ -98,9 +92,9 @@ void ui_panel_forget(struct ui *ui)
     ui_panel_watch(ui);
 }
 
-bool ui_shows_live_profile(const struct ui *ui)
+bool ui_shows_profile_of(const struct ui *ui, int msg)
 {
-    return ui->panel.open && ui->panel_of == PANEL_OF_LIVE;
+    return ui->panel.open && (ui->panel_of == PANEL_OF_LIVE || ui->panel_of == msg);
 }
 
 void ui_set_profile(struct ui *ui, const struct ui_profile *profile)

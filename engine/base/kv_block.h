@@ -17,6 +17,7 @@
 #define KV_BLOCK_TOKENS 64 /* positions per page of the KV cache, a power of two */
 #define KV_LAYOUT 1        /* version of the bytes of a block: see kv_pages.h */
 #define KV_HASH_BYTES 16
+#define KV_KERNELS_BYTES 64 /* "opencl NVIDIA H200 gpu", NUL included */
 #define KV_OWNER_BYTES 16
 
 struct kv_hash {
@@ -49,10 +50,11 @@ struct kv_block {
 
 /* A block that is kept and begins with tokens that were asked for. */
 struct kv_found {
-    int64_t id;        /* the shelf's own */
-    uint32_t n_tokens; /* rows it holds */
-    uint32_t n_match;  /* the first rows that belong to the tokens asked for */
-    bool is_foreign;   /* computed by another backend or other kernels than this program's now */
+    int64_t id;                     /* the shelf's own */
+    uint32_t n_tokens;              /* rows it holds */
+    uint32_t n_match;               /* the first rows that belong to the tokens asked for */
+    bool is_foreign;                /* computed by another backend or other kernels than this program's now */
+    char kernels[KV_KERNELS_BYTES]; /* which, if foreign: printable ASCII, "" when nobody knows */
 };
 
 /* Where blocks are kept. All functions are called by the engine's thread. */

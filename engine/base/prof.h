@@ -18,8 +18,7 @@
  * logits of the experts and the choice; copy logits to the host, KV pages to the shelf, this profile to its
  * readers; gate_up, silu, down and weighted_sum are of the experts, and a kernel that fuses the first two
  * counts as gate_up; ffn is that of dense layers and of the shared expert; sample also makes text of the
- * token. The numbers are stored in chat.db
- * (prof_pack.h): append only. */
+ * token. The numbers are stored in chat.db (prof_pack.h): append only. */
 #define PROF_OPS(X)                                                                                          \
     X(EMBED, "embed")                                                                                        \
     X(NORM, "norm")                                                                                          \

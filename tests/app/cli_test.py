@@ -43,7 +43,7 @@ class Usage(ProgramTest):
             ((LONG, CHATML, '-p', 'x'), ['expected one model']),
             ((LONG, '-p', ''), ['empty']),
             (('render', '--messages', 'x'), ['no model file']),
-            (('devices',), ['not part of this version yet']),
+            (('devices', 'x'), ['takes no words']),
             (('sessions', 'show'), ['one ID']),
             (('sessions', 'rename', '1'), ['list, show, export, delete or search']),
             (('sessions', 'search'), ['search with words']),
@@ -183,9 +183,6 @@ class BadFiles(ProgramTest):
         self.assertEqual(r.stderr.count(b'\n'), 1, r.stderr)
         self.assertIn(state.encode(), r.stderr)
         self.assertEqual(self.sessions()[0]['messages'], 2)
-
-    def test_opencl_is_a_sentence(self):
-        self.check(1, LONG, '-p', 'x', '--backend', 'opencl', words=['OpenCL'])
 
 
 class OneTurn(ProgramTest):
@@ -507,11 +504,11 @@ class Sessions(ProgramTest):
 
     def test_show_hides_no_message(self):
         self.check(5, SMALL, '--session', 'a', '-p', 'word ' * 200)
-        self.assertIn(b'[user] (other branch)\nword word', self.check(0, 'sessions', 'show', '1'))
+        self.assertIn(b'[user #1] (other branch)\nword word', self.check(0, 'sessions', 'show', '1'))
         self.check(0, SMALL, '--temp', '0', '-n', '4', '--session', 'a', '-p', 'hi')
         shown = self.check(0, 'sessions', 'show', '1')
-        self.assertIn(b'    [user, 1 of 2] (other branch)\n    word word', shown)
-        self.assertIn(b'\n[user, 2 of 2]\nhi\n', shown)
+        self.assertIn(b'    [user #1, 1 of 2] (other branch)\n    word word', shown)
+        self.assertIn(b'\n[user #2, 2 of 2]\nhi\n', shown)
         messages = json.loads(self.check(0, 'sessions', 'show', '1', '--json'))['messages']
         self.assertEqual(len(messages), self.sessions()[0]['messages'])
         self.assertEqual([m['on_path'] for m in messages], [False, True, True])

@@ -94,7 +94,6 @@ static void options__parse__refuses_with_a_sentence(void **state)
         {"m -z", "unknown option -z"},
         {"m --raw=yes", "takes no value"},
         {"bench m --session a", "unknown option"},
-        {"devices", "not part of this version yet"},
         {"a b c d e f g h i", "too many words"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -9,7 +9,7 @@ from screen_harness import ScreenTest
 
 MOE = make_model('moe.gguf', '--ctx', '65536', '--seed', '3', arch='qwen3moe')
 # Rows of the table: a name, calls, ms, a share, and what it reads.
-ROW = r'(?m)%s +\d+ +\d+\.\d+ +\d+\.\d%%'
+ROW = r'(?m)%s +\d+(?:\.\d+)? +\d+\.\d+ +\d+\.\d%%'
 
 
 class Panel(ScreenTest):
@@ -32,7 +32,7 @@ class Panel(ScreenTest):
         self.wait_for('no profile yet: it comes with the next answer')
         self.ask('hello')
         text = self.wait_for(r'profile · decode · this answer')
-        self.wait_for(ROW % 'gate_up')
+        self.wait_for(ROW % r'\d+ more') # which ones are the largest is not ours to say
         self.wait_for(r'one token .* 100\.0%')
         self.assertIn('F2 close', text)
         self.type('typed meanwhile') # the panel takes nothing from the editor
@@ -100,8 +100,12 @@ class Panel(ScreenTest):
         self.wait_exit(0)
         self.start('--continue', '--temp', '1', '--seed', '6', '-n', '30') # another process
         self.wait_for('ready')
+        self.keys('F2') # of a chat that is resumed chat.db has it
+        self.wait_for('decode · message 2 of 2')
+        self.wait_for(r'one token .* 100\.0%')
         self.ask('again')
         self.wait_saved(4)
+        self.wait_for('decode · the last answer')
         self.resize(120, 40)
         self.type('/experts')
         self.keys('Enter')
@@ -109,7 +113,7 @@ class Panel(ScreenTest):
         self.keys('M-Up', 'M-Up')
         self.wait_for('a message of yours has no profile')
         self.keys('M-Up')
-        self.wait_for(r'decode · message 2 of 4 ')
+        self.wait_for('decode · message 2 of 4')
         self.wait_for(r'balance +\d\.\d\d')
         self.keys('F5')
         self.wait_for('held: message 2 of 4')
@@ -117,6 +121,42 @@ class Panel(ScreenTest):
         self.wait_for('now: the last answer')
         self.wait_for(r'(?m)gate_up +\d+\.\d+ +\d+\.\d+ +\d+\.\d\d')
         self.wait_for(r'(?m)tokens/s +\d+(\.\d)? +\d+(\.\d)? +\d+\.\d\d')
+
+    def test_it_goes_along_with_the_chat_and_its_branches(self):
+        self.start(MOE, '--temp', '1', '--seed', '5', '-n', '20')
+        self.wait_for('ready')
+        self.ask('hello')
+        self.wait_saved(2)
+        self.keys('F2')
+        self.wait_for('decode · the last answer')
+        self.ask('/regen')
+        self.wait_saved(3)
+        self.wait_for('decode · the last answer')
+        self.ask('/branch prev')
+        self.wait_for('decode · message 2 of 2') # not the other branch's
+        self.ask('/branch next')
+        self.wait_for('decode · the last answer')
+        self.ask('/new')
+        self.wait_for('no profile yet: it comes with the next answer')
+        self.keys('M-o')
+        self.wait_for('1 of 1')
+        self.keys('Enter')
+        self.wait_for('decode · message 2 of 2')
+        self.ask('/fork')
+        self.wait_for('decode · message 2 of 2')
+        self.wait_for(r'one token .* 100\.0%')
+
+    def test_a_selected_answer_that_is_being_written_goes_on(self):
+        self.start(MOE, '--temp', '1', '--seed', '5')
+        self.wait_for('ready')
+        self.keys('F2')
+        self.ask('hello')
+        self.wait_for('decode · this answer')
+        self.keys('M-Up')
+        self.wait_for('message 2 of 2')
+        self.keys('C-c')
+        self.wait_for('decode · the last answer') # all of it, not as it was when it was selected
+        self.assertIn('message 2 of 2', self.screen())
 
     def test_a_private_chat_says_that_nothing_is_kept(self):
         self.start(MOE, '--private', '--temp', '1', '--seed', '5', '-n', '20')

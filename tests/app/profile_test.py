@@ -84,7 +84,10 @@ class Profiles(ProgramTest):
             with open(path) as f:
                 json.load(f)
             self.check(1, LONG, *TURN, option, '/dev/full', words=[option + ' /dev/full', 'cannot be written'])
-            self.check(1, LONG, *TURN, option, os.path.join(self.home, 'no/such'), words=['No such file'])
+            for place, why in (('no/such', 'No such file'), ('', 'directory')):  # heard before the model is asked
+                place = os.path.join(self.home, place)
+                self.assertEqual(self.check(1, LONG, *TURN, option, place, words=[option, why]), b'')
+            self.assertEqual(self.check(1, LONG, *TURN, option, '', words=[option, 'cannot be written']), b'')
         self.assertEqual(sorted(os.listdir(self.home)), ['old--profile', 'old--trace'])
 
 

@@ -51,12 +51,14 @@ static void receipt__append__names_oddities(void **state)
                                      .reused_memory = 64,
                                      .prefilled_tokens = 8,
                                      .foreign_tokens = 64,
+                                     .foreign_kernels = "cpu scalar",
                                      .damaged_blocks = 2,
                                      .fetch_ms = 20,
                                      .saved_ms = 100};
-    expect(&stats, 0,
-           "resumed 128 of 200 tokens from disk in 20 ms · 64 from memory · 64 computed by other kernels · "
-           "2 damaged blocks dropped · prefilled 8");
+    expect(
+        &stats, 0,
+        "resumed 128 of 200 tokens from disk in 20 ms · 64 from memory · 64 computed by other kernels (cpu "
+        "scalar) · 2 damaged blocks dropped · prefilled 8");
 }
 
 static void receipt__append__tells_times_as_people_do(void **state)

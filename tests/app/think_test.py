@@ -129,9 +129,9 @@ class Thinking(ProgramTest):
         self.assertEqual((message['reasoning'], message['text']), (THOUGHT, ANSWER))
         shown = json.loads(self.check(0, 'sessions', 'show', '1', '--json'))['messages'][-1]
         self.assertEqual(shown['reasoning'], THOUGHT)
-        self.assertIn('[assistant]\n▸ Thought · 4 words\n%s\n' % ANSWER, self.check(0, 'sessions', 'show', '1').decode())
+        self.assertIn('[assistant #2]\n▸ Thought · 4 words\n%s\n' % ANSWER, self.check(0, 'sessions', 'show', '1').decode())
         self.env['LC_ALL'] = 'C'
-        self.assertIn(b'[assistant]\n> Thought, 4 words\n', self.check(0, 'sessions', 'show', '1'))
+        self.assertIn(b'[assistant #2]\n> Thought, 4 words\n', self.check(0, 'sessions', 'show', '1'))
 
     def test_marks_a_user_types_are_text(self):
         mark = self.check(0, 'tokenize', THINK, '--special', stdin=b'<think>').split()

@@ -1,5 +1,6 @@
 /* How close the products come to the machine: bytes per second of a decode step (one column) as a share of
- * what plain reads of the same bytes reach in the same minute, and the speed of many columns against one.
+ * what plain reads of the same bytes reach in the same minute, and the speed of many columns against one
+ * and, with AVX-512, as a share of what its multiply-adds reach on registers alone in the same minute.
  *
  * usage: bench_gemm [isa [threads [type]]]      not a test: nothing is asserted, a loaded machine only lowers
  * numbers */
@@ -14,7 +15,8 @@
 
 #define WEIGHT_BYTES ((size_t)512 << 20) /* well beyond the caches */
 #define ROUNDS 5
-#define MANY 128
+#define MANY 512
+#define PEAK_ROUNDS ((size_t)1 << 20)
 
 struct read_job {
     const uint8_t *p;
@@ -57,7 +59,36 @@ static size_t fill(uint8_t *bytes, struct shape s, struct bweight *w)
     return count;
 }
 
-static void measure(struct pool *pool, struct gemm_ctx *g, struct read_job *job, struct shape s)
+struct peak_job {
+    peak_fn *fn;
+    size_t products[POOL_MAX_THREADS];
+};
+
+static void run_peak(void *arg, int thread, int n_threads)
+{
+    struct peak_job *job = arg;
+    (void)n_threads;
+    job->products[thread] = job->fn(PEAK_ROUNDS);
+}
+
+/* Products a second of all threads; 0 where there is nothing to measure it with. */
+static double peak(struct pool *pool, peak_fn *fn)
+{
+    static struct peak_job job;
+    size_t products = 0;
+    if (!fn)
+        return 0;
+    job.fn = fn;
+    uint64_t start = clock_now_ns();
+    pool_run(pool, run_peak, &job);
+    double seconds = seconds_since(start);
+    for (int i = 0; i < pool_n_threads(pool); i++)
+        products += job.products[i];
+    return (double)products / seconds;
+}
+
+static void measure(struct pool *pool, struct gemm_ctx *g, struct read_job *job, struct shape s,
+                    const struct dot_set *set)
 {
     static struct bweight w[8192];
     size_t count = fill((uint8_t *)job->p, s, w);
@@ -65,7 +96,7 @@ static void measure(struct pool *pool, struct gemm_ctx *g, struct read_job *job,
     uint32_t state = 3;
     for (size_t i = 0; i < MANY * s.k; i++)
         a[i] = gemm_random_normal(&state);
-    double best_read = 0, best_one = 0, best_four = 0, best_many = 0, best_ratio = 0;
+    double best_read = 0, best_one = 0, best_four = 0, best_many = 0, best_peak = 0;
     job->n = count * w[0].n_bytes;
     for (int round = 0; round < ROUNDS; round++) {
         uint64_t start = clock_now_ns();
@@ -73,30 +104,32 @@ static void measure(struct pool *pool, struct gemm_ctx *g, struct read_job *job,
         double read = (double)job->n / seconds_since(start);
         start = clock_now_ns();
         for (size_t i = 0; i < count; i++)
-            cpu_gemm(g, &w[i], a, 1, out, false);
+            cpu_gemm(g, &w[i], a, 1, out, false, NULL);
         double one = (double)job->n / seconds_since(start);
         start = clock_now_ns();
         for (size_t i = 0; i < count / 2; i++)
-            cpu_gemm(g, &w[i], a, 4, out, false);
+            cpu_gemm(g, &w[i], a, 4, out, false, NULL);
         double four = (double)(count / 2 * 4 * s.n * s.k) / seconds_since(start);
-        size_t n_many = count / 32 + 1;
+        size_t n_many = count / 128 + 1;
         start = clock_now_ns();
         for (size_t i = 0; i < n_many; i++)
-            cpu_gemm(g, &w[i], a, MANY, out, false);
+            cpu_gemm(g, &w[i], a, MANY, out, false, NULL);
         double many = (double)(n_many * MANY * s.n * s.k) / seconds_since(start);
         best_read = read > best_read ? read : best_read;
         best_one = one > best_one ? one : best_one;
         best_four = four > best_four ? four : best_four;
         best_many = many > best_many ? many : best_many;
-        best_ratio = one / read > best_ratio ? one / read : best_ratio;
+        double most = peak(pool, dot_act_format(s.type) == ACT_F32 ? set->peak_f32 : set->peak_int8);
+        best_peak = most > best_peak ? most : best_peak;
     }
     double one_macs = best_one / (double)w[0].n_bytes * (double)(s.n * s.k);
     printf("%-7s %5zu x %-5zu read %5.1f GB/s  decode %5.1f GB/s = %3.0f %%  %6.1f GMAC/s; 4 columns %6.1f; "
-           "%d columns "
-           "%6.1f = %4.1fx\n",
+           "%d columns %6.1f = %4.1fx",
            dtype_info(s.type)->name, s.n, s.k, best_read * 1e-9, best_one * 1e-9, 100 * best_one / best_read,
            one_macs * 1e-9, best_four * 1e-9, MANY, best_many * 1e-9, best_many / one_macs);
-    (void)best_ratio;
+    if (best_peak > 0)
+        printf(", %2.0f %% of %5.1f", 100 * best_many / best_peak, best_peak * 1e-9);
+    puts("");
     mem_free(a);
     mem_free(out);
 }
@@ -132,7 +165,7 @@ int main(int argc, char **argv)
     printf("%s, %d threads\n", cpu_isa_name(isa), pool_n_threads(pool));
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         if (argc < 4 || strcmp(argv[3], dtype_info(shapes[i].type)->name) == 0)
-            measure(pool, g, &job, shapes[i]);
+            measure(pool, g, &job, shapes[i], dot_set_get(isa));
     mem_unmap((void *)job.p, WEIGHT_BYTES);
     gemm_ctx_free(g);
     pool_free(pool);

@@ -122,9 +122,10 @@ static double forward(struct layer *l, size_t n)
     double start = seconds_now(&l->b);
     if (!backend_route(
             &l->b, &(struct op_route){l->logits, l->ids, l->weights, n, N_EXPERTS, N_USED, true, 1}, &err) ||
-        !backend_moe_gate_up(&l->b, &(struct op_moe_gate_up){l->gate_up, l->x, l->ids, l->ff, n, N_USED},
-                             &err) ||
-        !backend_moe_down(&l->b, &(struct op_moe_down){l->down, l->ff, l->ids, l->out, n, N_USED}, &err) ||
+        !backend_moe_gate_up(
+            &l->b, &(struct op_moe_gate_up){l->gate_up, l->x, l->ids, l->ff, n, N_USED, l->down}, &err) ||
+        !backend_moe_down(&l->b, &(struct op_moe_down){l->down, l->ff, l->ids, l->out, n, N_USED, NULL},
+                          &err) ||
         !backend_weighted_sum(&l->b, &(struct op_weighted_sum){l->out, l->weights, l->sum, n, N_USED, N_EMBD},
                               &err))
         die(&err);

@@ -15,6 +15,7 @@
 
 #include "engine/base/mem.h"
 #include "engine/timeline.h"
+#include "kernels_cl/backend_cl.h"
 #include "kernels_cpu/backend_cpu.h"
 #include "tests/engine/timeline_fixture.h"
 
@@ -26,21 +27,36 @@ static json_t *rows;
 static char temp_dir[] = "/tmp/ferrum-parity-XXXXXX";
 static const char *python; /* one that has numpy, or NULL */
 static struct backend backend;
+static const char
+    *cl_style; /* test_parity gpu|cpu: the OpenCL backend in that style; NULL: the CPU backend */
 
 static bool command_works(const char *command)
 {
     return system(command) == 0;
 }
 
+/* False where the test is to be skipped, with a line. */
+static bool open_backend(void)
+{
+    struct err err;
+    struct backend_cl_device device;
+    const struct backend_cl_options options = {.cache_dir = getenv("FERRUM_CL_CACHE"), .style = cl_style};
+    if (cl_style && !backend_cl_devices(&device, 1, &err)) {
+        print_message("skipped: %s\n", err.text);
+        return false;
+    }
+    if (cl_style ? backend_cl_open(&backend, &options, &err) : backend_cpu_open(&backend, 0, NULL, &err))
+        return true;
+    fail_msg("%s", err.text);
+    return false;
+}
+
 static int set_up(void **state)
 {
     (void)state;
     char path[4096];
-    struct err err;
     shared = getenv("FERRUM_SHARED");
-    if (!backend_cpu_open(&backend, 0, NULL, &err))
-        return -1;
-    if (!shared)
+    if (!open_backend() || !shared)
         return 0;
     snprintf(path, sizeof path, "%s/parity/index.json", shared);
     rows = json_load_file(path, 0, NULL);
@@ -55,7 +71,8 @@ static int tear_down(void **state)
 {
     (void)state;
     json_decref(rows);
-    backend_close(&backend);
+    if (backend.ops)
+        backend_close(&backend);
     rmdir(temp_dir);
     return 0;
 }
@@ -63,7 +80,7 @@ static int tear_down(void **state)
 static void need_rows(void)
 {
     if (!rows) {
-        print_message("the shared parity material is absent: skipped\n");
+        print_message("no device, or the shared parity material is absent: skipped\n");
         skip();
     }
 }
@@ -157,8 +174,17 @@ static size_t count_greedy(struct timeline *t, const json_t *row, size_t n_vocab
     return i;
 }
 
+/* The GPU style is slow on a CPU: one quantisation of each family; the operations are tested in all of them.
+ */
+static bool is_wanted(const json_t *row)
+{
+    return !cl_style || strcmp(cl_style, "gpu") != 0 || strcmp(text_of(row, "quant"), "Q4_K_M") == 0;
+}
+
 static bool check_row(const json_t *row)
 {
+    if (!is_wanted(row))
+        return true;
     struct model *m = open_row(row);
     if (!m)
         return true;
@@ -232,11 +258,15 @@ static void parity__batches__same_bits_however_cut(void **state)
         check_batches(json_array_get(rows, i));
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parity__compare__no_worse_than_the_peer),
         cmocka_unit_test(parity__batches__same_bits_however_cut),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    /* The second is a promise of the CPU backend alone. */
+    const struct CMUnitTest cl_tests[] = {cmocka_unit_test(parity__compare__no_worse_than_the_peer)};
+    cl_style = argc > 1 ? argv[1] : NULL;
+    return cl_style ? cmocka_run_group_tests(cl_tests, set_up, tear_down)
+                    : cmocka_run_group_tests(tests, set_up, tear_down);
 }

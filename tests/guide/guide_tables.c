@@ -50,8 +50,6 @@ static json_t *commands(void)
     json_t *rows = json_array();
     for (int c = 0; c < CMD_N; c++) {
         const struct command_info *info = command_info((enum command)c);
-        if (!info->present)
-            continue;
         json_t *row = json_object();
         json_object_set_new(row, "name", text(info->name));
         json_object_set_new(row, "usage", text(info->usage));

@@ -179,7 +179,7 @@ static void solve_part(struct gemm_case *t, size_t part, size_t base, double *se
 {
     const struct tensor *w = &t->weights[part];
     size_t k = t->k, n = w->dims[1], row_bytes = w->n_bytes / n;
-    quantised_input(t, dot_act_format(dot_set_get(CPU_SCALAR), w->type), seen);
+    quantised_input(t, dot_act_format(w->type), seen);
     for (size_t r = 0; r < n; r++) {
         float bias = 0;
         if (t->parts[part].bias)

@@ -122,7 +122,8 @@ static void act_quant__avx2__has_the_bits_of_the_scalar_one(void **state)
     }
 }
 
-/* A sub-block of 16 is one dword of each of the four vectors. */
+/* Lane j of four vectors is the first half of the j-th 32, lane 8 + j the second; 96 values follow the last
+ * 256. */
 static void act_quant__lanes__are_in_the_order_said(void **state)
 {
     (void)state;
@@ -131,15 +132,25 @@ static void act_quant__lanes__are_in_the_order_said(void **state)
         print_message("no AVX-512 here: skipped\n");
         skip();
     }
-    static int8_t q[K], found[K], want[K];
+    enum { WHOLE = 512, ALL = WHOLE + 96 };
+    static int8_t q[ALL], found[ALL], want[ALL];
+    int16_t sums[ALL / 16] = {0};
+    int32_t start_32[ALL / 32], start_16[ALL / 16];
     uint32_t seed = 4;
-    for (size_t i = 0; i < K; i++) {
+    for (size_t i = 0; i < ALL; i++) {
         q[i] = (int8_t)gemm_random(&seed);
-        size_t in = i % 256, g = in / 64, lane = in % 64 / 16, v = in % 16 / 4;
-        want[i - in + 64 * v + 4 * (4 * lane + g) + i % 4] = q[i];
+        sums[i / 16] = (int16_t)(sums[i / 16] + q[i]);
+        size_t in = i % 256, block = in / 32, half = in % 32 / 16, v = in % 16 / 4;
+        want[i < WHOLE ? i - in + 64 * v + 4 * (8 * half + block) + i % 4 : i] = q[i];
     }
-    lanes(q, K, found);
-    assert_memory_equal(found, want, K);
+    lanes(q, sums, ALL, found, start_32, start_16);
+    assert_memory_equal(found, want, ALL);
+    for (size_t b = 0; b < ALL / 32; b++)
+        assert_int_equal(start_32[b], DOT_MAGIC_BITS - 128 * (sums[2 * b] + sums[2 * b + 1]));
+    for (size_t b = 0; b < WHOLE / 32; b++)
+        for (size_t half = 0; half < 2; half++)
+            assert_int_equal(start_16[b / 8 * 16 + 8 * half + b % 8],
+                             DOT_MAGIC_BITS - 32 * sums[2 * b + half]);
 }
 
 int main(void)

@@ -278,7 +278,7 @@ static void backend_gemm__checks_and_computes(void **state)
     assert_non_null(w);
     static const float a[] = {9, 9, 3, 4};
     struct bbuf *in = fixture_buf(&backend, a, 4), *out = fixture_buf(&backend, NULL, 3);
-    struct op_gemm op = {w, in, 1, out, 1, false};
+    struct op_gemm op = {.w = w, .a = in, .a_row = 1, .out = out, .n_tokens = 1};
     assert_true(backend_gemm(&backend, &op, &err));
     float *found = fixture_read(&backend, out, 3);
     assert_true(found[0] == 3 && found[1] == 4 && found[2] == 7);

@@ -56,7 +56,7 @@ static double max_error(enum dtype type)
 static void check(const struct gemm_case *t, enum cpu_isa isa, double max_exact)
 {
     float *out = mem_need(t->m * t->n * sizeof *out);
-    cpu_gemm(ctx[isa], t->bound, t->a, t->m, out, false);
+    cpu_gemm(ctx[isa], t->bound, t->a, t->m, out, false, NULL);
     double rounding = gemm_distance(out, t->emulated, t->m * t->n) / t->power;
     double error = gemm_distance(out, t->exact, t->m * t->n) / t->exact_power;
     if (!(rounding <= MAX_ROUNDING && error <= max_exact))
@@ -142,10 +142,10 @@ static void gemm__add__adds_product_and_bias_to_what_is_there(void **state)
     for (int isa = 0; isa <= CPU_AVX512; isa++) {
         if (!ctx[isa])
             continue;
-        cpu_gemm(ctx[isa], t->bound, t->a, t->m, plain, false);
+        cpu_gemm(ctx[isa], t->bound, t->a, t->m, plain, false, NULL);
         for (int i = 0; i < 63; i++)
             out[i] = (float)i;
-        cpu_gemm(ctx[isa], t->bound, t->a, t->m, out, true);
+        cpu_gemm(ctx[isa], t->bound, t->a, t->m, out, true, NULL);
         for (int i = 0; i < 63; i++)
             assert_true(out[i] == (float)i + plain[i]);
     }

@@ -47,33 +47,72 @@ static int tear_down(void **state)
 }
 
 /* out in one call per row: the decode path, whose bits all others must have. */
-static void one_by_one(struct gemm_ctx *g, const struct gemm_case *t, float *out)
+static void one_by_one(struct gemm_ctx *g, const struct gemm_case *t, float *out, bool add)
 {
     for (size_t c = 0; c < t->m; c++)
-        cpu_gemm(g, t->bound, t->a + c * t->k, 1, out + c * t->n, false);
+        cpu_gemm(g, t->bound, t->a + c * t->k, 1, out + c * t->n, add, NULL);
 }
 
 static void gemm__rows__have_the_same_bits_for_every_m_and_thread_count(void **state)
 {
     (void)state;
     enum { M = 37, N = 41 };
+    static const size_t some[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 16, 17, 33, M};
     static float want[M * N], got[M * N];
     for (enum dtype type = 0; type < DTYPE_I8; type++) {
         struct gemm_case *t = gemm_case_new(&type, 1, N, 768, M, true, 3 + type);
         for (int isa = 0; isa < N_ISA; isa++) {
             if (!ctx[isa][1])
                 continue;
-            one_by_one(ctx[isa][1], t, want);
-            for (size_t m = 1; m <= M; m = m < 9 ? m + 1 : m + 14) {
+            one_by_one(ctx[isa][1], t, want, false);
+            for (size_t i = 0; i < sizeof some / sizeof *some; i++) {
+                size_t m = some[i];
                 for (int n_threads = 1; n_threads <= MAX_THREADS; n_threads++) {
                     memset(got, 0x55, sizeof got);
-                    cpu_gemm(ctx[isa][n_threads], t->bound, t->a, m, got, false);
+                    cpu_gemm(ctx[isa][n_threads], t->bound, t->a, m, got, false, NULL);
                     assert_memory_equal(got, want, m * N * sizeof *got);
                 }
             }
         }
         gemm_case_free(t);
     }
+}
+
+/* All widths, two parts whose rows fill tiles and do not, biases, on top of what is there; hundreds of
+ * columns. */
+static void check_many_columns(enum dtype type, size_t k, size_t m)
+{
+    enum { N_EACH = 45, N = 2 * N_EACH };
+    const enum dtype types[] = {type, type};
+    struct gemm_case *t = gemm_case_new(types, 2, N_EACH, k, m, true, (uint32_t)(k + m + type));
+    float *want = mem_need(m * N * sizeof *want), *got = mem_need(m * N * sizeof *got);
+    for (int isa = CPU_AVX2; isa < N_ISA; isa++) {
+        if (!ctx[isa][2])
+            continue;
+        for (size_t i = 0; i < m * N; i++)
+            want[i] = got[i] = (float)(i % 7);
+        one_by_one(ctx[isa][1], t, want, true);
+        cpu_gemm(ctx[isa][2], t->bound, t->a, m, got, true, NULL);
+        if (memcmp(got, want, m * N * sizeof *got) != 0)
+            fail_msg("%s %s: k %zu, m %zu", cpu_isa_name((enum cpu_isa)isa), dtype_info(type)->name, k, m);
+    }
+    mem_free(want);
+    mem_free(got);
+    gemm_case_free(t);
+}
+
+static void gemm__many_columns__have_the_bits_of_one(void **state)
+{
+    (void)state;
+    static const size_t widths[] = {1, 32, 67, 96, 224, 256, 1000, 1056, 2304};
+    static const enum dtype common[] = {DTYPE_Q4_K, DTYPE_Q6_K, DTYPE_Q8_0, DTYPE_F16};
+    for (enum dtype type = 0; type < DTYPE_I8; type++) {
+        for (size_t i = 0; i < sizeof widths / sizeof *widths; i++)
+            if (widths[i] % dtype_info(type)->block_weights == 0)
+                check_many_columns(type, widths[i], i < 7 ? 64 : 19);
+    }
+    for (size_t i = 0; i < sizeof common / sizeof *common; i++)
+        check_many_columns(common[i], 512, 512);
 }
 
 /* Fills the bytes of every row with one value, with the scales of a random row, and all inputs with +-1:
@@ -109,17 +148,18 @@ static void gemm__extreme_values__do_not_overflow(void **state)
 {
     (void)state;
     static const uint8_t fills[] = {0xFF, 0x80, 0x7F, 0x00, 0xF0, 0x0F};
+    enum { N = 33, M = 9 }; /* enough of both for a tile */
     uint32_t random = 99;
-    float out[3 * 3];
+    float out[M * N];
     for (enum dtype type = DTYPE_Q4_0; type < DTYPE_I8; type++) {
-        struct gemm_case *t = gemm_case_new(&type, 1, 3, 512, 3, false, 1);
+        struct gemm_case *t = gemm_case_new(&type, 1, N, 512, M, false, 1);
         for (size_t i = 0; i < 2 * sizeof fills; i++) {
             make_extreme(t, fills[i / 2], i % 2, &random);
             for (int isa = 0; isa < N_ISA; isa++) {
                 if (!ctx[isa][2])
                     continue;
-                cpu_gemm(ctx[isa][2], t->bound, t->a, 3, out, false);
-                double rounding = gemm_distance(out, t->emulated, 9);
+                cpu_gemm(ctx[isa][2], t->bound, t->a, M, out, false, NULL);
+                double rounding = gemm_distance(out, t->emulated, M * N);
                 if (!(rounding <= 1e-11 * t->power))
                     print_error("%s %s fill %02x: %.3g\n", cpu_isa_name((enum cpu_isa)isa),
                                 dtype_info(type)->name, fills[i / 2], rounding / t->power);
@@ -147,16 +187,19 @@ static void set_d(const struct tensor *w, size_t row, uint16_t h)
 static void gemm__nan_scale__makes_its_row_nan_and_no_other(void **state)
 {
     (void)state;
-    float out[2 * 3];
+    enum { N = 33, M = 9 };
+    float out[M * N];
     for (enum dtype type = DTYPE_Q4_0; type < DTYPE_I8; type++) {
-        struct gemm_case *t = gemm_case_new(&type, 1, 3, 256, 2, false, 1);
+        struct gemm_case *t = gemm_case_new(&type, 1, N, 256, M, false, 1);
         set_d(&t->weights[0], 1, 0x7E00);
         for (int isa = 0; isa < N_ISA; isa++) {
             if (!ctx[isa][1])
                 continue;
-            cpu_gemm(ctx[isa][1], t->bound, t->a, 2, out, false);
-            for (int i = 0; i < 6; i++)
-                assert_int_equal(isnan(out[i]) != 0, i % 3 == 1);
+            for (size_t m = 2; m <= M; m += M - 2) {
+                cpu_gemm(ctx[isa][1], t->bound, t->a, m, out, false, NULL);
+                for (size_t i = 0; i < m * N; i++)
+                    assert_int_equal(isnan(out[i]) != 0, i % N == 1);
+            }
         }
         gemm_case_free(t);
     }
@@ -174,7 +217,7 @@ static void gemm__subnormal_scale__is_not_lost(void **state)
         for (int isa = 0; isa < N_ISA; isa++) {
             if (!ctx[isa][1])
                 continue;
-            cpu_gemm(ctx[isa][1], t->bound, t->a, 2, out, false);
+            cpu_gemm(ctx[isa][1], t->bound, t->a, 2, out, false, NULL);
             assert_true(gemm_distance(out, t->emulated, 6) <= 1e-11 * t->power);
         }
         gemm_case_free(t);
@@ -192,7 +235,7 @@ static void gemm__inputs_of_zero__give_zero_and_nan_gives_nan(void **state)
         for (int isa = 0; isa < N_ISA; isa++) {
             if (!ctx[isa][1])
                 continue;
-            cpu_gemm(ctx[isa][1], t->bound, t->a, 2, out, false);
+            cpu_gemm(ctx[isa][1], t->bound, t->a, 2, out, false, NULL);
             for (int i = 0; i < 3; i++) {
                 assert_true(out[i] == 0.0f);
                 assert_true(isnan(out[3 + i]));
@@ -205,16 +248,16 @@ static void gemm__inputs_of_zero__give_zero_and_nan_gives_nan(void **state)
 static void gemm__memory_beside_the_output__is_untouched(void **state)
 {
     (void)state;
-    enum { GUARD = 64 };
+    enum { GUARD = 64, N = 45, M = 11 };
     for (enum dtype type = 0; type < DTYPE_I8; type++) {
-        struct gemm_case *t = gemm_case_new(&type, 1, 13, 256, 5, true, 1);
-        float out[GUARD + 5 * 13 + GUARD];
+        struct gemm_case *t = gemm_case_new(&type, 1, N, 256, M, true, 1);
+        float out[GUARD + M * N + GUARD];
         for (int isa = 0; isa < N_ISA; isa++) {
             if (!ctx[isa][3])
                 continue;
             memset(out, 0xA5, sizeof out);
-            cpu_gemm(ctx[isa][3], t->bound, t->a, 5, out + GUARD, false);
-            const uint8_t *before = (const uint8_t *)out, *after = (const uint8_t *)(out + GUARD + 5 * 13);
+            cpu_gemm(ctx[isa][3], t->bound, t->a, M, out + GUARD, false, NULL);
+            const uint8_t *before = (const uint8_t *)out, *after = (const uint8_t *)(out + GUARD + M * N);
             for (size_t i = 0; i < GUARD * sizeof *out; i++) {
                 assert_int_equal(before[i], 0xA5);
                 assert_int_equal(after[i], 0xA5);
@@ -227,14 +270,19 @@ static void gemm__memory_beside_the_output__is_untouched(void **state)
 static void gemm__product__allocates_nothing(void **state)
 {
     (void)state;
+    enum { N = 33, M = 33 };
     enum dtype type = DTYPE_Q6_K;
-    struct gemm_case *t = gemm_case_new(&type, 1, 9, 512, 33, false, 1);
-    float out[33 * 9];
-    mem_fail_after(0);
-    cpu_gemm(ctx[CPU_SCALAR][2], t->bound, t->a, 33, out, false);
-    bool happened = mem_fail_happened();
-    mem_fail_after(-1);
-    assert_false(happened);
+    struct gemm_case *t = gemm_case_new(&type, 1, N, 512, M, false, 1);
+    float out[M * N];
+    for (int isa = 0; isa < N_ISA; isa++) {
+        if (!ctx[isa][2])
+            continue;
+        mem_fail_after(0);
+        cpu_gemm(ctx[isa][2], t->bound, t->a, M, out, false, NULL);
+        bool happened = mem_fail_happened();
+        mem_fail_after(-1);
+        assert_false(happened);
+    }
     gemm_case_free(t);
 }
 
@@ -247,8 +295,8 @@ static void gemm__more_columns_than_the_scratch_holds__take_several_passes(void 
     float *a = mem_need(M * 32 * sizeof *a), *out = mem_need(M * sizeof *out), want[2];
     for (size_t i = 0; i < M; i++)
         memcpy(a + 32 * i, t->a + 32 * (i & 1), 32 * sizeof *a);
-    cpu_gemm(ctx[CPU_SCALAR][2], t->bound, t->a, 2, want, false);
-    cpu_gemm(ctx[CPU_SCALAR][2], t->bound, a, M, out, false);
+    cpu_gemm(ctx[CPU_SCALAR][2], t->bound, t->a, 2, want, false, NULL);
+    cpu_gemm(ctx[CPU_SCALAR][2], t->bound, a, M, out, false, NULL);
     for (size_t i = 0; i < M; i++)
         if (out[i] != want[i & 1])
             fail_msg("column %zu: %g, expected %g", i, (double)out[i], (double)want[i & 1]);
@@ -288,6 +336,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gemm__rows__have_the_same_bits_for_every_m_and_thread_count),
+        cmocka_unit_test(gemm__many_columns__have_the_bits_of_one),
         cmocka_unit_test(gemm__extreme_values__do_not_overflow),
         cmocka_unit_test(gemm__nan_scale__makes_its_row_nan_and_no_other),
         cmocka_unit_test(gemm__subnormal_scale__is_not_lost),

@@ -56,6 +56,30 @@ static void pool_run__calls_every_thread_once(void **state)
         check_rounds(n, 500, 0);
 }
 
+static void name_places(void *arg, int thread, int n_threads)
+{
+    const void *const places[POOL_MAX_AHEAD] = {arg, NULL, (const char *)arg + 1, arg};
+    (void)n_threads;
+    pool_ahead(arg, thread, places, (size_t)thread % (POOL_MAX_AHEAD + 1));
+}
+
+/* What is named may be nowhere, and less or more of it than last time. */
+static void pool_ahead__any_places__changes_no_run(void **state)
+{
+    (void)state;
+    for (int n_threads = 1; n_threads <= MAX_THREADS; n_threads++) {
+        struct pool *p = pool_new(n_threads, NULL);
+        struct tally t = {.round = 1};
+        for (int i = 0; i < 200; i++) {
+            pool_run(p, name_places, p);
+            pool_run(p, count_call, &t);
+        }
+        for (int k = 0; k < n_threads; k++)
+            assert_int_equal(t.calls[k], 200);
+        pool_free(p);
+    }
+}
+
 static void pool_run__works_with_more_threads_than_cores(void **state)
 {
     (void)state;
@@ -127,6 +151,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pool_run__calls_every_thread_once),
+        cmocka_unit_test(pool_ahead__any_places__changes_no_run),
         cmocka_unit_test(pool_run__works_with_more_threads_than_cores),
         cmocka_unit_test(pool_run__wakes_parked_threads),
         cmocka_unit_test(pool_run__wakes_sleepers_on_both_sides),

@@ -184,6 +184,7 @@ static void kv_db_set_space__exact__only_own_kernels(void **state)
     assert_true(kv_db_set_space(db, &space, "tiny", "gpu", false, &err));
     assert_int_equal(kv_db_find(db, &root, ids, 128, owner, found, 4, &err), 2);
     assert_true(found[0].is_foreign);
+    assert_string_equal(found[0].kernels, "test");
     assert_int_equal(test_put(db, &longer), 64 * TEST_TOKEN_BYTES);
     assert_true(kv_db_set_space(db, &space, "tiny", "gpu", true, &err));
     assert_int_equal(kv_db_find(db, &root, ids, 192, owner, found, 4, &err), 0);

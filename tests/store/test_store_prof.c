@@ -40,6 +40,7 @@ static struct kept_prof *profile_of(uint64_t n)
                                .pos = 77,
                                .tokens_per_s = 12.5,
                                .prof = prof_new(&(struct prof_shape){2, 4, 2}, NULL)};
+    memset(kept->fingerprint, 7, sizeof kept->fingerprint);
     kept->prof->n_tokens[PROF_DECODE] = n;
     prof_add(kept->prof, PROF_DECODE, 1, PROF_DOWN, 5000, 99);
     prof_pairs(kept->prof, PROF_DECODE, 1)[3] = n;
@@ -53,6 +54,7 @@ static void assert_profile(const struct kept_prof *kept, uint64_t n)
     assert_string_equal(kept->model, "tiny F32");
     assert_string_equal(kept->backend, "cpu x2 avx512");
     assert_string_equal(kept->kv_type, "f16");
+    assert_int_equal(kept->fingerprint[31], 7);
     assert_int_equal(kept->n_threads, 2);
     assert_int_equal(kept->pos, 77);
     assert_true(kept->tokens_per_s == 12.5);

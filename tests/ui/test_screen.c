@@ -302,10 +302,10 @@ static void screen__help__shows_every_command(void **state)
     screen_wait_gone(s, "Esc closes");
     screen_type(s, "/help\r");
     screen_wait(s, "Esc closes");
-    screen_resize(s, 100, 60);
+    screen_resize(s, 100, 72);
     screen_wait(s, "On a selected message:");
     screen_wait(s, "own means");
-    golden_assert(s, "help-100x60", false);
+    golden_assert(s, "help-100x72", false);
     screen_stop(s);
 }
 

@@ -181,6 +181,9 @@ static void panel__mono__no_color_and_vt100(void **state)
     s = start_on("vt100", 120, 40, false, MOE);
     screen_wait(s, "balance");
     golden_assert(s, "panel-vt100-120x40", true);
+    screen_type(s, F3 F3);
+    screen_wait(s, "◆");
+    golden_assert(s, "panel-experts-vt100-120x40", true);
     screen_stop(s);
 }
 
@@ -297,6 +300,33 @@ static void panel__compare__holds_one(void **state)
     screen_stop(s);
 }
 
+/* A layer is compared with the same layer, or with nothing. */
+static void panel__compare__other_number_of_layers(void **state)
+{
+    (void)state;
+    struct screen *s = start(120, 40, DENSE);
+    screen_type(s, F5);
+    screen_wait(s, "held: this answer");
+    screen_tell(s, "profile 48 128 8 512 184 2000 41.2 message 4 of 6");
+    screen_wait(s, "now: message 4 of 6");
+    screen_type(s, CTRL_UP);
+    screen_wait(s, "no layer · message 4");
+    screen_wait(s, "lm_head         6.80   13.60     2.00");
+    screen_wait_gone(s, "qkv  ");
+    screen_type(s, CTRL_UP);
+    screen_wait(s, "layer 47 · message 4");
+    screen_wait(s, "qkv                –");
+    screen_wait(s, "the layer          –");
+    screen_type(s, "/profile 27\r");
+    screen_wait(s, "layer 27 · message 4");
+    screen_wait_gone(s, "qkv                –");
+    screen_type(s, "/profile 30\r");
+    screen_wait(s, "layer 30 · message 4");
+    screen_tell(s, "profile 28 0 0 512 184 1000 41.2 a dense answer");
+    screen_wait(s, "Profile  decode · a dense answer");
+    screen_stop(s);
+}
+
 /* ---- keys and commands ---- */
 
 static void panel__keys__leave_the_editor_alone(void **state)
@@ -397,7 +427,7 @@ static void panel__keys__larger_and_smaller(void **state)
     screen_wait(s, "weighted_sum");
     for (int i = 0; i < 20; i++)
         screen_type(s, F6);
-    screen_wait(s, "op            ms/tok  share        \n");
+    screen_wait(s, "op           ms/tok  share\n");
     screen_stop(s);
 }
 
@@ -481,6 +511,10 @@ static void panel__small__gives_way_with_a_sentence(void **state)
     screen_resize(s, 60, 15);
     screen_wait(s, "12 more");
     golden_assert(s, "panel-60x15", false);
+    screen_tell(s,
+                "profile 48 128 8 512 184 1000 41.2 a title that is much longer than the row it stands in, "
+                "and goes on");
+    screen_wait(s, "a title that is much longer");
     screen_resize(s, 60, 14);
     screen_wait(s, "the profile needs 60x15");
     screen_type(s, F2);
@@ -554,6 +588,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(panel__shapes__of_all_kinds),
         cmocka_unit_test(panel__map__many_layers_and_experts),
         cmocka_unit_test(panel__compare__holds_one),
+        cmocka_unit_test(panel__compare__other_number_of_layers),
         cmocka_unit_test(panel__keys__leave_the_editor_alone),
         cmocka_unit_test(panel__keys__inputrc_wins),
         cmocka_unit_test(panel__keys__close_leaves_no_trace),

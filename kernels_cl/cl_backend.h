@@ -1,0 +1,133 @@
+/* cl_backend.h: what the files of this room share: the open device, its buffers, and how a kernel is called.
+ *
+ * Invariants
+ *  1. One in-order queue: what is enqueued later sees what was enqueued before. Operations only enqueue; a
+ *     read back, and a write of host memory, wait.
+ *  2. Of many tokens at most a layer is enqueued: a turn can be cancelled between layers (engine/timeline.h).
+ *  3. After a call of OpenCL has failed, `is_lost` is set, and every operation refuses: what the device holds
+ *     is not known any more.
+ * Thread rule: that of engine/backend.h. Private to kernels_cl. */
+#ifndef FERRUM_CL_BACKEND_H
+#define FERRUM_CL_BACKEND_H
+
+#include "engine/backend.h"
+#include "kernels_cl/cl_program.h"
+#include "kernels_cl/kernel_sizes.h"
+
+/* Pages of one sequence, at most: 4 million positions. */
+#define CL_TABLE_PAGES ((size_t)1 << 16)
+
+struct bbuf {
+    cl_mem mem;
+    size_t n_bytes;
+    void *host; /* of mem_map, where the device works in host memory; else NULL */
+};
+
+/* Rows of one type, in device memory or in the file map. */
+struct cl_rows {
+    cl_mem mem;
+    cl_ulong base; /* bytes before the first row */
+    cl_mem bias;   /* f32 [n], or NULL */
+    enum dtype type;
+    size_t n, row_bytes;
+};
+
+struct bweight {
+    size_t n, k, n_bytes, n_parts;
+    struct cl_rows parts[WEIGHT_MAX_PARTS];
+};
+
+struct bexperts {
+    struct experts_shape shape;
+    size_t n_parts;
+    struct cl_rows parts[WEIGHT_MAX_PARTS]; /* n rows per expert, slabs of n * row_bytes */
+};
+
+/* Room that grows when an operation needs more. */
+struct cl_room {
+    cl_mem mem;
+    size_t n_bytes;
+};
+
+struct cl_backend {
+    struct cl_api api;
+    struct cl_device device;
+    cl_context context;
+    cl_command_queue queue;
+    struct cl_programs programs;
+    bool is_lost;
+    char description[64];
+    size_t used_bytes; /* of the device's own memory, by weights and buffers */
+    unsigned n_unflushed;
+    /* The page table as the device has it. */
+    struct cl_room table;
+    uint32_t *table_shown;
+    size_t n_table_shown;
+    struct cl_room ids;      /* i32 [T] */
+    struct cl_room expanded; /* f32: rows of a weight */
+    struct cl_room starts, pairs, tiles, gate_up;
+    cl_mem nothing; /* stands for arguments that are not there */
+};
+
+/* Logs what failed and marks the device lost; returns false. */
+bool cl_fail(struct cl_backend *b, const char *what, cl_int code);
+/* Waits until all that was enqueued has ended. */
+bool cl_wait(struct cl_backend *b);
+/* Whether room holds n_bytes now. What was in it is gone when it grew. */
+bool cl_room_need(struct cl_backend *b, struct cl_room *room, size_t n_bytes);
+/* Writes host memory and waits. */
+bool cl_room_write(struct cl_backend *b, struct cl_room *room, const void *from, size_t n_bytes);
+
+/* One kernel being called: arguments in their order, then cl_call_run. */
+struct cl_call {
+    struct cl_backend *b;
+    cl_kernel kernel;
+    enum cl_style style;
+    cl_uint n_args;
+    cl_int code;
+};
+struct cl_call cl_call_begin(struct cl_backend *b, enum cl_group group, int kernel);
+void cl_arg_mem(struct cl_call *c, cl_mem mem); /* NULL: stands for nothing */
+void cl_arg_buf(struct cl_call *c, const struct bbuf *buf);
+void cl_arg_u32(struct cl_call *c, size_t value);
+void cl_arg_u64(struct cl_call *c, size_t value);
+void cl_arg_f32(struct cl_call *c, float value);
+/* Enqueues groups_x * groups_y work-groups of the style's lanes. */
+bool cl_call_run(struct cl_call *c, size_t groups_x, size_t groups_y);
+
+static inline size_t cl_groups(size_t n, size_t each)
+{
+    return (n + each - 1) / each;
+}
+
+/* cl_buffer.c */
+struct bbuf *cl_buf_new(void *ctx, size_t n_bytes, struct err *err);
+void cl_buf_free(void *ctx, struct bbuf *buf);
+size_t cl_buf_largest(void *ctx);
+bool cl_buf_write(void *ctx, struct bbuf *buf, size_t offset, const void *from, size_t n_bytes);
+bool cl_buf_read(void *ctx, const struct bbuf *buf, size_t offset, void *to, size_t n_bytes);
+
+/* cl_weight.c */
+struct bweight *cl_weight_bind(void *ctx, const struct weight_part *parts, size_t n_parts, struct err *err);
+void cl_weight_free(void *ctx, struct bweight *w);
+struct bexperts *cl_experts_bind(void *ctx, const struct tensor *const *parts, size_t n_parts,
+                                 struct err *err);
+void cl_experts_free(void *ctx, struct bexperts *w);
+
+/* cl_ops.c, cl_moe.c */
+bool cl_gemm(void *ctx, const struct op_gemm *op);
+bool cl_embed(void *ctx, const struct op_embed *op);
+bool cl_rms_norm(void *ctx, const struct op_rms_norm *op);
+bool cl_silu_mul(void *ctx, const struct op_silu_mul *op);
+bool cl_qkv_rope_cache(void *ctx, const struct op_qkv_rope_cache *op);
+bool cl_attention(void *ctx, const struct op_attention *op);
+bool cl_route(void *ctx, const struct op_route *op);
+bool cl_moe_gate_up(void *ctx, const struct op_moe_gate_up *op);
+bool cl_moe_down(void *ctx, const struct op_moe_down *op);
+bool cl_weighted_sum(void *ctx, const struct op_weighted_sum *op);
+bool cl_add_gated(void *ctx, const struct op_add_gated *op);
+
+/* cl_check.c: a known answer of every program. */
+bool cl_check(void *backend, enum cl_group group, struct err *err);
+
+#endif

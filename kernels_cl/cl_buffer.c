@@ -1,0 +1,130 @@
+/* cl_buffer.c: memory of the device. A device that works in host memory gets pages of ours, which the system
+ * gives when they are touched; any other one gets buffers that are written once, so that a lack of memory
+ * shows here and not in the middle of an answer. */
+#include <assert.h>
+#include <string.h>
+
+#include "engine/base/mem.h"
+#include "kernels_cl/cl_backend.h"
+
+#define ZERO_BYTES ((size_t)1 << 20)
+
+static bool no_memory(const struct cl_backend *b, size_t n_bytes, cl_int code, struct err *err)
+{
+    const double mib = 1024.0 * 1024.0;
+    return err_set(
+        err, ERR_MEMORY,
+        "OpenCL: %.60s does not give %.1f MiB in one piece: %s (%d), it says that it has %.0f MiB and "
+        "gives up to %.0f; use a smaller --ctx or model, or --backend cpu",
+        b->device.name, (double)n_bytes / mib, cl_code_name(code), code, (double)b->device.memory_bytes / mib,
+        (double)b->device.max_alloc_bytes / mib);
+}
+
+static cl_int write_zeros(struct cl_backend *b, cl_mem mem, size_t n_bytes)
+{
+    static const char zeros[ZERO_BYTES];
+    cl_int code = CL_SUCCESS;
+    for (size_t at = 0; at < n_bytes && code == CL_SUCCESS; at += ZERO_BYTES) {
+        size_t n = n_bytes - at < ZERO_BYTES ? n_bytes - at : ZERO_BYTES;
+        code = b->api.clEnqueueWriteBuffer(b->queue, mem, CL_FALSE, at, n, zeros, 0, NULL, NULL);
+    }
+    return code == CL_SUCCESS ? b->api.clFinish(b->queue) : code;
+}
+
+static bool fill(struct cl_backend *b, struct bbuf *buf, struct err *err)
+{
+    cl_int code;
+    if (b->device.shares_memory) {
+        if (!(buf->host = mem_map(buf->n_bytes, err)))
+            return false;
+        buf->mem = b->api.clCreateBuffer(b->context, CL_MEM_READ_WRITE | CL_MEM_USE_HOST_PTR, buf->n_bytes,
+                                         buf->host, &code);
+    } else {
+        buf->mem = b->api.clCreateBuffer(b->context, CL_MEM_READ_WRITE, buf->n_bytes, NULL, &code);
+        if (buf->mem)
+            code = write_zeros(b, buf->mem, buf->n_bytes);
+        b->used_bytes += buf->n_bytes;
+    }
+    return (buf->mem && code == CL_SUCCESS) || no_memory(b, buf->n_bytes, code, err);
+}
+
+struct bbuf *cl_buf_new(void *ctx, size_t n_bytes, struct err *err)
+{
+    struct bbuf *buf = mem_alloc(sizeof *buf, err);
+    if (!buf)
+        return NULL;
+    buf->n_bytes = n_bytes;
+    if (!n_bytes || fill(ctx, buf, err))
+        return buf;
+    cl_buf_free(ctx, buf);
+    return NULL;
+}
+
+void cl_buf_free(void *ctx, struct bbuf *buf)
+{
+    struct cl_backend *b = ctx;
+    if (!buf)
+        return;
+    b->api.clFinish(b->queue); /* nothing that is enqueued may use its pages any more */
+    if (buf->mem)
+        b->api.clReleaseMemObject(buf->mem);
+    if (buf->host)
+        mem_unmap(buf->host, buf->n_bytes);
+    else
+        b->used_bytes -= buf->n_bytes;
+    mem_free(buf);
+}
+
+/* Of a device's own memory half of what we have not taken: others use it too, and nobody tells how much. */
+size_t cl_buf_largest(void *ctx)
+{
+    const struct cl_backend *b = ctx;
+    uint64_t largest = b->device.max_alloc_bytes, memory = b->device.memory_bytes;
+    uint64_t free = memory > b->used_bytes ? memory - b->used_bytes : 0;
+    return !b->device.shares_memory && free / 2 < largest ? free / 2 : largest;
+}
+
+bool cl_buf_write(void *ctx, struct bbuf *buf, size_t offset, const void *from, size_t n_bytes)
+{
+    struct cl_backend *b = ctx;
+    assert(offset <= buf->n_bytes && n_bytes <= buf->n_bytes - offset);
+    if (b->is_lost || !n_bytes)
+        return !b->is_lost;
+    cl_int code =
+        b->api.clEnqueueWriteBuffer(b->queue, buf->mem, CL_TRUE, offset, n_bytes, from, 0, NULL, NULL);
+    return code == CL_SUCCESS || cl_fail(b, "writing to the device", code);
+}
+
+bool cl_buf_read(void *ctx, const struct bbuf *buf, size_t offset, void *to, size_t n_bytes)
+{
+    struct cl_backend *b = ctx;
+    assert(offset <= buf->n_bytes && n_bytes <= buf->n_bytes - offset);
+    if (b->is_lost || !n_bytes)
+        return !b->is_lost;
+    cl_int code = b->api.clEnqueueReadBuffer(b->queue, buf->mem, CL_TRUE, offset, n_bytes, to, 0, NULL, NULL);
+    b->n_unflushed = 0;
+    return code == CL_SUCCESS || cl_fail(b, "reading from the device", code);
+}
+
+bool cl_room_need(struct cl_backend *b, struct cl_room *room, size_t n_bytes)
+{
+    cl_int code;
+    if (room->n_bytes >= n_bytes)
+        return true;
+    if (room->mem)
+        b->api.clReleaseMemObject(room->mem); /* lives on until what is enqueued has ended */
+    *room = (struct cl_room){0};
+    room->mem = b->api.clCreateBuffer(b->context, CL_MEM_READ_WRITE, n_bytes, NULL, &code);
+    if (!room->mem)
+        return cl_fail(b, "memory for an operation", code);
+    room->n_bytes = n_bytes;
+    return true;
+}
+
+bool cl_room_write(struct cl_backend *b, struct cl_room *room, const void *from, size_t n_bytes)
+{
+    if (!cl_room_need(b, room, n_bytes))
+        return false;
+    cl_int code = b->api.clEnqueueWriteBuffer(b->queue, room->mem, CL_TRUE, 0, n_bytes, from, 0, NULL, NULL);
+    return code == CL_SUCCESS || cl_fail(b, "writing to the device", code);
+}

@@ -1,0 +1,217 @@
+/* cl_ops.c: the operations of a dense model: which kernels, with which arguments. Letters as in
+ * engine/backend.h. */
+#include <string.h>
+
+#include "kernels_cl/cl_backend.h"
+
+/* Rows of a weight are expanded in pieces of at most this, so that they stay in a cache where there is one.
+ */
+#define EXPANDED_BYTES ((size_t)16 << 20)
+
+static size_t flags_of(const struct op_gemm *op, const struct cl_rows *rows)
+{
+    return (op->add ? FLAG_ADD : 0) | (rows->bias ? FLAG_BIAS : 0);
+}
+
+static void arg_rows(struct cl_call *c, const struct cl_rows *rows)
+{
+    cl_arg_mem(c, rows->mem);
+    cl_arg_u64(c, rows->base);
+    cl_arg_u64(c, rows->row_bytes);
+}
+
+/* Few tokens: the weights are read as they are. `first` is the row of the output where the part begins. */
+static bool multiply_few(struct cl_backend *b, const struct op_gemm *op, const struct cl_rows *rows,
+                         size_t first)
+{
+    struct cl_call c = cl_call_begin(b, CL_GROUP_WEIGHT + rows->type, CL_PRODUCT);
+    arg_rows(&c, rows);
+    cl_arg_u32(&c, op->w->k);
+    cl_arg_u32(&c, rows->n);
+    cl_arg_buf(&c, op->a);
+    cl_arg_u64(&c, op->a_row * op->w->k);
+    cl_arg_u32(&c, op->n_tokens);
+    cl_arg_buf(&c, op->out);
+    cl_arg_u64(&c, op->w->n);
+    cl_arg_u64(&c, first);
+    cl_arg_mem(&c, rows->bias);
+    cl_arg_u32(&c, flags_of(op, rows));
+    return cl_call_run(&c, cl_groups(rows->n, PRODUCT_ROWS), 1);
+}
+
+static bool expand(struct cl_backend *b, const struct cl_rows *rows, size_t k, size_t first, size_t n)
+{
+    struct cl_call c = cl_call_begin(b, CL_GROUP_WEIGHT + rows->type, CL_EXPAND);
+    arg_rows(&c, rows);
+    cl_arg_u32(&c, k);
+    cl_arg_u32(&c, first);
+    cl_arg_mem(&c, b->expanded.mem);
+    return cl_call_run(&c, n, 1);
+}
+
+/* The n rows that were expanded; `row` is the first one's place in the part, `first` that of the part. */
+static bool multiply_expanded(struct cl_backend *b, const struct op_gemm *op, const struct cl_rows *rows,
+                              size_t first, size_t row, size_t n)
+{
+    struct cl_call c = cl_call_begin(b, CL_GROUP_MATRIX, CL_MATRIX);
+    cl_arg_mem(&c, b->expanded.mem);
+    cl_arg_u32(&c, op->w->k);
+    cl_arg_u32(&c, n);
+    cl_arg_buf(&c, op->a);
+    cl_arg_u64(&c, op->a_row * op->w->k);
+    cl_arg_u32(&c, op->n_tokens);
+    cl_arg_buf(&c, op->out);
+    cl_arg_u64(&c, op->w->n);
+    cl_arg_u64(&c, first + row);
+    cl_arg_mem(&c, rows->bias);
+    cl_arg_u32(&c, row);
+    cl_arg_u32(&c, flags_of(op, rows));
+    if (c.style == CL_STYLE_GPU)
+        return cl_call_run(&c, cl_groups(n, MATRIX_TILE), cl_groups(op->n_tokens, MATRIX_TILE));
+    return cl_call_run(&c, cl_groups(n, MATRIX_ROWS), 1);
+}
+
+static bool multiply_many(struct cl_backend *b, const struct op_gemm *op, const struct cl_rows *rows,
+                          size_t first)
+{
+    size_t row_bytes = op->w->k * sizeof(float),
+           most = EXPANDED_BYTES / row_bytes / MATRIX_TILE * MATRIX_TILE;
+    most = most ? most : MATRIX_TILE;
+    most = most < rows->n ? most : rows->n;
+    if (!cl_room_need(b, &b->expanded, most * row_bytes))
+        return false;
+    for (size_t row = 0; row < rows->n; row += most) {
+        size_t n = rows->n - row < most ? rows->n - row : most;
+        if (!expand(b, rows, op->w->k, row, n) || !multiply_expanded(b, op, rows, first, row, n))
+            return false;
+    }
+    return true;
+}
+
+bool cl_gemm(void *ctx, const struct op_gemm *op)
+{
+    struct cl_backend *b = ctx;
+    bool ok = true;
+    size_t first = 0;
+    for (size_t i = 0; ok && op->n_tokens && i < op->w->n_parts; first += op->w->parts[i++].n)
+        ok = op->n_tokens <= PRODUCT_MAX_TOKENS ? multiply_few(b, op, &op->w->parts[i], first)
+                                                : multiply_many(b, op, &op->w->parts[i], first);
+    return ok;
+}
+
+bool cl_embed(void *ctx, const struct op_embed *op)
+{
+    struct cl_backend *b = ctx;
+    if (!op->n_tokens)
+        return true;
+    bool ok = !b->is_lost && cl_room_write(b, &b->ids, op->ids, op->n_tokens * sizeof *op->ids);
+    size_t first = 0;
+    for (size_t i = 0; ok && i < op->table->n_parts; first += op->table->parts[i++].n) {
+        const struct cl_rows *rows = &op->table->parts[i];
+        struct cl_call c = cl_call_begin(b, CL_GROUP_WEIGHT + rows->type, CL_LOOKUP);
+        arg_rows(&c, rows);
+        cl_arg_u32(&c, op->table->k);
+        cl_arg_u32(&c, rows->n);
+        cl_arg_mem(&c, b->ids.mem);
+        cl_arg_u32(&c, first);
+        cl_arg_buf(&c, op->out);
+        ok = cl_call_run(&c, op->n_tokens, 1);
+    }
+    return ok;
+}
+
+bool cl_rms_norm(void *ctx, const struct op_rms_norm *op)
+{
+    size_t stride = op->stride ? op->stride : op->n;
+    struct cl_call c = cl_call_begin(ctx, CL_GROUP_ELEMENTS, CL_RMS_NORM);
+    cl_arg_buf(&c, op->x);
+    cl_arg_u64(&c, op->x_row * stride + op->offset);
+    cl_arg_u64(&c, stride);
+    cl_arg_buf(&c, op->w);
+    cl_arg_buf(&c, op->out);
+    cl_arg_u64(&c, op->offset);
+    cl_arg_u32(&c, op->n);
+    cl_arg_f32(&c, op->eps);
+    return cl_call_run(&c, op->n_tokens, 1);
+}
+
+bool cl_silu_mul(void *ctx, const struct op_silu_mul *op)
+{
+    struct cl_call c = cl_call_begin(ctx, CL_GROUP_ELEMENTS, CL_SILU_MUL);
+    cl_arg_buf(&c, op->gate_up);
+    cl_arg_buf(&c, op->out);
+    cl_arg_u32(&c, op->n_ff);
+    return cl_call_run(&c, cl_groups(op->n_ff, CHUNK), op->n_tokens);
+}
+
+/* ---- the KV cache ---- */
+
+/* The device's copy of the page table, brought up to date where it differs: once per page and sequence. */
+static bool show_table(struct cl_backend *b, const struct kv_layer *kv)
+{
+    size_t n_bytes = kv->n_pages * sizeof *kv->table;
+    if (b->n_table_shown >= kv->n_pages && memcmp(b->table_shown, kv->table, n_bytes) == 0)
+        return true;
+    if (kv->n_pages > CL_TABLE_PAGES)
+        return cl_fail(b, "a page table of more than 65536 pages", CL_INVALID_VALUE);
+    b->n_table_shown = 0;
+    if (!cl_room_write(b, &b->table, kv->table, n_bytes))
+        return false;
+    memcpy(b->table_shown, kv->table, n_bytes);
+    b->n_table_shown = kv->n_pages;
+    return true;
+}
+
+static struct cl_call begin_kv(struct cl_backend *b, const struct kv_layer *kv, int kernel)
+{
+    struct cl_call c = cl_call_begin(b, cl_group_of_kv(kv->type), kernel);
+    cl_arg_buf(&c, kv->pool);
+    cl_arg_u64(&c, kv->page_bytes);
+    cl_arg_u64(&c, kv->k_offset);
+    cl_arg_u64(&c, kv->v_offset);
+    cl_arg_mem(&c, b->table.mem);
+    return c;
+}
+
+bool cl_qkv_rope_cache(void *ctx, const struct op_qkv_rope_cache *op)
+{
+    struct cl_backend *b = ctx;
+    size_t flags =
+        (op->q_norm ? ROPE_FLAG_NORM : 0) | (op->mode == ROPE_INTERLEAVED ? ROPE_FLAG_INTERLEAVED : 0);
+    if (b->is_lost || !show_table(b, &op->kv))
+        return false;
+    struct cl_call c = begin_kv(b, &op->kv, CL_ROPE_CACHE);
+    cl_arg_buf(&c, op->qkv);
+    cl_arg_buf(&c, op->q);
+    cl_arg_buf(&c, op->q_norm);
+    cl_arg_buf(&c, op->k_norm);
+    cl_arg_buf(&c, op->cos);
+    cl_arg_buf(&c, op->sin);
+    cl_arg_u32(&c, op->n_head);
+    cl_arg_u32(&c, op->n_kv_head);
+    cl_arg_u32(&c, op->head_dim);
+    cl_arg_u32(&c, op->n_rot);
+    cl_arg_u32(&c, op->n_tokens);
+    cl_arg_u32(&c, op->pos);
+    cl_arg_f32(&c, op->eps);
+    cl_arg_u32(&c, flags);
+    return cl_call_run(&c, op->n_head + 2 * op->n_kv_head, op->n_tokens);
+}
+
+bool cl_attention(void *ctx, const struct op_attention *op)
+{
+    struct cl_backend *b = ctx;
+    if (b->is_lost || !show_table(b, &op->kv))
+        return false;
+    struct cl_call c = begin_kv(b, &op->kv, CL_ATTENTION);
+    cl_arg_buf(&c, op->q);
+    cl_arg_buf(&c, op->out);
+    cl_arg_f32(&c, op->scale);
+    cl_arg_u32(&c, op->n_tokens);
+    cl_arg_u32(&c, op->n_head);
+    cl_arg_u32(&c, op->n_kv_head);
+    cl_arg_u32(&c, op->head_dim);
+    cl_arg_u32(&c, op->pos);
+    cl_arg_u32(&c, op->window < UINT32_MAX ? op->window : 0);
+    return cl_call_run(&c, op->n_tokens, op->n_head) && (op->n_tokens <= PRODUCT_MAX_TOKENS || cl_wait(b));
+}

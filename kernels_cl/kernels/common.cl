@@ -1,0 +1,83 @@
+/* common.cl: in front of every program. OpenCL C 1.2, no extension needed; half is storage only.
+ *
+ * Two styles. GPU_STYLE: LANES work-items of a group share a row and meet in local memory. CPU style: LANES is 1, a
+ * work-item walks whole rows with 16-wide vectors. Which one a program is built in is the host's choice (program.c).
+ *
+ * No contraction: a sum has the same bits in every kernel that computes it. MAD is one rounding where the device says it
+ * has a fused multiply-add (HAS_FMA), else two. Infinities and NaN mean what they say: no -cl-fast-relaxed-math. */
+#pragma OPENCL FP_CONTRACT OFF
+
+#ifdef GPU_STYLE
+#define LANES ((uint)GPU_LANES)
+#define LANE ((uint)get_local_id(0))
+#define MEET() barrier(CLK_LOCAL_MEM_FENCE)
+#else
+#define LANES 1u
+#define LANE 0u
+#define MEET()
+#endif
+
+/* The size of a group is known when it is compiled. */
+#define KERNEL kernel __attribute__((reqd_work_group_size(LANES, 1, 1))) void
+
+#ifdef HAS_FMA
+#define MAD(a, b, c) fma((a), (b), (c))
+#else
+#define MAD(a, b, c) ((a) * (b) + (c))
+#endif
+
+/* What is small is inlined everywhere: a vector handed over through memory costs more than the work on it. Static,
+ * because a C99 inline function that is not inlined is not there at all. */
+#ifdef __clang__
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("unroll")
+#else
+#define INLINE static inline
+#define UNROLL
+#endif
+
+INLINE float sum16(float16 v)
+{
+    float8 a = v.lo + v.hi;
+    float4 b = a.lo + a.hi;
+    float2 c = b.lo + b.hi;
+    return c.x + c.y;
+}
+
+INLINE float half_at(const global uchar *p)
+{
+    return vload_half(0, (const global half *)p);
+}
+
+/* The sum over the lanes of a group; every lane gets it. spare [LANES] may be used again afterwards. */
+INLINE float lanes_sum(float v, local float *spare)
+{
+#ifdef GPU_STYLE
+    spare[LANE] = v;
+    MEET();
+    for (uint n = LANES / 2; n > 0; n /= 2) {
+        if (LANE < n)
+            spare[LANE] += spare[LANE + n];
+        MEET();
+    }
+    v = spare[0];
+    MEET();
+#endif
+    return v;
+}
+
+INLINE float lanes_max(float v, local float *spare)
+{
+#ifdef GPU_STYLE
+    spare[LANE] = v;
+    MEET();
+    for (uint n = LANES / 2; n > 0; n /= 2) {
+        if (LANE < n)
+            spare[LANE] = fmax(spare[LANE], spare[LANE + n]);
+        MEET();
+    }
+    v = spare[0];
+    MEET();
+#endif
+    return v;
+}

@@ -1,0 +1,371 @@
+/* weights.cl: products with the weights of one type, and the weights themselves. Built once for each type that a model
+ * has (W_Q4_K, ...). The formats are those of engine/quant_blocks.h; dtype_to_f32 says what they mean, and weights32
+ * gives its bits: products of an f16 scale, a sub-scale and a quant fit the 24 bits of a float. */
+
+#if defined(W_F32) || defined(W_F16) || defined(W_BF16)
+#define ANY_WIDTH /* rows may end in the middle of a group of 32 */
+#elif defined(W_Q2_K) || defined(W_Q3_K) || defined(W_Q4_K) || defined(W_Q5_K) || defined(W_Q6_K) || defined(W_IQ4_XS)
+#define SUPER_BLOCKS /* of 256 */
+#endif
+
+#define LOW(q) ((q) & (uchar16)15)
+#define HIGH(q) ((q) >> (uchar16)4)
+
+/* Weights 32 g .. 32 g + 15 to *lo, the next 16 to *hi. */
+#if defined(W_F32)
+#define WEIGHT_AT(row, i) (((const global float *)(row))[i])
+INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
+{
+    *lo = vload16(2 * g, (const global float *)row);
+    *hi = vload16(2 * g + 1, (const global float *)row);
+}
+#elif defined(W_F16)
+#define WEIGHT_AT(row, i) vload_half(i, (const global half *)(row))
+INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
+{
+    *lo = vload_half16(2 * g, (const global half *)row);
+    *hi = vload_half16(2 * g + 1, (const global half *)row);
+}
+#elif defined(W_BF16)
+#define WEIGHT_AT(row, i) as_float((uint)((const global ushort *)(row))[i] << 16)
+INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
+{
+    *lo = as_float16(convert_uint16(vload16(2 * g, (const global ushort *)row)) << 16);
+    *hi = as_float16(convert_uint16(vload16(2 * g + 1, (const global ushort *)row)) << 16);
+}
+#elif defined(W_Q4_0)
+INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
+{
+    const global uchar *b = row + (size_t)g * 18;
+    uchar16 q = vload16(0, b + 2);
+    float d = half_at(b);
+    *lo = d * (convert_float16(LOW(q)) - 8.0f);
+    *hi = d * (convert_float16(HIGH(q)) - 8.0f);
+}
+#elif defined(W_Q4_1)
+INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
+{
+    const global uchar *b = row + (size_t)g * 20;
+    uchar16 q = vload16(0, b + 4);
+    float d = half_at(b), m = half_at(b + 2);
+    *lo = d * convert_float16(LOW(q)) + m;
+    *hi = d * convert_float16(HIGH(q)) + m;
+}
+#elif defined(W_Q5_0) || defined(W_Q5_1)
+/* Bit i of the block's word is bit 4 of weight i. */
+INLINE uchar16 fifth_bits(const global uchar *qh)
+{
+    const uchar16 bit = (uchar16)(1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128);
+    uchar16 bytes = (uchar16)((uchar8)qh[0], (uchar8)qh[1]);
+    return as_uchar16((bytes & bit) == bit) & (uchar16)16;
+}
+#ifdef W_Q5_0
+INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
+{
+    const global uchar *b = row + (size_t)g * 22;
+    uchar16 q = vload16(0, b + 6);
+    float d = half_at(b);
+    *lo = d * (convert_float16(LOW(q) | fifth_bits(b + 2)) - 16.0f);
+    *hi = d * (convert_float16(HIGH(q) | fifth_bits(b + 4)) - 16.0f);
+}
+#else
+INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
+{
+    const global uchar *b = row + (size_t)g * 24;
+    uchar16 q = vload16(0, b + 8);
+    float d = half_at(b), m = half_at(b + 2);
+    *lo = d * convert_float16(LOW(q) | fifth_bits(b + 4)) + m;
+    *hi = d * convert_float16(HIGH(q) | fifth_bits(b + 6)) + m;
+}
+#endif
+#elif defined(W_Q8_0)
+INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
+{
+    const global uchar *b = row + (size_t)g * 34;
+    const global char *q = (const global char *)b + 2;
+    float d = half_at(b);
+    *lo = d * convert_float16(vload16(0, q));
+    *hi = d * convert_float16(vload16(1, q));
+}
+#elif defined(W_Q2_K)
+INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
+{
+    const global uchar *b = row + (size_t)(g / 8) * 84, *q = b + 16 + g % 8 / 4 * 32;
+    uchar shift = (uchar)(2 * (g % 4)), s0 = b[2 * (g % 8)], s1 = b[2 * (g % 8) + 1];
+    float d = half_at(b + 80), dmin = half_at(b + 82);
+    *lo = d * (float)(s0 & 15) * convert_float16(vload16(0, q) >> shift & (uchar16)3) - dmin * (float)(s0 >> 4);
+    *hi = d * (float)(s1 & 15) * convert_float16(vload16(1, q) >> shift & (uchar16)3) - dmin * (float)(s1 >> 4);
+}
+#elif defined(W_Q3_K)
+INLINE float scale_q3(const global uchar *s, uint j)
+{
+    int low = s[j % 8] >> 4 * (j / 8) & 15, high = s[8 + j % 4] >> 2 * (j / 4) & 3;
+    return (float)((low | high << 4) - 32);
+}
+INLINE float16 quants_q3(uchar16 q, uchar16 mask, uchar shift, uchar bit)
+{
+    uchar16 top = (mask >> bit & (uchar16)1) << (uchar16)2;
+    return convert_float16((q >> shift & (uchar16)3) | top) - 4.0f;
+}
+INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
+{
+    const global uchar *b = row + (size_t)(g / 8) * 110, *q = b + 32 + g % 8 / 4 * 32;
+    uchar shift = (uchar)(2 * (g % 4)), bit = (uchar)(g % 8);
+    float d = half_at(b + 108);
+    *lo = d * scale_q3(b + 96, 2 * (g % 8)) * quants_q3(vload16(0, q), vload16(0, b), shift, bit);
+    *hi = d * scale_q3(b + 96, 2 * (g % 8) + 1) * quants_q3(vload16(1, q), vload16(1, b), shift, bit);
+}
+#elif defined(W_Q4_K) || defined(W_Q5_K)
+/* Scale and minimum of sub-block j, of six bits each. */
+INLINE void scale_min(const global uchar *s, uint j, float *scale, float *min)
+{
+    if (j < 4) {
+        *scale = (float)(s[j] & 63);
+        *min = (float)(s[j + 4] & 63);
+    } else {
+        *scale = (float)((s[j + 4] & 15) | (s[j - 4] >> 6) << 4);
+        *min = (float)(s[j + 4] >> 4 | (s[j] >> 6) << 4);
+    }
+}
+#ifdef W_Q4_K
+#define KQ_BYTES 144
+#define KQ_QUANTS 16
+#define FIFTH(i) ((uchar16)0)
+#else
+#define KQ_BYTES 176
+#define KQ_QUANTS 48
+#define FIFTH(i) ((vload16(i, b + 16) >> (uchar)j & (uchar16)1) << (uchar16)4)
+#endif
+INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
+{
+    uint j = g % 8;
+    const global uchar *b = row + (size_t)(g / 8) * KQ_BYTES, *q = b + KQ_QUANTS + j / 2 * 32;
+    uchar shift = (uchar)(4 * (j % 2));
+    float scale, min;
+    scale_min(b + 4, j, &scale, &min);
+    scale *= half_at(b);
+    min *= half_at(b + 2);
+    *lo = scale * convert_float16((vload16(0, q) >> shift & (uchar16)15) | FIFTH(0)) - min;
+    *hi = scale * convert_float16((vload16(1, q) >> shift & (uchar16)15) | FIFTH(1)) - min;
+}
+#elif defined(W_Q6_K)
+INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
+{
+    uint half_block = g % 8 / 4, quarter = g % 4;
+    const global uchar *b = row + (size_t)(g / 8) * 210;
+    const global uchar *ql = b + 64 * half_block + 32 * (quarter % 2), *qh = b + 128 + 32 * half_block;
+    const global char *scales = (const global char *)b + 192 + 2 * (g % 8);
+    uchar shift = (uchar)(4 * (quarter / 2)), top = (uchar)(2 * quarter);
+    float d = half_at(b + 208);
+    uchar16 q0 = (vload16(0, ql) >> shift & (uchar16)15) | (vload16(0, qh) >> top & (uchar16)3) << (uchar16)4;
+    uchar16 q1 = (vload16(1, ql) >> shift & (uchar16)15) | (vload16(1, qh) >> top & (uchar16)3) << (uchar16)4;
+    *lo = d * (float)scales[0] * (convert_float16(q0) - 32.0f);
+    *hi = d * (float)scales[1] * (convert_float16(q1) - 32.0f);
+}
+#elif defined(W_IQ4_NL) || defined(W_IQ4_XS)
+/* What a 4-bit index means. */
+INLINE float16 levels(uchar16 q)
+{
+    const char16 table = (char16)(-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113);
+    return convert_float16(shuffle(table, q));
+}
+#ifdef W_IQ4_NL
+INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
+{
+    const global uchar *b = row + (size_t)g * 18;
+    uchar16 q = vload16(0, b + 2);
+    float d = half_at(b);
+    *lo = d * levels(LOW(q));
+    *hi = d * levels(HIGH(q));
+}
+#else
+INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
+{
+    uint j = g % 8;
+    const global uchar *b = row + (size_t)(g / 8) * 136;
+    uchar16 q = vload16(j, b + 8);
+    int low = b[4 + j / 2] >> 4 * (j % 2) & 15, high = (b[2] | b[3] << 8) >> 2 * j & 3;
+    float d = half_at(b) * (float)((low | high << 4) - 32);
+    *lo = d * levels(LOW(q));
+    *hi = d * levels(HIGH(q));
+}
+#endif
+#endif
+
+/* Columns a pass over a row multiplies at once. A column's sum is the same whatever the others are. */
+#define COLUMNS 4u
+
+/* The lanes that share a row: few, so that short rows keep all of them busy. */
+#ifdef GPU_STYLE
+#define ROW_LANES (LANES / PRODUCT_ROWS)
+#else
+#define ROW_LANES 1u
+#endif
+
+/* One column takes GROUPS groups of 32 at a time: in the CPU style a whole block, whose scales are then read once, and
+ * whose shifts are constants. The order of additions is the same. */
+#if defined(SUPER_BLOCKS) && !defined(GPU_STYLE)
+#define GROUPS 8u
+#else
+#define GROUPS 1u
+#endif
+
+/* This lane's share of row * x[c] for N columns. */
+#define DOT(N, GROUPS)                                                                                                   \
+    INLINE void dot##N(const global uchar *row, uint k, uint lane, const global float *const *x, float *sums)            \
+    {                                                                                                                    \
+        float16 a[N], b[N], lo, hi;                                                                                      \
+        UNROLL for (uint c = 0; c < N; c++) a[c] = b[c] = 0;                                                             \
+        for (uint block = lane; block < k / 32 / GROUPS; block += ROW_LANES) {                                           \
+            UNROLL for (uint i = 0; i < GROUPS; i++)                                                                     \
+            {                                                                                                            \
+                uint g = block * GROUPS + i;                                                                             \
+                weights32(row, g, &lo, &hi);                                                                             \
+                UNROLL for (uint c = 0; c < N; c++)                                                                      \
+                {                                                                                                        \
+                    a[c] = MAD(lo, vload16(2 * g, x[c]), a[c]);                                                          \
+                    b[c] = MAD(hi, vload16(2 * g + 1, x[c]), b[c]);                                                      \
+                }                                                                                                        \
+            }                                                                                                            \
+        }                                                                                                                \
+        UNROLL for (uint c = 0; c < N; c++) sums[c] = sum16(a[c] + b[c]);                                                \
+        DOT_TAIL(N)                                                                                                      \
+    }
+#ifdef ANY_WIDTH
+#define DOT_TAIL(N)                                                                                                      \
+    for (uint i = k / 32 * 32 + lane; i < k; i += ROW_LANES)                                                             \
+        for (uint c = 0; c < N; c++)                                                                                     \
+            sums[c] = MAD(WEIGHT_AT(row, i), x[c][i], sums[c]);
+#else
+#define DOT_TAIL(N)
+#endif
+DOT(1, GROUPS)
+DOT(4, 1u)
+
+/* Behind the last column stands that one again (its sum is dropped): two ways of a product are enough to compile. */
+INLINE void dot_columns(const global uchar *row, uint k, uint lane, const global float *const *x, uint n, float *sums)
+{
+    if (n == 1)
+        dot1(row, k, lane, x, sums);
+    else
+        dot4(row, k, lane, x, sums);
+}
+
+INLINE void store_sum(global float *out, float sum, uint flags)
+{
+    *out = flags & FLAG_ADD ? *out + sum : sum;
+}
+
+/* Rows `first` .. first + PRODUCT_ROWS of a slab [n, k] times n_columns (<= COLUMNS) inputs, each to its output. */
+INLINE void product_rows(const global uchar *slab, ulong row_bytes, uint k, uint n, uint first,
+                         const global float *const *x, uint n_columns, global float *const *out,
+                         const global float *bias, uint flags, local float *spare)
+{
+#ifdef GPU_STYLE
+    uint row = first + LANE / ROW_LANES, lane = LANE % ROW_LANES;
+    float sums[COLUMNS] = {0, 0, 0, 0};
+    if (row < n)
+        dot_columns(slab + row * row_bytes, k, lane, x, n_columns, sums);
+    for (uint c = 0; c < n_columns; c++) {
+        spare[LANE] = sums[c];
+        MEET();
+        if (lane == 0 && row < n) {
+            float sum = spare[LANE];
+            for (uint i = 1; i < ROW_LANES; i++)
+                sum += spare[LANE + i];
+            store_sum(out[c] + row, sum + (flags & FLAG_BIAS ? bias[row] : 0), flags);
+        }
+        MEET();
+    }
+#else
+    for (uint row = first; row < min(n, first + (uint)PRODUCT_ROWS); row++) {
+        float sums[COLUMNS];
+        dot_columns(slab + row * row_bytes, k, 0, x, n_columns, sums);
+        for (uint c = 0; c < n_columns; c++)
+            store_sum(out[c] + row, sums[c] + (flags & FLAG_BIAS ? bias[row] : 0), flags);
+    }
+#endif
+}
+
+/* out[t * out_stride + out_base + r] = x[t] * w[r]. Groups: (rows / PRODUCT_ROWS). */
+KERNEL product(const global uchar *w, ulong w_base, ulong row_bytes, uint k, uint n, const global float *x,
+                    ulong x_base, uint n_tokens, global float *out, ulong out_stride, ulong out_base,
+                    const global float *bias, uint flags)
+{
+    local float spare[LANES];
+    for (uint t = 0; t < n_tokens; t += COLUMNS) {
+        const global float *from[COLUMNS];
+        global float *to[COLUMNS];
+        uint n_columns = min(COLUMNS, n_tokens - t);
+        for (uint c = 0; c < COLUMNS; c++) {
+            size_t column = t + min(c, n_columns - 1);
+            from[c] = x + x_base + column * k;
+            to[c] = out + out_base + column * out_stride;
+        }
+        product_rows(w + w_base, row_bytes, k, n, (uint)get_group_id(0) * PRODUCT_ROWS, from, n_columns, to, bias, flags,
+                     spare);
+    }
+}
+
+/* The same for tiles of pairs that want one expert (route.cl): pair p reads row p / pairs_per_row of x and writes row p
+ * of out. Groups: (rows / PRODUCT_ROWS, most tiles there can be). */
+KERNEL expert_product(const global uchar *w, ulong w_base, ulong row_bytes, uint k, uint n, ulong expert_bytes,
+                           const global uint4 *tiles, const global uint *pairs, const global float *x,
+                           uint pairs_per_row, global float *out, ulong out_stride, ulong out_base)
+{
+    local float spare[LANES];
+    if (get_group_id(1) >= tiles[0].x)
+        return;
+    uint4 tile = tiles[get_group_id(1) + 1];
+    const global uchar *slab = w + w_base + tile.x * expert_bytes;
+    for (uint i = 0; i < tile.z; i += COLUMNS) {
+        const global float *from[COLUMNS];
+        global float *to[COLUMNS];
+        uint n_columns = min(COLUMNS, tile.z - i);
+        for (uint c = 0; c < COLUMNS; c++) {
+            size_t pair = pairs[tile.y + i + min(c, n_columns - 1)];
+            from[c] = x + pair / pairs_per_row * k;
+            to[c] = out + out_base + pair * out_stride;
+        }
+        product_rows(slab, row_bytes, k, n, (uint)get_group_id(0) * PRODUCT_ROWS, from, n_columns, to, x, 0,
+                     spare);
+    }
+}
+
+INLINE void expand_group(const global uchar *row, uint k, uint g, global float *out)
+{
+    float16 lo, hi;
+#ifdef ANY_WIDTH
+    if (32 * g + 32 > k) {
+        for (uint i = 32 * g; i < k; i++)
+            out[i] = WEIGHT_AT(row, i);
+        return;
+    }
+#endif
+    weights32(row, g, &lo, &hi);
+    vstore16(lo, 2 * g, out);
+    vstore16(hi, 2 * g + 1, out);
+}
+
+INLINE void expand_row(const global uchar *row, uint k, global float *out)
+{
+    for (uint g = LANE; g < (k + 31) / 32; g += LANES)
+        expand_group(row, k, g, out);
+}
+
+/* out[i] = row first + i. Groups: (rows). */
+KERNEL expand(const global uchar *w, ulong w_base, ulong row_bytes, uint k, uint first, global float *out)
+{
+    size_t i = get_group_id(0);
+    expand_row(w + w_base + (first + i) * row_bytes, k, out + i * k);
+}
+
+/* out[t] = row ids[t] - first, where that is one of the n rows here. Groups: (tokens). */
+KERNEL lookup(const global uchar *w, ulong w_base, ulong row_bytes, uint k, uint n, const global int *ids, int first,
+                   global float *out)
+{
+    size_t t = get_group_id(0);
+    int row = ids[t] - first;
+    if (row >= 0 && (uint)row < n)
+        expand_row(w + w_base + (size_t)row * row_bytes, k, out + t * k);
+}

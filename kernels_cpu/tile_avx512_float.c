@@ -1,0 +1,228 @@
+/* Tiles of f32, f16 and bf16 weights with AVX-512: widened to f32, two vectors of 16 rows by eight columns at
+ * once.
+ *
+ * The dot kernel (dot_float_body.h) has four vectors of 16 running sums: weight 64i + 16j + l belongs to sum
+ * l of vector j; the blocks of 16 beyond the last 64 to vector 0; what is beyond the last 16 is added one by
+ * one to the total. A tile and its columns (act_chains_fn) hold one sum's weights side by side, the sums in
+ * the order in which the tree of add_all wants them, then the rest. */
+#include "kernels_cpu/tile_avx512.h"
+
+#include <math.h>
+
+#include "engine/half.h"
+
+#define ROWS 32
+#define MAX_COLS 8
+#define VECS (ROWS / 16)
+#define LEVELS 6
+
+#include "kernels_cpu/tile_sums_512.h"
+
+#define N_SUMS 64
+#define STEP 64
+
+/* Sum number n of the order: lane and vector of the dot kernel. Neighbours in the tree: vectors 0 + 1 and 2 +
+ * 3, then those two, then lanes 8, 4, 2 and 1 apart. */
+ALWAYS_INLINE size_t sum_lane(size_t n)
+{
+    return (n >> 2 & 1) * 8 + (n >> 3 & 1) * 4 + (n >> 4 & 1) * 2 + (n >> 5 & 1);
+}
+
+ALWAYS_INLINE size_t sum_vector(size_t n)
+{
+    return n & 3;
+}
+
+/* Weights of sum n in a row of k. */
+ALWAYS_INLINE size_t sum_length(size_t k, size_t n)
+{
+    return k / STEP + (sum_vector(n) == 0 ? k % STEP / 16 : 0);
+}
+
+/* Where weight i of sum n is in the row. */
+ALWAYS_INLINE size_t weight_at(size_t k, size_t n, size_t i)
+{
+    size_t n_steps = k / STEP;
+    return i < n_steps ? STEP * i + 16 * sum_vector(n) + sum_lane(n)
+                       : STEP * n_steps + 16 * (i - n_steps) + sum_lane(n);
+}
+
+void act_chains_avx512(const float *x, size_t k, float *chains)
+{
+    size_t at = 0;
+    for (size_t n = 0; n < N_SUMS; n++)
+        for (size_t i = 0; i < sum_length(k, n); i++)
+            chains[at++] = x[weight_at(k, n, i)];
+    for (; at < k; at++)
+        chains[at] = x[at];
+}
+
+/* How a type is widened: 16 weights of 16 rows from byte `at` on, a vector per weight; or one. */
+struct widener {
+    void (*many)(struct rows_16 rows, size_t at, __m512 x[16]);
+    float (*one)(const uint8_t *w);
+    size_t bytes;
+};
+
+ALWAYS_INLINE void many_f32(struct rows_16 rows, size_t at, __m512 x[16])
+{
+    UNROLLED
+    for (size_t i = 0; i < 4; i++) {
+        __m512i v[4];
+        load_rows(rows, at + 16 * i, v);
+        UNROLLED
+        for (size_t d = 0; d < 4; d++)
+            x[4 * i + d] = _mm512_castsi512_ps(v[d]);
+    }
+}
+
+ALWAYS_INLINE void many_f16(struct rows_16 rows, size_t at, __m512 x[16])
+{
+    UNROLLED
+    for (size_t i = 0; i < 2; i++) {
+        __m512i v[4];
+        load_rows(rows, at + 16 * i, v);
+        UNROLLED
+        for (size_t d = 0; d < 4; d++) {
+            x[8 * i + 2 * d] = low_halves(v[d]);
+            x[8 * i + 2 * d + 1] = high_halves(v[d]);
+        }
+    }
+}
+
+ALWAYS_INLINE void many_bf16(struct rows_16 rows, size_t at, __m512 x[16])
+{
+    UNROLLED
+    for (size_t i = 0; i < 2; i++) {
+        __m512i v[4];
+        load_rows(rows, at + 16 * i, v);
+        UNROLLED
+        for (size_t d = 0; d < 4; d++) {
+            x[8 * i + 2 * d] = _mm512_castsi512_ps(_mm512_slli_epi32(v[d], 16));
+            x[8 * i + 2 * d + 1] =
+                _mm512_castsi512_ps(_mm512_and_si512(v[d], _mm512_set1_epi32((int)0xFFFF0000u)));
+        }
+    }
+}
+
+static float one_f32(const uint8_t *w)
+{
+    return f32_from_bits(load_u32(w));
+}
+
+static uint16_t load_half(const uint8_t *w)
+{
+    uint16_t h;
+    memcpy(&h, w, sizeof h);
+    return h;
+}
+
+static float one_f16(const uint8_t *w)
+{
+    return f16_to_f32(load_half(w));
+}
+
+static float one_bf16(const uint8_t *w)
+{
+    return bf16_to_f32(load_half(w));
+}
+
+/* First place of the 16 sums of vector j, by lane. */
+static void sum_places(size_t k, size_t place[4][16])
+{
+    size_t at = 0;
+    for (size_t n = 0; n < N_SUMS; n++) {
+        place[sum_vector(n)][sum_lane(n)] = at;
+        at += sum_length(k, n);
+    }
+}
+
+ALWAYS_INLINE void expand_floats(const uint8_t *rows, size_t row_bytes, size_t k, struct widener widen,
+                                 float *tile)
+{
+    size_t place[4][16], n_steps = k / STEP, n_16 = k / 16;
+    sum_places(k, place);
+    for (size_t r = 0; r < ROWS; r += 16) {
+        struct rows_16 some = {rows + r * row_bytes, row_bytes};
+        for (size_t b = 0; b < n_16; b++) { /* 16 weights: one of each sum of a vector */
+            bool whole = b < 4 * n_steps;
+            const size_t *first = place[whole ? b % 4 : 0];
+            size_t i = whole ? b / 4 : n_steps + b - 4 * n_steps;
+            __m512 x[16];
+            widen.many(some, 16 * b * widen.bytes, x);
+            UNROLLED
+            for (size_t lane = 0; lane < 16; lane++)
+                _mm512_store_ps(tile + (first[lane] + i) * ROWS + r, x[lane]);
+        }
+    }
+    for (size_t i = 16 * n_16; i < k; i++)
+        for (size_t r = 0; r < ROWS; r++)
+            tile[i * ROWS + r] = widen.one(rows + r * row_bytes + i * widen.bytes);
+}
+
+/* n columns, which is a constant where this is called. */
+ALWAYS_INLINE void multiply_columns(const float *tile, const struct dot_cols *a, const uint32_t *index,
+                                    size_t n, float *out)
+{
+    const float *x[MAX_COLS];
+    struct sums waiting[LEVELS];
+    size_t at = 0, k = a->k;
+    UNROLLED
+    for (size_t c = 0; c < n; c++)
+        x[c] = a->chains + index[c] * k;
+    for (size_t step = 0; step < N_SUMS; step++) {
+        struct sums acc;
+        UNROLLED
+        for (size_t c = 0; c < n; c++)
+            acc.of[0][c] = acc.of[1][c] = _mm512_setzero_ps();
+        for (size_t end = at + sum_length(k, step); at < end; at++, tile += ROWS) {
+            __m512 first = _mm512_load_ps(tile), second = _mm512_load_ps(tile + 16);
+            UNROLLED
+            for (size_t c = 0; c < n; c++) {
+                __m512 y = _mm512_set1_ps(x[c][at]);
+                acc.of[0][c] = _mm512_fmadd_ps(first, y, acc.of[0][c]);
+                acc.of[1][c] = _mm512_fmadd_ps(second, y, acc.of[1][c]);
+            }
+        }
+        add_up(waiting, step, n, &acc, out);
+    }
+    for (; at < k; at++, tile += ROWS)
+        for (size_t c = 0; c < n; c++)
+            for (size_t r = 0; r < ROWS; r++)
+                out[c * ROWS + r] = fmaf(tile[r], x[c][at], out[c * ROWS + r]);
+}
+
+/* Groups of eight columns or of about as many each. */
+static void multiply_floats(const uint8_t *bytes, const struct dot_cols *a, const uint32_t *index, size_t n,
+                            float *out)
+{
+    const float *tile = (const void *)bytes;
+    for (size_t groups = (n + MAX_COLS - 1) / MAX_COLS; groups; groups--) {
+        size_t some = (n + groups - 1) / groups, c = 0;
+        if (some == 8)
+            multiply_columns(tile, a, index, 8, out);
+        else if (some >= 6)
+            multiply_columns(tile, a, index, 6, out);
+        else if (some >= 4)
+            multiply_columns(tile, a, index, 4, out);
+        c = some == 8 ? 8 : some >= 6 ? 6 : some >= 4 ? 4 : 0;
+        for (; c < some; c++)
+            multiply_columns(tile, a, index + c, 1, out + c * ROWS);
+        index += some;
+        out += some * ROWS;
+        n -= some;
+    }
+}
+
+#define TILE_KERNEL(type, size)                                                                              \
+    static void expand_##type(const uint8_t *rows, size_t row_bytes, size_t k, uint8_t *tile)                \
+    {                                                                                                        \
+        expand_floats(rows, row_bytes, k, (struct widener){many_##type, one_##type, size},                   \
+                      (float *)(void *)tile);                                                                \
+    }                                                                                                        \
+    const struct tile_kernel tile_avx512_##type = {expand_##type, multiply_floats, ROWS,                     \
+                                                   32 * ROWS * sizeof(float)};
+
+TILE_KERNEL(f32, 4)
+TILE_KERNEL(f16, 2)
+TILE_KERNEL(bf16, 2)

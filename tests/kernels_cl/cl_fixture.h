@@ -1,0 +1,39 @@
+/* cl_fixture.h: what the tests of the OpenCL backend share: opening it, and one operation run by it and by
+ * the f64 reference (ref_backend.h) on the same numbers. Failures end the test (cmocka assertions). */
+#ifndef FERRUM_CL_FIXTURE_H
+#define FERRUM_CL_FIXTURE_H
+
+#include "engine/backend.h"
+
+/* The backend in a style ("gpu", "cpu"), and the reference. False, with a line, where there is no device. */
+struct cl_world {
+    struct backend cl, ref;
+    const char *style;
+};
+bool cl_world_open(struct cl_world *w, const char *style);
+void cl_world_close(struct cl_world *w);
+
+/* The same buffer in both. */
+struct twin {
+    struct bbuf *cl, *ref;
+    size_t n;
+};
+/* n floats with guards behind them; content NULL: guard values. */
+struct twin twin_new(struct cl_world *w, const float *content, size_t n);
+struct twin twin_normal(struct cl_world *w, size_t n, uint32_t seed);
+void twin_free(struct cl_world *w, struct twin *t);
+/* The difference of the first n floats, sum of squares by that of the reference; guards are looked at. */
+double twin_nmse(struct cl_world *w, const struct twin *t);
+/* Ends the test when it is above the limit, or no number. */
+void twin_expect(struct cl_world *w, const struct twin *t, double limit, const char *what);
+
+/* Random rows of a type, as a tensor [n, k] (or [n_experts, n, k]) whose bytes lie at an odd address if odd.
+ */
+struct rows {
+    struct tensor tensor;
+    unsigned char *bytes;
+};
+struct rows rows_new(enum dtype type, size_t n_experts, size_t n, size_t k, bool odd, uint32_t seed);
+void rows_free(struct rows *r);
+
+#endif

@@ -1,0 +1,228 @@
+/* Whole models on the OpenCL backend, in both styles: what the CPU backend says, and each other's KV blocks.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine/base/mem.h"
+#include "engine/kv_shelving.h"
+#include "engine/timeline.h"
+#include "kernels_cl/cl_backend.h"
+#include "tests/engine/model_edit.h"
+#include "tests/kernels_cl/cl_fixture.h"
+#include "tests/kernels_cpu/cpu_fixture.h"
+#include "tests/support/mem_shelf.h"
+#include "tests/support/tiny_model.h"
+
+#define N_CTX 256
+#define N_PROMPT 70
+#define N_GREEDY 64
+
+static struct cl_world worlds[2];
+static int n_worlds;
+static struct backend cpu;
+static int32_t ids[N_CTX];
+
+static int set_up(void **state)
+{
+    (void)state;
+    cpu = fixture_open(2, NULL);
+    for (int i = 0; i < N_CTX; i++)
+        ids[i] = 3 + i * 37 % (TINY_N_VOCAB - 3);
+    while (n_worlds < 2 && cl_world_open(&worlds[n_worlds], n_worlds ? "gpu" : "cpu"))
+        n_worlds++;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    for (int i = 0; i < n_worlds; i++)
+        cl_world_close(&worlds[i]);
+    backend_close(&cpu);
+    return 0;
+}
+
+static struct model *load(struct backend *b, const struct tiny_options *options)
+{
+    struct buf file = {0};
+    struct err err = {0};
+    assert_true(tiny_model_make(options, &file));
+    struct model *m = edit_load(&file, b, NULL, &err);
+    buf_fini(&file);
+    if (!m)
+        fail_msg("%s", err.text);
+    return m;
+}
+
+static struct timeline *open(struct model *m, enum dtype kv_type, const struct kv_shelf *shelf)
+{
+    struct timeline_options options = {.n_ctx = N_CTX, .kv_type = kv_type, .shelf = shelf};
+    struct err err = {0};
+    struct timeline *t = timeline_new(m, &options, &err);
+    if (!t)
+        fail_msg("%s", err.text);
+    return t;
+}
+
+static int32_t largest(const float *logits)
+{
+    int32_t best = 0;
+    for (int32_t i = 1; i < TINY_N_VOCAB; i++)
+        best = logits[i] > logits[best] ? i : best;
+    return best;
+}
+
+/* The greedy tokens behind the prompt; in two batches, so that both ways of a product are taken. */
+static void continue_greedily(struct backend *b, const struct tiny_options *options, enum dtype kv_type,
+                              int32_t *out)
+{
+    struct model *m = load(b, options);
+    struct timeline *t = open(m, kv_type, NULL);
+    assert_true(timeline_eval(t, ids, 5, NULL, NULL, NULL));
+    assert_true(timeline_eval(t, ids + 5, N_PROMPT - 5, NULL, NULL, NULL));
+    for (int i = 0; i < N_GREEDY; i++) {
+        out[i] = largest(timeline_logits(t));
+        assert_true(timeline_eval(t, &out[i], 1, NULL, NULL, NULL));
+    }
+    timeline_free(t);
+    model_free(m);
+}
+
+static void model__every_family__says_what_the_cpu_says(void **state)
+{
+    (void)state;
+    static const struct tiny_options all[] = {
+        {.arch = "llama", .type = DTYPE_F32, .seed = 1},
+        {.arch = "qwen2", .type = DTYPE_F32, .seed = 2},
+        {.arch = "qwen3", .type = DTYPE_F32, .seed = 3},
+        {.arch = "qwen3moe", .type = DTYPE_F32, .seed = 4},
+        {.arch = "qwen2moe", .type = DTYPE_F32, .seed = 5},
+        {.arch = "olmoe", .type = DTYPE_F32, .seed = 6},
+        {.arch = "llama", .experts = true, .type = DTYPE_F32, .seed = 7}};
+    for (int i = 0; i < n_worlds; i++)
+        for (size_t j = 0; j < sizeof all / sizeof *all; j++) {
+            int32_t found[N_GREEDY], wanted[N_GREEDY];
+            continue_greedily(&worlds[i].cl, &all[j], DTYPE_F32, found);
+            continue_greedily(&cpu, &all[j], DTYPE_F32, wanted);
+            for (int n = 0; n < N_GREEDY; n++)
+                if (found[n] != wanted[n])
+                    fail_msg("%s, %s style: token %d is %d, the CPU says %d", all[j].arch, worlds[i].style, n,
+                             found[n], wanted[n]);
+        }
+}
+
+/* ---- KV blocks ---- */
+
+#define N_SAVED 150 /* two whole pages and a tail */
+
+static void save_chat(struct backend *b, const struct tiny_options *options, enum dtype kv_type,
+                      struct mem_shelf *shelf)
+{
+    struct model *m = load(b, options);
+    struct timeline *t = open(m, kv_type, &shelf->shelf);
+    assert_true(timeline_eval(t, ids, N_SAVED, NULL, NULL, NULL));
+    size_t n_left = timeline_save(t);
+    for (int i = 0; n_left && i < 10; i++)
+        n_left = timeline_save(t);
+    assert_int_equal(n_left, 0);
+    timeline_free(t);
+    model_free(m);
+    assert_int_equal(shelf->n_blocks, 3);
+}
+
+/* What is resumed goes on as what was never interrupted. */
+static void resume_chat(struct backend *b, const struct tiny_options *options, enum dtype kv_type,
+                        struct mem_shelf *shelf, double limit)
+{
+    struct model *m = load(b, options);
+    struct timeline *t = open(m, kv_type, &shelf->shelf), *fresh = open(m, kv_type, NULL);
+    struct load_stats stats;
+    assert_int_equal(timeline_load(t, ids, N_SAVED, NULL, &stats), N_SAVED - 1);
+    assert_true(timeline_eval(t, ids + N_SAVED - 1, 1, NULL, NULL, NULL));
+    assert_true(timeline_eval(fresh, ids, N_SAVED, NULL, NULL, NULL));
+    double wanted[TINY_N_VOCAB];
+    for (int i = 0; i < TINY_N_VOCAB; i++)
+        wanted[i] = (double)timeline_logits(fresh)[i];
+    double nmse = fixture_nmse(timeline_logits(t), wanted, TINY_N_VOCAB);
+    if (!(nmse <= limit))
+        fail_msg("resumed on %s, KV %s: nmse %g, expected at most %g", b->ops->name,
+                 dtype_info(kv_type)->name, nmse, limit);
+    timeline_free(t);
+    timeline_free(fresh);
+    model_free(m);
+}
+
+static void kv__saved_by_one_backend__is_resumed_by_the_other(void **state)
+{
+    (void)state;
+    static const struct {
+        enum dtype type;
+        double limit; /* of a value that rounds the other way */
+    } types[] = {{DTYPE_F32, 1e-9}, {DTYPE_F16, 1e-6}, {DTYPE_I8, 1e-4}};
+    const struct tiny_options options = {.arch = "qwen3", .type = DTYPE_F32, .seed = 3};
+    for (int i = 0; i < n_worlds; i++)
+        for (size_t k = 0; k < sizeof types / sizeof *types; k++)
+            for (int back = 0; back < 2; back++) {
+                struct backend *from = back ? &worlds[i].cl : &cpu, *to = back ? &cpu : &worlds[i].cl;
+                struct mem_shelf shelf;
+                mem_shelf_init(&shelf);
+                save_chat(from, &options, types[k].type, &shelf);
+                resume_chat(to, &options, types[k].type, &shelf, types[k].limit);
+                assert_true(mem_shelf_fini(&shelf));
+            }
+}
+
+/* What a device says it gives in one piece, it gives, and no more. */
+static __typeof__(&clCreateBuffer) whole_create;
+static size_t largest_buffer;
+static cl_mem create_up_to(cl_context context, cl_mem_flags flags, size_t size, void *host, cl_int *code)
+{
+    *code = CL_INVALID_BUFFER_SIZE;
+    return size <= largest_buffer ? whole_create(context, flags, size, host, code) : NULL;
+}
+
+/* The default context is one whose pages the device gives in one piece. */
+static void kv__device_gives_little__the_default_context_fits(void **state)
+{
+    (void)state;
+    const struct tiny_options options = {.arch = "qwen3", .type = DTYPE_F32, .n_ctx = 4096, .seed = 3};
+    for (int i = 0; i < n_worlds; i++) {
+        struct cl_backend *b = worlds[i].cl.ctx;
+        cl_ulong whole = b->device.max_alloc_bytes;
+        struct model *m = load(&worlds[i].cl, &options);
+        struct mem_shelf shelf;
+        bool limited;
+        mem_shelf_init(&shelf);
+        whole_create = b->api.clCreateBuffer;
+        b->api.clCreateBuffer = create_up_to;
+        b->device.max_alloc_bytes = largest_buffer =
+            (KV_SHELVING_TOKENS + 1100) * timeline_kv_bytes(m, DTYPE_F16);
+        assert_int_equal(timeline_default_ctx(m, DTYPE_F16, &limited), 1088);
+        assert_true(limited);
+        struct timeline_options few = {.kv_type = DTYPE_F16, .shelf = &shelf.shelf};
+        struct timeline *t = timeline_new(m, &few, NULL);
+        assert_non_null(t);
+        assert_int_equal(timeline_n_ctx(t), 1088);
+        timeline_free(t);
+        b->api.clCreateBuffer = whole_create;
+        b->device.max_alloc_bytes = whole;
+        assert_int_equal(timeline_default_ctx(m, DTYPE_F16, &limited), 4096);
+        model_free(m);
+        assert_true(mem_shelf_fini(&shelf));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(model__every_family__says_what_the_cpu_says),
+        cmocka_unit_test(kv__saved_by_one_backend__is_resumed_by_the_other),
+        cmocka_unit_test(kv__device_gives_little__the_default_context_fits),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

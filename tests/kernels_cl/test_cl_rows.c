@@ -1,0 +1,424 @@
+/* Norms, elementwise operations, the router, the KV cache and attention of the OpenCL backend against the f64
+ * reference, in both styles. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine/base/mem.h"
+#include "tests/kernels_cl/cl_fixture.h"
+#include "tests/kernels_cpu/cpu_fixture.h"
+
+#define LIMIT 1e-11
+
+static struct cl_world worlds[2];
+static int n_worlds;
+static bool is_small; /* `test_cl_rows small`: few and small shapes, for slow devices (oclgrind) */
+
+static int set_up(void **state)
+{
+    (void)state;
+    while (n_worlds < 2 && cl_world_open(&worlds[n_worlds], n_worlds ? "gpu" : "cpu"))
+        n_worlds++;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    for (int i = 0; i < n_worlds; i++)
+        cl_world_close(&worlds[i]);
+    return 0;
+}
+
+static void need(bool ok, const struct err *err)
+{
+    if (!ok)
+        fail_msg("%s", err->text);
+}
+
+static void check_norm(struct cl_world *w, size_t n, size_t n_tokens, size_t x_row)
+{
+    struct err err = {0};
+    struct twin x = twin_normal(w, (x_row + n_tokens) * n, 1), weight = twin_normal(w, n, 2),
+                out = twin_new(w, NULL, n_tokens * n);
+    struct op_rms_norm mine = {x.cl, x_row, weight.cl, out.cl, n_tokens, n, 0, 0, 1e-5f}, ref = mine;
+    ref.x = x.ref;
+    ref.w = weight.ref;
+    ref.out = out.ref;
+    need(backend_rms_norm(&w->cl, &mine, &err) && backend_rms_norm(&w->ref, &ref, &err), &err);
+    twin_expect(w, &out, LIMIT, "rms_norm");
+    twin_free(w, &x);
+    twin_free(w, &weight);
+    twin_free(w, &out);
+}
+
+/* A part of wider rows, in place. */
+static void check_norm_part(struct cl_world *w, size_t n, size_t n_tokens)
+{
+    struct err err = {0};
+    struct twin x = twin_normal(w, n_tokens * (n + 13), 1), weight = twin_normal(w, n, 2);
+    struct op_rms_norm mine = {x.cl, 0, weight.cl, x.cl, n_tokens, n, n + 13, 5, 1e-5f}, ref = mine;
+    ref.x = ref.out = x.ref;
+    ref.w = weight.ref;
+    need(backend_rms_norm(&w->cl, &mine, &err) && backend_rms_norm(&w->ref, &ref, &err), &err);
+    twin_expect(w, &x, LIMIT, "rms_norm in place");
+    twin_free(w, &x);
+    twin_free(w, &weight);
+}
+
+static void rms_norm__any_width__matches_the_reference(void **state)
+{
+    (void)state;
+    static const size_t widths[] = {1, 15, 16, 63, 64, 65, 200, 1024, 4099};
+    for (int i = 0; i < n_worlds; i++)
+        for (size_t j = 0; j < sizeof widths / sizeof *widths && !(is_small && widths[j] > 100); j++) {
+            check_norm(&worlds[i], widths[j], 1 + j % 4, j % 3);
+            check_norm_part(&worlds[i], widths[j], 1 + j % 3);
+        }
+}
+
+static void silu_mul__any_width__matches_the_reference(void **state)
+{
+    (void)state;
+    static const size_t widths[] = {1, 15, 17, 96, 1023, 1024, 1025, 3000};
+    for (int i = 0; i < n_worlds; i++)
+        for (size_t j = 0; j < sizeof widths / sizeof *widths && !(is_small && widths[j] > 100); j++) {
+            struct cl_world *w = &worlds[i];
+            struct err err = {0};
+            size_t n = widths[j], n_tokens = 1 + j % 3;
+            struct twin in = twin_normal(w, n_tokens * 2 * n, 1), out = twin_new(w, NULL, n_tokens * n);
+            struct op_silu_mul mine = {in.cl, out.cl, n_tokens, n}, ref = {in.ref, out.ref, n_tokens, n};
+            need(backend_silu_mul(&w->cl, &mine, &err) && backend_silu_mul(&w->ref, &ref, &err), &err);
+            twin_expect(w, &out, LIMIT, "silu_mul");
+            twin_free(w, &in);
+            twin_free(w, &out);
+        }
+}
+
+static void silu_mul__large_numbers__stay_finite(void **state)
+{
+    (void)state;
+    static const float in[] = {-1e30f, 1e30f, -200, 200, 0, -0.0f, 2, 2, 2, 2, 2, 2};
+    for (int i = 0; i < n_worlds; i++) {
+        struct cl_world *w = &worlds[i];
+        struct err err = {0};
+        struct twin gate_up = twin_new(w, in, 12), out = twin_new(w, NULL, 6);
+        struct op_silu_mul mine = {gate_up.cl, out.cl, 1, 6};
+        need(backend_silu_mul(&w->cl, &mine, &err), &err);
+        float *found = fixture_read(&w->cl, out.cl, 6);
+        for (int j = 0; j < 6; j++)
+            assert_true(isfinite(found[j]));
+        assert_true(found[0] == 0 && found[1] == 2e30f && found[3] == 400);
+        mem_free(found);
+        twin_free(w, &gate_up);
+        twin_free(w, &out);
+    }
+}
+
+static void sums__of_slots_and_gated__match_the_reference(void **state)
+{
+    (void)state;
+    static const size_t widths[] = {3, 16, 77, 1030};
+    for (int i = 0; i < n_worlds; i++)
+        for (size_t j = 0; j < sizeof widths / sizeof *widths && !(is_small && widths[j] > 100); j++) {
+            struct cl_world *w = &worlds[i];
+            struct err err = {0};
+            size_t n = widths[j], n_tokens = 1 + j, n_used = 1 + j * 2;
+            struct twin slots = twin_normal(w, n_tokens * n_used * n, 1),
+                        weights = twin_normal(w, n_tokens * n_used, 2), out = twin_normal(w, n_tokens * n, 3);
+            struct op_weighted_sum mine = {slots.cl, weights.cl, out.cl, n_tokens, n_used, n},
+                                   ref = {slots.ref, weights.ref, out.ref, n_tokens, n_used, n};
+            need(backend_weighted_sum(&w->cl, &mine, &err) && backend_weighted_sum(&w->ref, &ref, &err),
+                 &err);
+            twin_expect(w, &out, LIMIT, "weighted_sum");
+            struct op_add_gated gated = {slots.cl, weights.cl, out.cl, n_tokens, n},
+                                gated_ref = {slots.ref, weights.ref, out.ref, n_tokens, n};
+            need(backend_add_gated(&w->cl, &gated, &err) && backend_add_gated(&w->ref, &gated_ref, &err),
+                 &err);
+            twin_expect(w, &out, LIMIT, "add_gated");
+            twin_free(w, &slots);
+            twin_free(w, &weights);
+            twin_free(w, &out);
+        }
+}
+
+/* ---- the router ---- */
+
+static void check_route(struct cl_world *w, const float *logits, size_t n_tokens, size_t n_experts,
+                        size_t n_used, bool renormalise)
+{
+    struct err err = {0};
+    struct twin in = twin_new(w, logits, n_tokens * n_experts), ids = twin_new(w, NULL, n_tokens * n_used),
+                weights = twin_new(w, NULL, n_tokens * n_used);
+    struct op_route mine = {in.cl, ids.cl, weights.cl, n_tokens, n_experts, n_used, renormalise, 1.5f},
+                    ref = {in.ref, ids.ref, weights.ref, n_tokens, n_experts, n_used, renormalise, 1.5f};
+    need(backend_route(&w->cl, &mine, &err) && backend_route(&w->ref, &ref, &err), &err);
+    float *found = fixture_read(&w->cl, ids.cl, ids.n), *wanted = fixture_read(&w->ref, ids.ref, ids.n);
+    assert_memory_equal(found, wanted, ids.n * sizeof *found);
+    twin_expect(w, &weights, LIMIT, "route");
+    mem_free(found);
+    mem_free(wanted);
+    twin_free(w, &in);
+    twin_free(w, &ids);
+    twin_free(w, &weights);
+}
+
+static void route__any_shape__chooses_as_the_reference(void **state)
+{
+    (void)state;
+    static const size_t experts[] = {1, 2, 8, 60, 64, 128, 257};
+    float logits[7 * 257];
+    fixture_normal(logits, sizeof logits / sizeof *logits, 5);
+    for (size_t i = 0; i < sizeof logits / sizeof *logits; i += 5)
+        logits[i] = 0.25f; /* ties go to the lower id */
+    for (int i = 0; i < n_worlds; i++)
+        for (size_t j = 0; j < (is_small ? 4 : sizeof experts / sizeof *experts); j++)
+            for (size_t n_used = 1; n_used <= experts[j] && n_used < 11; n_used += 3)
+                check_route(&worlds[i], logits, 1 + j, experts[j], n_used, j % 2);
+}
+
+static void route__no_number__makes_the_weights_of_its_token_nan(void **state)
+{
+    (void)state;
+    static const float bad[] = {NAN, INFINITY};
+    for (int i = 0; i < n_worlds; i++)
+        for (size_t j = 0; j < 2; j++) {
+            struct cl_world *w = &worlds[i];
+            struct err err = {0};
+            float logits[2 * 6] = {1, 2, 3, 2, 1, 0, 1, 2, 3, 2, 1, 0};
+            logits[2] = bad[j];
+            struct twin in = twin_new(w, logits, 12), ids = twin_new(w, NULL, 6),
+                        weights = twin_new(w, NULL, 6);
+            struct op_route op = {in.cl, ids.cl, weights.cl, 2, 6, 3, true, 1};
+            need(backend_route(&w->cl, &op, &err), &err);
+            float *found = fixture_read(&w->cl, weights.cl, 6), *bits = fixture_read(&w->cl, ids.cl, 6);
+            int32_t chosen[6];
+            memcpy(chosen, bits, sizeof chosen);
+            static const int32_t first[2][3] = {{1, 3, 0}, {2, 1, 3}}, second[] = {2, 1, 3};
+            assert_memory_equal(chosen, first[j], sizeof first[j]);
+            assert_memory_equal(chosen + 3, second, sizeof second);
+            for (int s = 0; s < 3; s++)
+                assert_true(isnan(found[s]) && isfinite(found[3 + s]));
+            mem_free(found);
+            mem_free(bits);
+            twin_free(w, &in);
+            twin_free(w, &ids);
+            twin_free(w, &weights);
+        }
+}
+
+/* ---- the KV cache and attention ---- */
+
+struct heads {
+    size_t head_dim, n_head, n_kv_head, n_tokens, pos, window, n_rot;
+    enum rope_mode mode;
+    bool norm;
+    enum dtype type;
+};
+
+#define LAYERS 2 /* per page, so that offsets are not 0 */
+
+static size_t slab_bytes(const struct heads *s)
+{
+    return s->n_kv_head * KV_BLOCK_TOKENS * kv_row_bytes(s->type, s->head_dim);
+}
+
+/* The stored values of K and V of positions 0 .. n, widened, [K, V][KV head][position][D]. */
+static double *stored(struct backend *b, const struct bbuf *pool, const struct heads *s,
+                      const uint32_t *table, size_t n)
+{
+    size_t dim = s->head_dim, slab = slab_bytes(s), n_bytes = b->ops->buf_bytes(pool), at = 0;
+    size_t row_bytes = kv_row_bytes(s->type, dim), value_bytes = dtype_info(s->type)->block_bytes;
+    unsigned char *bytes = mem_need(n_bytes);
+    double *out = mem_need(2 * s->n_kv_head * n * dim * sizeof *out);
+    float row[512], scale = 1;
+    assert_true(backend_buf_read(b, pool, 0, bytes, n_bytes, NULL));
+    for (size_t h = 0; h < 2 * s->n_kv_head; h++)
+        for (size_t p = 0; p < n; p++) {
+            const unsigned char *rows =
+                bytes + table[p / 64] * LAYERS * 2 * slab + 2 * slab + h * 64 * row_bytes;
+            dtype_to_f32(s->type, rows + p % 64 * dim * value_bytes, row, dim);
+            if (s->type == DTYPE_I8)
+                memcpy(&scale, rows + 64 * dim + p % 64 * sizeof scale, sizeof scale);
+            for (size_t d = 0; d < dim; d++)
+                out[at++] = (double)row[d] * (double)scale;
+        }
+    mem_free(bytes);
+    return out;
+}
+
+static void expect_same_rows(struct cl_world *w, struct bbuf *mine, struct bbuf *ref, const struct heads *s,
+                             const uint32_t *table, const char *what)
+{
+    size_t n = s->pos + s->n_tokens, all = 2 * s->n_kv_head * n * s->head_dim;
+    double *found = stored(&w->cl, mine, s, table, n), *wanted = stored(&w->ref, ref, s, table, n);
+    double error = 0, power = 0, limit = s->type == DTYPE_F32 ? 1e-12 : s->type == DTYPE_F16 ? 1e-8 : 1e-6;
+    for (size_t i = 0; i < all; i++) {
+        error += (found[i] - wanted[i]) * (found[i] - wanted[i]);
+        power += wanted[i] * wanted[i];
+    }
+    if (!(error <= limit * power))
+        fail_msg("%s, %s style: the cache's nmse is %g", what, w->style, error / power);
+    mem_free(found);
+    mem_free(wanted);
+}
+
+/* Positions 0 .. pos + T are put into both caches; then the last T are asked. */
+static void check_heads(struct cl_world *w, const struct heads *s)
+{
+    struct err err = {0};
+    size_t n = s->pos + s->n_tokens, n_pages = (n + 63) / 64, page = LAYERS * 2 * slab_bytes(s),
+           half = s->n_rot / 2;
+    size_t width = (s->n_head + 2 * s->n_kv_head) * s->head_dim;
+    uint32_t table[64];
+    char what[160];
+    snprintf(what, sizeof what, "D %zu H %zu KV %zu T %zu pos %zu window %zu rot %zu mode %d %s", s->head_dim,
+             s->n_head, s->n_kv_head, s->n_tokens, s->pos, s->window, s->n_rot, (int)s->mode,
+             dtype_info(s->type)->name);
+    for (size_t i = 0; i < n_pages; i++)
+        table[i] = (uint32_t)(n_pages - 1 - i); /* backwards */
+    struct twin qkv = twin_normal(w, n * width, 1), q = twin_new(w, NULL, n * s->n_head * s->head_dim),
+                norms = twin_normal(w, s->head_dim, 2), angles = twin_normal(w, n * half + 1, 3),
+                out = twin_new(w, NULL, s->n_tokens * s->n_head * s->head_dim);
+    struct bbuf *pools[] = {backend_buf_new(&w->cl, n_pages * page, &err),
+                            backend_buf_new(&w->ref, n_pages * page, &err)};
+    struct twin late = twin_normal(w, s->n_tokens * s->n_head * s->head_dim, 4);
+    for (int i = 0; i < 2; i++) {
+        struct backend *b = i ? &w->ref : &w->cl;
+        struct kv_layer kv = {pools[i], s->type, page, page / 2, page / 4 * 3, table, n_pages};
+        struct op_qkv_rope_cache rope = {.qkv = i ? qkv.ref : qkv.cl,
+                                         .q = i ? q.ref : q.cl,
+                                         .eps = 1e-5f,
+                                         .cos = i ? angles.ref : angles.cl,
+                                         .sin = i ? qkv.ref : qkv.cl,
+                                         .mode = s->mode,
+                                         .n_tokens = n,
+                                         .n_head = s->n_head,
+                                         .n_kv_head = s->n_kv_head,
+                                         .head_dim = s->head_dim,
+                                         .n_rot = s->n_rot,
+                                         .kv = kv};
+        rope.q_norm = rope.k_norm = !s->norm ? NULL : i ? norms.ref : norms.cl;
+        struct op_attention op = {.q = i ? late.ref : late.cl,
+                                  .out = i ? out.ref : out.cl,
+                                  .scale = 1 / sqrtf((float)s->head_dim),
+                                  .n_tokens = s->n_tokens,
+                                  .n_head = s->n_head,
+                                  .n_kv_head = s->n_kv_head,
+                                  .head_dim = s->head_dim,
+                                  .pos = s->pos,
+                                  .window = s->window,
+                                  .kv = kv};
+        need(backend_qkv_rope_cache(b, &rope, &err) && backend_attention(b, &op, &err), &err);
+    }
+    twin_expect(w, &q, LIMIT, what);
+    expect_same_rows(w, pools[0], pools[1], s, table, what);
+    /* The rows differ where rounding to a short type went the other way. */
+    twin_expect(w, &out, s->type == DTYPE_F32 ? 1e-11 : s->type == DTYPE_F16 ? 1e-7 : 1e-5, what);
+    backend_buf_free(&w->cl, pools[0]);
+    backend_buf_free(&w->ref, pools[1]);
+    twin_free(w, &qkv);
+    twin_free(w, &q);
+    twin_free(w, &norms);
+    twin_free(w, &angles);
+    twin_free(w, &out);
+    twin_free(w, &late);
+}
+
+static void attention__any_shape__matches_the_reference(void **state)
+{
+    (void)state;
+    static const size_t dims[] = {2, 6, 20, 32, 64, 80, 128, 512}, groups[] = {1, 2, 7},
+                        tokens[] = {1, 3, 66}, starts[] = {0, 62, 130}, windows[] = {0, 1, 63, 65};
+    static const enum dtype types[] = {DTYPE_F16, DTYPE_F32, DTYPE_I8};
+    for (int i = 0; i < n_worlds; i++)
+        for (size_t j = 0; j < 48; j++) {
+            if (is_small && (tokens[j / 2 % 3] > 3 || dims[j % 8] > 64 || starts[j / 5 % 3] > 62))
+                continue;
+            size_t dim = dims[j % 8], group = groups[j / 3 % 3];
+            check_heads(&worlds[i], &(struct heads){.head_dim = dim,
+                                                    .n_head = group * (1 + j % 2),
+                                                    .n_kv_head = 1 + j % 2,
+                                                    .n_tokens = tokens[j / 2 % 3],
+                                                    .pos = starts[j / 5 % 3],
+                                                    .window = windows[j / 7 % 4],
+                                                    .n_rot = j % 4 ? dim : dim / 4 * 2,
+                                                    .mode = j % 5 ? ROPE_NEOX : ROPE_INTERLEAVED,
+                                                    .norm = j % 3 == 0,
+                                                    .type = types[j % 3]});
+        }
+}
+
+static void attention__long_context__matches_the_reference(void **state)
+{
+    (void)state;
+    for (int i = 0; i < n_worlds && !is_small; i++)
+        check_heads(&worlds[i], &(struct heads){.head_dim = 16,
+                                                .n_head = 2,
+                                                .n_kv_head = 1,
+                                                .n_tokens = 2,
+                                                .pos = 2000,
+                                                .n_rot = 16,
+                                                .mode = ROPE_NEOX,
+                                                .type = DTYPE_F16});
+}
+
+/* Rows nobody may see are not read: they hold NaN. */
+static void attention__unseen_rows__are_not_read(void **state)
+{
+    (void)state;
+    enum { DIM = 16, POS = 70, WINDOW = 10 };
+    static const uint32_t table[] = {1, 0};
+    float rows[2 * 2 * 64 * DIM];
+    for (int i = 0; i < n_worlds; i++) {
+        struct cl_world *w = &worlds[i];
+        struct err err = {0};
+        for (size_t j = 0; j < sizeof rows / sizeof *rows; j++) {
+            size_t page = j / (2 * 64 * DIM) ? 0 : 1, p = page * 64 + j / DIM % 64;
+            rows[j] = p + WINDOW > POS && p <= POS ? 0.5f : NAN;
+        }
+        struct twin pool = twin_new(w, rows, sizeof rows / sizeof *rows), q = twin_normal(w, DIM, 1),
+                    out = twin_new(w, NULL, DIM);
+        struct op_attention op = {.q = q.cl,
+                                  .out = out.cl,
+                                  .scale = 1,
+                                  .n_tokens = 1,
+                                  .n_head = 1,
+                                  .n_kv_head = 1,
+                                  .head_dim = DIM,
+                                  .pos = POS,
+                                  .window = WINDOW,
+                                  .kv = {pool.cl, DTYPE_F32, 2 * 64 * DIM * 4, 0, 64 * DIM * 4, table, 2}};
+        need(backend_attention(&w->cl, &op, &err), &err);
+        float *found = fixture_read(&w->cl, out.cl, DIM);
+        for (size_t d = 0; d < DIM; d++)
+            assert_true(fabsf(found[d] - 0.5f) < 1e-6f);
+        mem_free(found);
+        twin_free(w, &pool);
+        twin_free(w, &q);
+        twin_free(w, &out);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    is_small = argc > 1 && strcmp(argv[1], "small") == 0;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rms_norm__any_width__matches_the_reference),
+        cmocka_unit_test(silu_mul__any_width__matches_the_reference),
+        cmocka_unit_test(silu_mul__large_numbers__stay_finite),
+        cmocka_unit_test(sums__of_slots_and_gated__match_the_reference),
+        cmocka_unit_test(route__any_shape__chooses_as_the_reference),
+        cmocka_unit_test(route__no_number__makes_the_weights_of_its_token_nan),
+        cmocka_unit_test(attention__any_shape__matches_the_reference),
+        cmocka_unit_test(attention__long_context__matches_the_reference),
+        cmocka_unit_test(attention__unseen_rows__are_not_read),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
