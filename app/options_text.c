@@ -1,6 +1,7 @@
 /* options_text.c: --help, the bash completion and the man page, all written from the option table. */
 #include <string.h>
 
+#include "app/about.h"
 #include "app/options.h"
 
 static void print_option(FILE *out, const struct option_info *info)
@@ -121,6 +122,18 @@ static void print_man_options(FILE *out, enum command command)
     }
 }
 
+static void print_man_rows(FILE *out, const char *title, const struct about_row *row)
+{
+    fprintf(out, ".SH %s\n", title);
+    for (; row->name; row++) {
+        fputs(".TP\n.B ", out);
+        print_roff(out, row->name);
+        fputc('\n', out);
+        print_roff(out, row->help);
+        fputc('\n', out);
+    }
+}
+
 void options_print_man(FILE *out, const char *version)
 {
     fprintf(out,
@@ -138,16 +151,7 @@ void options_print_man(FILE *out, const char *version)
         fputs(".\n", out);
         print_man_options(out, c);
     }
-    fputs(
-        ".SH EXIT STATUS\n0 success, 1 runtime error, 2 usage, 3 the model cannot be loaded, 4 memory, 5 "
-        "the prompt does "
-        "not fit,\n6 database, 129 hang-up, 130 interrupt, 141 standard output closed, 143 terminate.\n"
-        ".SH ENVIRONMENT\nSet to anything but 0:\n.TP\n.B FERRUM_MOE_PROFILE\nat the end of one turn, a "
-        "table on "
-        "standard error of what the operations of the prompt and of the answer took,\nand of the experts of "
-        "each layer.\n.TP\n.B FERRUM_MOE_LOAD_TRACE\na line per layer on standard error and in the log: how "
-        "its experts are computed.\n"
-        ".SH FILES\n$XDG_DATA_HOME/ferrum\\-chat/chat.db, $XDG_STATE_HOME/ferrum\\-chat/{history,log},\n"
-        "$XDG_CONFIG_HOME/ferrum\\-chat/config (lines `name = value`, names as the long options).\n",
-        out);
+    print_man_rows(out, "EXIT STATUS", about_exit_codes());
+    print_man_rows(out, "FILES", about_files());
+    print_man_rows(out, "ENVIRONMENT", about_environment());
 }

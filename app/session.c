@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "app/guide.h"
 #include "app/loader.h"
 #include "app/out_file.h"
 #include "app/profile_file.h"
@@ -19,6 +20,21 @@
 
 #define TRACE_TOKENS 64
 #define STOP_LIMIT_NS UINT64_C(6000000000)
+
+static bool no_model(struct err *err)
+{
+    return err_set(
+        err, ERR_USAGE,
+        "no model was given: ferrum-chat MODEL.gguf starts a chat, ferrum-chat --continue takes the "
+        "last one up again; README.md says where models come from");
+}
+
+static bool has_guide(void)
+{
+    char *guide = guide_path();
+    mem_free(guide);
+    return guide != NULL;
+}
 
 /* Nobody should write for an hour and then hear that the profile has no place. */
 static bool check_files(const struct options *o, struct err *err)
@@ -45,11 +61,8 @@ bool session_check_options(const struct options *o, struct err *err)
         return err_set(err, ERR_USAGE, "--trace-tokens says how much --trace FILE keeps; give that too");
     if (o->n_words > 1)
         return err_set(err, ERR_USAGE, "expected one model file, found \"%.60s\" after it", o->words[1]);
-    if (!o->n_words && !opt_given(o, OPT_CONTINUE) && !opt_given(o, OPT_RESUME))
-        return err_set(
-            err, ERR_USAGE,
-            "no model was given: ferrum-chat MODEL.gguf starts a chat, ferrum-chat --continue takes the last "
-            "one up again; README.md says where models come from");
+    if (!o->n_words && !opt_given(o, OPT_CONTINUE) && !opt_given(o, OPT_RESUME) && !has_guide())
+        return no_model(err);
     return check_files(o, err);
 }
 
@@ -163,6 +176,15 @@ static bool choose_chat(struct session *s, struct chat_info *info, struct err *e
 
 /* ---- which model ---- */
 
+/* A guide that came with another version of the program may take its old chats up. */
+static bool is_guide(const char *path)
+{
+    char *guide = guide_path();
+    bool same = guide && !strcmp(guide, path);
+    mem_free(guide);
+    return same;
+}
+
 static bool check_model(struct session *s, const struct chat_info *info, bool from_chat, struct err *err)
 {
     struct gguf *g = gguf_open(s->model_path, true, err);
@@ -172,7 +194,8 @@ static bool check_model(struct session *s, const struct chat_info *info, bool fr
     fingerprint_of(g, s->fingerprint);
     snprintf(s->model_name, sizeof s->model_name, "%s", loader_display_name(&s->config, s->model_path));
     s->other_model = s->stored && memcmp(info->model_fingerprint, s->fingerprint, sizeof s->fingerprint) != 0;
-    if (ok && from_chat && s->other_model)
+    s->is_guide = is_guide(s->model_path);
+    if (ok && from_chat && s->other_model && !s->is_guide)
         ok = err_set(err, ERR_MODEL,
                      "%s: the file is not the model this chat was used with (%s), it has changed; name the "
                      "model to use: "
@@ -186,25 +209,52 @@ static bool check_model(struct session *s, const struct chat_info *info, bool fr
     return ok;
 }
 
-static bool choose_model(struct session *s, const struct chat_info *info, struct err *err)
+/* The file the chat was used with last; NULL, with the error. mem_free. The guide may have moved with the
+ * program. */
+static char *stored_model(const struct chat_info *info, struct err *err)
 {
-    const struct options *o = s->options;
-    const char *path = o->n_words ? o->words[0] : info->model_path;
-    if (!path || !*path)
-        return err_set(
+    bool is_guides = info->model_name && !strcmp(info->model_name, guide_name);
+    if (!info->model_path || !*info->model_path) {
+        err_set(
             err, ERR_USAGE,
             "the chat does not say which model it used; name one: ferrum-chat MODEL.gguf --resume %" PRId64,
             info->id);
-    if (!o->n_words && access(path, F_OK) && (errno == ENOENT || errno == ENOTDIR))
-        return err_set(
-            err, ERR_MODEL,
-            "%.300s: the model file that this chat was last used with is not there any more; name where it "
-            "is now: ferrum-chat MODEL.gguf --resume %" PRId64,
-            path, info->id);
+        return NULL;
+    }
+    if (!access(info->model_path, F_OK) || (errno != ENOENT && errno != ENOTDIR))
+        return mem_strdup(info->model_path);
+    char *guide = is_guides ? guide_path() : NULL;
+    if (!guide)
+        err_set(err, ERR_MODEL,
+                "%.300s: the model file that this chat was last used with is not there any more; name where "
+                "it is now: ferrum-chat MODEL.gguf --resume %" PRId64,
+                info->model_path, info->id);
+    return guide;
+}
+
+/* The model that was named, else that of the chat, else the guide. */
+static char *name_model(const struct session *s, const struct chat_info *info, struct err *err)
+{
+    if (s->options->n_words)
+        return mem_strdup(s->options->words[0]);
+    if (s->stored)
+        return stored_model(info, err);
+    char *guide = guide_path();
+    if (!guide)
+        no_model(err);
+    return guide;
+}
+
+static bool choose_model(struct session *s, const struct chat_info *info, struct err *err)
+{
+    char *path = name_model(s, info, err);
+    if (!path)
+        return false;
     char *absolute = realpath(path, NULL);
     s->model_path = mem_strdup(absolute ? absolute : path);
     free(absolute);
-    return check_model(s, info, !o->n_words, err);
+    mem_free(path);
+    return check_model(s, info, !s->options->n_words && s->stored, err);
 }
 
 bool session_open(struct session *s, const struct options *o, const struct paths *paths, int signal_fd,

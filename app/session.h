@@ -45,6 +45,7 @@ struct session {
 
     char *model_path; /* absolute */
     char model_name[128];
+    bool is_guide; /* the model is the built-in guide (guide.h) */
     struct model_config config;
     unsigned char fingerprint[FINGERPRINT_BYTES];
     struct sampling of_model[2]; /* defaults and what the model says: without, with reasoning */
@@ -110,9 +111,10 @@ struct session {
 
 /* Options that cannot go together, and what a chat cannot do without: ERR_USAGE. session_open asks it too. */
 bool session_check_options(const struct options *o, struct err *err);
-/* Chooses the chat (new, --session, --continue, --resume), checks the model file and prepares the settings.
- * Waits for a database that another program holds until a signal comes (s->signal, ERR_CANCELLED). Otherwise
- * the error's code is the exit code. *s is valid for session_close in every case. */
+/* Chooses the chat (new, --session, --continue, --resume) and the model (named, the chat's, the guide),
+ * checks the model file and prepares the settings. Waits for a database that another program holds until a
+ * signal comes (s->signal, ERR_CANCELLED). Otherwise the error's code is the exit code. *s is valid for
+ * session_close in every case. */
 bool session_open(struct session *s, const struct options *o, const struct paths *paths, int signal_fd,
                   struct err *err);
 /* Starts the engine thread, which loads the model. */

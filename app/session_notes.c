@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "app/guide.h"
 #include "app/session.h"
 #include "engine/base/mem.h"
 
@@ -130,6 +131,8 @@ void session_each_note(const struct session *s, void (*say)(void *, const char *
 {
     const struct model *model = engine_model(s->engine);
     const char *warnings[] = {vocab_warning(model_vocab(model)), model_warning(model)};
+    if (s->is_guide)
+        say(arg, guide_note);
     note_context(s, say, arg);
     note_ignored(s, say, arg);
     note_think(s, say, arg);

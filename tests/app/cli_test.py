@@ -28,7 +28,6 @@ def signals_as_usual():
 class Usage(ProgramTest):
     def test_wrong_options_exit_2_and_say_why(self):
         for args, words in [
-            ((), ['no model', '--continue']),
             ((LONG, '--tmep', '1'), ['--temp']),
             ((LONG, '--temp', 'warm', '-p', 'x'), ['warm', 'expected a number']),
             ((LONG, '--top-p', '1.5', '-p', 'x'), ['1.5', 'from 0 to 1']),

@@ -1,0 +1,146 @@
+"""The built-in guide through the program: guide_test.py FERRUM_CHAT MKTINY GUIDE_ASK TABLES.json GUIDE.gguf [--all]
+
+The held-out questions, which training never saw, must be answered with the facts named in at least 90 of 100 cases; no
+answer may name an option, key or command that does not exist; no expert may be idle or overrun. --all asks every
+question (by hand); without it a third of them.
+"""
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(HERE, '../app')]
+from harness import PROGRAM, WORK, ProgramTest
+
+import guide_facts
+import guide_gguf
+import guide_text
+
+ASK, TABLES, GUIDE = sys.argv[3:6]
+ALL = '--all' in sys.argv
+FACTS, NAMES, _ = guide_facts.load(TABLES)
+HAS_GUIDE = os.path.exists(GUIDE)
+NOTE = 'built-in guide'
+
+
+def ask(questions):
+    out = subprocess.run([ASK, GUIDE], input='\n'.join(questions).encode(), capture_output=True, check=True).stdout
+    return json.loads(out)
+
+
+@unittest.skipUnless(HAS_GUIDE, 'SKIP: share/guide/guide.gguf is not there')
+class Answers(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        by_hand, framed = guide_text.Text(FACTS).held_out()
+        cls.pairs = {'by hand': by_hand if ALL else by_hand[::4], 'in frames': framed if ALL else framed[::6]}
+        cls.questions = [question for pairs in cls.pairs.values() for _, question in pairs]
+        cls.result = ask(cls.questions)
+        cls.said = dict(zip(cls.questions, cls.result['answers']))
+
+    def test_held_out_questions_get_the_facts(self):
+        for title, pairs in self.pairs.items():
+            wrong = [(fact.id, question, self.said[question]) for fact, question in pairs
+                     if not guide_facts.is_right(fact, self.said[question])]
+            print(f'{title}: {len(pairs) - len(wrong)} of {len(pairs)}')
+            for row in wrong:
+                print('   ', ' | '.join(row)[:150])
+            with self.subTest(title):
+                self.assertGreaterEqual(len(pairs) - len(wrong), 0.9 * len(pairs))
+
+    def test_no_answer_names_what_does_not_exist(self):
+        # What the model was trained on may be newer than this program: unknown.py tells about that.
+        trained = guide_gguf.read_metadata(GUIDE)['guide.entries']
+        names = NAMES | {name for line in trained for name in guide_facts.invented(line.split('\t')[1], NAMES)}
+        for question, answer in self.said.items():
+            with self.subTest(question):
+                self.assertEqual(guide_facts.invented(answer, names), [], answer)
+
+    def test_every_answer_is_one_it_was_taught(self):
+        # Half of one sentence and half of another would look right: "render --kv-type: set a variable".
+        taught = {fact.answer for fact in FACTS}
+        taught |= {line.split('\t')[1] for line in guide_gguf.read_metadata(GUIDE)['guide.entries']}
+        for question, answer in self.said.items():
+            with self.subTest(question):
+                self.assertIn(answer, taught)
+
+    def test_every_expert_works_and_none_is_overrun(self):
+        for layer, counts in enumerate(self.result['experts']):
+            with self.subTest(layer=layer):
+                self.assertGreater(min(counts), 0)
+                self.assertLessEqual(max(counts), 4 * sum(counts) / len(counts))
+
+
+@unittest.skipUnless(HAS_GUIDE, 'SKIP: share/guide/guide.gguf is not there')
+class Program(ProgramTest):
+    def test_a_question_without_a_model_is_for_the_guide(self):
+        out = self.check(0, '-p', 'how do I resume a chat?', words=[NOTE])
+        self.assertIn(b'--continue', out)
+
+    def test_a_chat_with_the_guide_goes_on(self):
+        self.check(0, '-p', 'hello')
+        lines = self.lines('--continue', '-p', 'how do I load a model?')
+        self.assertEqual(lines[0]['model'], 'ferrum guide')
+        self.assertGreater(lines[-2]['prompt_tokens'], 20)
+        self.assertEqual(len(self.sessions()), 1)
+        self.check(0, '--session', 'mine', '-p', 'hello', words=[NOTE])
+
+    def test_no_arguments_on_a_terminal_open_it(self):
+        for more in ([], ['--plain']):
+            with self.subTest(more):
+                pid, fd = self.on_terminal(PROGRAM, *more)
+                seen, until = b'', time.monotonic() + 60
+                while NOTE.encode() not in seen and time.monotonic() < until:
+                    seen += os.read(fd, 65536)
+                self.assertIn(NOTE.encode(), seen)
+                self.end(pid, fd, signal.SIGTERM)
+
+    def test_the_file_is_small_and_says_what_it_is(self):
+        self.assertLessEqual(os.path.getsize(GUIDE), 8 << 20)
+        metadata = json.loads(self.check(0, 'inspect', GUIDE, '--json'))['metadata']
+        for key in ('general.name', 'general.license', 'tokenizer.chat_template', 'general.sampling.temp'):
+            self.assertIn(key, metadata)
+
+
+class WithoutTheFile(ProgramTest):
+    def test_a_model_is_asked_for(self):
+        alone = os.path.join(WORK, 'alone', 'bin', 'ferrum-chat')
+        os.makedirs(os.path.dirname(alone), exist_ok=True)
+        shutil.copy(PROGRAM, alone)
+        for args in ([], ['-p', 'x']):
+            r = subprocess.run([alone, *args], input=b'', capture_output=True, env=self.env, timeout=60)
+            self.assertEqual(r.returncode, 2)
+            self.assertIn(b'no model was given', r.stderr)
+
+
+class Generator(unittest.TestCase):
+    def test_every_right_answer_is_right_and_invents_nothing(self):
+        for fact in FACTS:
+            with self.subTest(fact.id):
+                self.assertTrue(guide_facts.is_right(fact, fact.answer))
+                self.assertEqual(guide_facts.invented(fact.answer, NAMES), [])
+
+    def test_what_is_invented_is_found(self):
+        self.assertEqual(guide_facts.invented('Press F9 or type /fly, with --warp or ferrum-chat wash.', NAMES),
+                         ['--warp', '/fly', 'F9', 'ferrum-chat wash'])
+
+    def test_no_training_phrase_is_a_held_out_question(self):
+        for fact in FACTS:
+            for held in fact.held:
+                words = guide_facts.content(held)
+                for phrase in fact.questions:
+                    self.assertNotEqual(guide_facts.content(phrase), words, (held, phrase))
+
+    def test_the_same_seed_makes_the_same_text(self):
+        import random
+        text = guide_text.Text(FACTS)
+        self.assertEqual(text.chat(random.Random(3), 20), text.chat(random.Random(3), 20))
+
+
+if __name__ == '__main__':
+    unittest.main(argv=[sys.argv[0]], verbosity=2)

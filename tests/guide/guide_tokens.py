@@ -1,0 +1,51 @@
+"""The guide's vocabulary: byte-level BPE trained on its own text, split as qwen2's pre-tokenizer does, and ChatML turns."""
+import os
+import random
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+# tokenizer.ggml.pre = "qwen2"
+QWEN2 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+N_VOCAB = 1536
+N_SAMPLES = 40000
+
+
+def make(text, path, seed):
+    """The vocabulary in the file, trained first if there is none."""
+    if not os.path.exists(path):
+        rng = random.Random(seed)
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
+            pre_tokenizers.Split(Regex(QWEN2), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+        tokenizer.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(vocab_size=N_VOCAB, special_tokens=SPECIAL, show_progress=False,
+                                      initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()))
+        lines = [line for _ in range(N_SAMPLES) for fact, question in [text.ask(rng)] for line in (question, fact.answer)]
+        tokenizer.train_from_iterator(lines, trainer)
+        tokenizer.save(path)
+    return Tokenizer.from_file(path)
+
+
+class Tokens:
+    def __init__(self, tokenizer):
+        self.tokenizer = tokenizer
+        self.n = tokenizer.get_vocab_size()
+        self.start, self.end = (tokenizer.token_to_id(name) for name in ("<|im_start|>", "<|im_end|>"))
+        self.answers = {}
+        self.user = self.encode("user\n")
+        self.newline = self.encode("\n")
+        self.assistant = self.encode("assistant\n")
+
+    def encode(self, text):
+        return self.tokenizer.encode(text, add_special_tokens=False).ids
+
+    def asked(self, question):
+        return [self.start] + self.user + self.encode(question) + [self.end] + self.newline + [self.start] + self.assistant
+
+    def turn(self, question, answer):
+        """Ids up to the answer, ids of the answer with what ends it."""
+        if answer not in self.answers:
+            self.answers[answer] = self.encode(answer) + [self.end] + self.newline
+        return self.asked(question), self.answers[answer]

@@ -1,0 +1,73 @@
+#!/usr/bin/env python3
+"""How good a checkpoint is, without the program: try_checkpoint.py TABLES.json WORK_DIR [--show]
+
+Answers the held-out questions greedily with the running mean of the weights; prints shares, and with --show what went
+wrong. guide_test.py asks the exported model through the program.
+"""
+import os
+import random
+import sys
+
+import torch
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import guide_facts
+import guide_text
+import guide_tokens
+from guide_model import Guide, Shape
+from tokenizers import Tokenizer
+
+LONGEST = 14  # tokens: enough to tell which answer it is; the rest is by heart
+
+
+@torch.no_grad()
+def answers(model, tokens, questions):
+    """Greedy, a batch at a time, rows of the same length first (no padding in front)."""
+    out, by_length = {}, {}
+    for question in questions:
+        ids = tokens.asked(question)
+        by_length.setdefault(len(ids), []).append((question, ids))
+    for group in by_length.values():
+        ids = torch.tensor([row for _, row in group])
+        for _ in range(LONGEST):
+            n = ids.shape[1]
+            h, _, _ = model.hidden(ids, torch.zeros_like(ids), torch.arange(n).expand_as(ids))
+            ids = torch.cat([ids, (h[:, -1] @ model.embed.T).argmax(-1, keepdim=True)], 1)
+            if (ids[:, n:] == tokens.end).any(-1).all() or (ids[:, len(group[0][1]):] == tokens.end).any(-1).all():
+                break
+        for (question, row), said in zip(group, ids.tolist()):
+            said = said[len(row):]
+            said = said[: said.index(tokens.end)] if tokens.end in said else said
+            out[question] = tokens.tokenizer.decode(said)
+    return out
+
+
+def nearest(text, beginning):
+    """The fact's answer that begins so, else the beginning itself."""
+    return next((fact.answer for fact in text.facts.values() if fact.answer.startswith(beginning)), beginning)
+
+
+def main():
+    tables, work = sys.argv[1:3]
+    facts, _, _ = guide_facts.load(tables)
+    text = guide_text.Text(facts)
+    saved = torch.load(os.path.join(work, "checkpoint.pt"))
+    tokens = guide_tokens.Tokens(Tokenizer.from_file(os.path.join(work, "tokenizer.json")))
+    model = Guide(Shape(**saved["shape"]))
+    model.load_state_dict(saved["mean"])
+    rng = random.Random(99)
+    by_hand, framed = text.held_out()
+    seen = [text.ask(rng) for _ in range(200)]
+    print(f"step {saved['step']}")
+    for title, pairs in (("held out, by hand", by_hand), ("held out, frames", framed), ("as trained", seen)):
+        said = answers(model, tokens, [question for _, question in pairs])
+        said = {q: nearest(text, a) for q, a in said.items()}
+        wrong = [(fact, q, said[q]) for fact, q in pairs if not guide_facts.is_right(fact, said[q])]
+        print(f"{title}: {len(pairs) - len(wrong)} of {len(pairs)}, {100 * (1 - len(wrong) / len(pairs)):.1f} %")
+        if "--show" in sys.argv:
+            for fact, q, a in wrong:
+                print(f"    {fact.id} | {q} | {a[:90]}")
+
+
+if __name__ == "__main__":
+    main()
