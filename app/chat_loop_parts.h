@@ -18,8 +18,8 @@ struct rate {
 /* What the profiler panel shows; it borrows one of the profiles, or the session's. */
 struct shown_profile {
     struct ui_profile now; /* as given last */
-    char title[96];
-    struct prof *running; /* of the turn in work, as it was at copied_ns */
+    char title[512];       /* may be a whole error */
+    struct prof *running;  /* of the turn in work, as it was at copied_ns */
     uint64_t copied_ns;
     bool was_running;
     struct kept_prof *kept; /* of the message looked at */

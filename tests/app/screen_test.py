@@ -192,7 +192,7 @@ class Screen(ScreenTest):
         self.type('hi')
         self.keys('Enter')
         self.wait_saved(2)
-        self.wait_for(r'tok/s')
+        self.wait_for(r'tok/s.*F1 help')
         self.type('/regen')
         self.keys('Enter')
         self.wait_saved(3)
