@@ -68,7 +68,7 @@ void profile_compare(struct buf *out, const struct prof *a, const struct prof *b
 {
     if (!has_work(a, phase) && !has_work(b, phase))
         return;
-    buf_printf(out, "\n%s: %" PRIu64 " and %" PRIu64 " tokens\n%-*s%12s%12s%10s\n", profile_phase_name(phase),
+    buf_printf(out, "\n%s: %" PRIu64 " and %" PRIu64 " tokens\n%-*s%12s%12s%10s\n", prof_phase_name(phase),
                a->n_tokens[phase], b->n_tokens[phase], NAME_COLUMNS, "ms/token", "A", "B", "B / A");
     for (int op = 0; op < PROF_N_OPS; op++) {
         struct prof_entry of_a = prof_sum(a, phase, (enum prof_op)op),

@@ -94,11 +94,6 @@ static void put_experts(struct buf *out, const struct prof *p, enum prof_phase p
         put_layer(out, p, phase, layer, has);
 }
 
-const char *profile_phase_name(enum prof_phase phase)
-{
-    return phase == PROF_PREFILL ? "prefill" : "decode";
-}
-
 void profile_table_phase(const struct prof *p, enum prof_phase phase, bool by_layer, struct buf *out)
 {
     uint64_t wall_ns = p->wall_ns[phase];
@@ -107,7 +102,7 @@ void profile_table_phase(const struct prof *p, enum prof_phase phase, bool by_la
     buf_printf(out,
                "%s: %" PRIu64 " tokens in %.3f ms, %.4f ms/token; operations %.2f %% of it; the timers cost "
                "%.3f %%\n",
-               profile_phase_name(phase), p->n_tokens[phase], ms(wall_ns),
+               prof_phase_name(phase), p->n_tokens[phase], ms(wall_ns),
                ms(wall_ns) / (double)p->n_tokens[phase], percent(prof_sum_ns(p, phase), wall_ns),
                percent(prof_cost_ns(p, phase), wall_ns));
     put_ops(out, p, phase);

@@ -10,7 +10,6 @@
 #include "engine/base/buf.h"
 #include "engine/base/prof.h"
 
-const char *profile_phase_name(enum prof_phase phase);
 /* One phase; by_layer: with the rows of the layers. */
 void profile_table_phase(const struct prof *p, enum prof_phase phase, bool by_layer, struct buf *out);
 void profile_table(const struct prof *prof, struct buf *out);

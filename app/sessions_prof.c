@@ -134,7 +134,7 @@ static json_t *answer_json(const struct answer *a)
                             k->tokens_per_s > 0 ? json_real(k->tokens_per_s) : json_null());
     json_t *profile = profile_json(k->prof);
     for (int phase = 0; phase < PROF_N_PHASES; phase++)
-        add_busiest(json_object_get(profile, profile_phase_name((enum prof_phase)phase)), k->prof,
+        add_busiest(json_object_get(profile, prof_phase_name((enum prof_phase)phase)), k->prof,
                     (enum prof_phase)phase);
     json_object_update(out, profile);
     json_decref(profile);
@@ -258,7 +258,7 @@ static void print_pair(const struct answer a[2])
             struct buf line = {0};
             profile_experts_line(&line, a[i].kept->prof, (enum prof_phase)phase);
             if (line.len)
-                buf_printf(&out, "%s %c: %s", profile_phase_name((enum prof_phase)phase), 'A' + i, line.data);
+                buf_printf(&out, "%s %c: %s", prof_phase_name((enum prof_phase)phase), 'A' + i, line.data);
             buf_fini(&line);
         }
     print_buf(&out);
@@ -290,7 +290,7 @@ static void print_pair_json(const struct answer a[2])
 {
     json_t *ratios = json_object();
     for (int phase = 0; phase < PROF_N_PHASES; phase++)
-        json_object_set_new(ratios, profile_phase_name((enum prof_phase)phase),
+        json_object_set_new(ratios, prof_phase_name((enum prof_phase)phase),
                             ratios_json(a[0].kept->prof, a[1].kept->prof, (enum prof_phase)phase));
     sessions_print_json(
         json_pack("{s:o, s:o, s:o}", "a", answer_json(&a[0]), "b", answer_json(&a[1]), "ratio", ratios));

@@ -6,8 +6,6 @@
 
 enum { TRACK_STEPS = 1, TRACK_OPS };
 
-static const char *const phase_names[PROF_N_PHASES] = {[PROF_PREFILL] = "prefill", [PROF_DECODE] = "decode"};
-
 struct writer {
     FILE *file;
     const struct trace *trace;
@@ -40,7 +38,7 @@ static void begin_event(const struct writer *w, const char *name, enum prof_phas
     fprintf(w->file,
             "{\"name\":\"%s\",\"cat\":\"%s\",\"ph\":\"X\",\"pid\":1,\"tid\":%d,\"ts\":%" PRIu64 ".%03" PRIu64
             ",\"dur\":%" PRIu64 ".%03" PRIu64 ",\"args\":{",
-            name, phase_names[phase], track, at_ns / 1000, at_ns % 1000, ns / 1000, ns % 1000);
+            name, prof_phase_name(phase), track, at_ns / 1000, at_ns % 1000, ns / 1000, ns % 1000);
 }
 
 static void write_step(const struct writer *w, enum prof_phase phase, const struct trace_step *step)

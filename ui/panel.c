@@ -34,20 +34,6 @@ void panel_fini(struct panel *p)
     *p = (struct panel){0};
 }
 
-/* text is clean: cut between characters. */
-static void copy_title(char out[PANEL_TITLE_BYTES], const char *text)
-{
-    size_t n = strlen(text), fits = 0;
-    while (fits < n) {
-        size_t k = text_cell(text + fits, n - fits, NULL);
-        if (fits + k >= PANEL_TITLE_BYTES)
-            break;
-        fits += k;
-    }
-    memcpy(out, text, fits);
-    out[fits] = '\0';
-}
-
 /* Another model may have another number of layers. */
 static void keep_layer(struct panel *p)
 {
@@ -65,7 +51,7 @@ void panel_set(struct panel *p, const struct prof *prof, double read_gb_s, const
 {
     p->prof = prof;
     p->read_gb_s = read_gb_s;
-    copy_title(p->title, title);
+    text_copy(p->title, sizeof p->title, title);
     keep_layer(p);
 }
 
@@ -197,15 +183,10 @@ static const char *next_view_name(const struct panel *p)
     return names[(p->view + 1) % PANEL_N_VIEWS];
 }
 
-static const char *phase_name(enum prof_phase phase)
-{
-    return phase == PROF_DECODE ? "decode" : "prefill";
-}
-
 /* "decode · layer 12 · this answer": as much of it as fits. */
 static void put_subject(const struct panel *p, struct buf *out)
 {
-    buf_puts(out, phase_name(p->phase));
+    buf_puts(out, prof_phase_name(p->phase));
     if (p->layer != PANEL_ALL_LAYERS && p->layer < p->n_layers)
         buf_printf(out, " · layer %d", p->layer);
     else if (p->layer != PANEL_ALL_LAYERS)
@@ -217,7 +198,7 @@ static void put_subject(const struct panel *p, struct buf *out)
 static void put_hint(const struct panel *p, int room, struct buf *out)
 {
     buf_printf(out, "F2 close · F3 %s · F4 %s · F5 %s · F6 F7 size", next_view_name(p),
-               phase_name(p->phase == PROF_DECODE ? PROF_PREFILL : PROF_DECODE),
+               prof_phase_name(p->phase == PROF_DECODE ? PROF_PREFILL : PROF_DECODE),
                p->held ? "let go" : "compare");
     buf_truncate(out, row_of_pieces(out->data, room));
     if (room < 0 || text_width(out->data, out->len) > (size_t)room)

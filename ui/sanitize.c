@@ -279,6 +279,19 @@ size_t text_width(const char *text, size_t n)
     return columns;
 }
 
+void text_copy(char *out, size_t n_out, const char *text)
+{
+    size_t n = strlen(text), fits = 0;
+    while (fits < n) {
+        size_t k = text_cell(text + fits, n - fits, NULL);
+        if (fits + k >= n_out)
+            break;
+        fits += k;
+    }
+    memcpy(out, text, fits);
+    out[fits] = '\0';
+}
+
 size_t text_fit(const char *text, size_t n, size_t max)
 {
     size_t columns = 0, i = 0;

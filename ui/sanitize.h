@@ -50,6 +50,9 @@ size_t text_width(const char *text, size_t n);
  * marks of width 0 behind it; *width (may be NULL) is its columns. */
 size_t text_cell(const char *text, size_t n, int *width);
 
+/* The longest beginning of sanitised text, in whole cells, that fits into out[n_out] with its NUL. */
+void text_copy(char *out, size_t n_out, const char *text);
+
 /* The longest beginning of sanitised text[0..n), in whole cells, that fits into max columns. */
 size_t text_fit(const char *text, size_t n, size_t max);
 

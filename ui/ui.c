@@ -259,15 +259,7 @@ const char *ui_editor_text(struct ui *ui, size_t *cursor)
 static void copy_clean(char *out, size_t n_out, const char *text, size_t max)
 {
     char *copy = mem_strndup(text, strnlen(text, max)), *clean = sanitize_line(copy);
-    size_t n = strlen(clean), fits = 0;
-    while (fits < n) {
-        size_t k = text_cell(clean + fits, n - fits, NULL);
-        if (fits + k >= n_out)
-            break;
-        fits += k;
-    }
-    memcpy(out, clean, fits);
-    out[fits] = '\0';
+    text_copy(out, n_out, clean);
     mem_free(clean);
     mem_free(copy);
 }

@@ -15,6 +15,11 @@ const char *prof_op_name(enum prof_op op)
     return (unsigned)op < PROF_N_OPS ? names[op] : "?";
 }
 
+const char *prof_phase_name(enum prof_phase phase)
+{
+    return phase == PROF_PREFILL ? "prefill" : "decode";
+}
+
 static size_t n_entries(const struct prof_shape *s)
 {
     return (size_t)PROF_N_PHASES * (s->n_layers + 1) * PROF_N_OPS;

@@ -77,6 +77,7 @@ struct prof {
 };
 
 const char *prof_op_name(enum prof_op op);
+const char *prof_phase_name(enum prof_phase phase); /* "prefill", "decode" */
 
 /* All zero. ERR_MEMORY; ERR_RUNTIME for a shape beyond the limits above, or n_used > n_experts. */
 struct prof *prof_new(const struct prof_shape *shape, struct err *err);
