@@ -38,6 +38,25 @@ void cl_world_close(struct cl_world *w)
     backend_close(&w->ref);
 }
 
+struct cl_world cl_worlds[2];
+int n_cl_worlds;
+
+int cl_worlds_open(void **state)
+{
+    (void)state;
+    while (n_cl_worlds < 2 && cl_world_open(&cl_worlds[n_cl_worlds], n_cl_worlds ? "gpu" : "cpu"))
+        n_cl_worlds++;
+    return 0;
+}
+
+int cl_worlds_close(void **state)
+{
+    (void)state;
+    while (n_cl_worlds > 0)
+        cl_world_close(&cl_worlds[--n_cl_worlds]);
+    return 0;
+}
+
 struct twin twin_new(struct cl_world *w, const float *content, size_t n)
 {
     return (struct twin){fixture_buf(&w->cl, content, n), fixture_buf(&w->ref, content, n), n};

@@ -13,6 +13,13 @@ struct cl_world {
 bool cl_world_open(struct cl_world *w, const char *style);
 void cl_world_close(struct cl_world *w);
 
+/* One world per style, for a whole group of tests; none where there is no device. */
+extern struct cl_world cl_worlds[2];
+extern int n_cl_worlds;
+/* Set-up and tear-down of the group. */
+int cl_worlds_open(void **state);
+int cl_worlds_close(void **state);
+
 /* The same buffer in both. */
 struct twin {
     struct bbuf *cl, *ref;

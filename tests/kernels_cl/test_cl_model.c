@@ -22,27 +22,21 @@
 #define N_PROMPT 70
 #define N_GREEDY 64
 
-static struct cl_world worlds[2];
-static int n_worlds;
 static struct backend cpu;
 static int32_t ids[N_CTX];
 
 static int set_up(void **state)
 {
-    (void)state;
     cpu = fixture_open(2, NULL);
     for (int i = 0; i < N_CTX; i++)
         ids[i] = 3 + i * 37 % (TINY_N_VOCAB - 3);
-    while (n_worlds < 2 && cl_world_open(&worlds[n_worlds], n_worlds ? "gpu" : "cpu"))
-        n_worlds++;
+    cl_worlds_open(state);
     return 0;
 }
 
 static int tear_down(void **state)
 {
-    (void)state;
-    for (int i = 0; i < n_worlds; i++)
-        cl_world_close(&worlds[i]);
+    cl_worlds_close(state);
     backend_close(&cpu);
     return 0;
 }
@@ -104,15 +98,15 @@ static void model__every_family__says_what_the_cpu_says(void **state)
         {.arch = "qwen2moe", .type = DTYPE_F32, .seed = 5},
         {.arch = "olmoe", .type = DTYPE_F32, .seed = 6},
         {.arch = "llama", .experts = true, .type = DTYPE_F32, .seed = 7}};
-    for (int i = 0; i < n_worlds; i++)
+    for (int i = 0; i < n_cl_worlds; i++)
         for (size_t j = 0; j < sizeof all / sizeof *all; j++) {
             int32_t found[N_GREEDY], wanted[N_GREEDY];
-            continue_greedily(&worlds[i].cl, &all[j], DTYPE_F32, found);
+            continue_greedily(&cl_worlds[i].cl, &all[j], DTYPE_F32, found);
             continue_greedily(&cpu, &all[j], DTYPE_F32, wanted);
             for (int n = 0; n < N_GREEDY; n++)
                 if (found[n] != wanted[n])
-                    fail_msg("%s, %s style: token %d is %d, the CPU says %d", all[j].arch, worlds[i].style, n,
-                             found[n], wanted[n]);
+                    fail_msg("%s, %s style: token %d is %d, the CPU says %d", all[j].arch, cl_worlds[i].style,
+                             n, found[n], wanted[n]);
         }
 }
 
@@ -165,10 +159,10 @@ static void kv__saved_by_one_backend__is_resumed_by_the_other(void **state)
         double limit; /* of a value that rounds the other way */
     } types[] = {{DTYPE_F32, 1e-9}, {DTYPE_F16, 1e-6}, {DTYPE_I8, 1e-4}};
     const struct tiny_options options = {.arch = "qwen3", .type = DTYPE_F32, .seed = 3};
-    for (int i = 0; i < n_worlds; i++)
+    for (int i = 0; i < n_cl_worlds; i++)
         for (size_t k = 0; k < sizeof types / sizeof *types; k++)
             for (int back = 0; back < 2; back++) {
-                struct backend *from = back ? &worlds[i].cl : &cpu, *to = back ? &cpu : &worlds[i].cl;
+                struct backend *from = back ? &cl_worlds[i].cl : &cpu, *to = back ? &cpu : &cl_worlds[i].cl;
                 struct mem_shelf shelf;
                 mem_shelf_init(&shelf);
                 save_chat(from, &options, types[k].type, &shelf);
@@ -191,10 +185,10 @@ static void kv__device_gives_little__the_default_context_fits(void **state)
 {
     (void)state;
     const struct tiny_options options = {.arch = "qwen3", .type = DTYPE_F32, .n_ctx = 4096, .seed = 3};
-    for (int i = 0; i < n_worlds; i++) {
-        struct cl_backend *b = worlds[i].cl.ctx;
+    for (int i = 0; i < n_cl_worlds; i++) {
+        struct cl_backend *b = cl_worlds[i].cl.ctx;
         cl_ulong whole = b->device.max_alloc_bytes;
-        struct model *m = load(&worlds[i].cl, &options);
+        struct model *m = load(&cl_worlds[i].cl, &options);
         struct mem_shelf shelf;
         bool limited;
         mem_shelf_init(&shelf);

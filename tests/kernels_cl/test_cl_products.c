@@ -15,25 +15,7 @@
 /* f32 arithmetic on exact weights; activations are not quantised. */
 #define LIMIT 1e-10
 
-static struct cl_world worlds[2];
-static int n_worlds;
 static bool is_small; /* `test_cl_products small`: few and small shapes, for slow devices (oclgrind) */
-
-static int set_up(void **state)
-{
-    (void)state;
-    while (n_worlds < 2 && cl_world_open(&worlds[n_worlds], n_worlds ? "gpu" : "cpu"))
-        n_worlds++;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    for (int i = 0; i < n_worlds; i++)
-        cl_world_close(&worlds[i]);
-    return 0;
-}
 
 struct product {
     enum dtype types[WEIGHT_MAX_PARTS];
@@ -84,42 +66,42 @@ static void products__every_type_and_number_of_tokens__match_the_reference(void 
 {
     (void)state;
     static const size_t tokens[] = {1, 2, 3, 4, 7, 8, 9, 31, 33};
-    for (int i = 0; i < n_worlds; i++)
+    for (int i = 0; i < n_cl_worlds; i++)
         for (enum dtype type = 0; type < DTYPE_I8; type++)
             for (size_t t = is_small; t < sizeof tokens / sizeof *tokens; t += is_small ? 6 : 1)
-                check_product(&worlds[i], &(struct product){.types = {type},
-                                                            .n_parts = 1,
-                                                            .n = is_small ? 9 : 1 + (t * 13 + type) % 37,
-                                                            .k = 256 * (is_small ? 1 : 1 + t % 3),
-                                                            .m = tokens[t],
-                                                            .a_row = t % 2 * 3,
-                                                            .add = t % 3 == 1,
-                                                            .odd = t % 4 == 3});
+                check_product(&cl_worlds[i], &(struct product){.types = {type},
+                                                               .n_parts = 1,
+                                                               .n = is_small ? 9 : 1 + (t * 13 + type) % 37,
+                                                               .k = 256 * (is_small ? 1 : 1 + t % 3),
+                                                               .m = tokens[t],
+                                                               .a_row = t % 2 * 3,
+                                                               .add = t % 3 == 1,
+                                                               .odd = t % 4 == 3});
 }
 
 static void products__any_width__match_the_reference(void **state)
 {
     (void)state;
     static const enum dtype types[] = {DTYPE_F32, DTYPE_F16, DTYPE_BF16};
-    for (int i = 0; i < n_worlds; i++)
+    for (int i = 0; i < n_cl_worlds; i++)
         for (size_t k = 1; k < 72; k += is_small ? 33 : 5)
             for (size_t m = 1; m < 14; m += 11)
                 check_product(
-                    &worlds[i],
+                    &cl_worlds[i],
                     &(struct product){.types = {types[k % 3]}, .n_parts = 1, .n = 19, .k = k, .m = m});
-    for (int i = 0; i < n_worlds; i++)
+    for (int i = 0; i < n_cl_worlds; i++)
         for (size_t k = 32; k <= 160 && !is_small; k += 32)
             check_product(
-                &worlds[i],
+                &cl_worlds[i],
                 &(struct product){.types = {DTYPE_Q8_0}, .n_parts = 1, .n = 66, .k = k, .m = 1 + k / 8});
 }
 
 static void products__parts_of_different_types__act_as_one_weight(void **state)
 {
     (void)state;
-    for (int i = 0; i < n_worlds; i++)
+    for (int i = 0; i < n_cl_worlds; i++)
         for (size_t m = 1; m < 40; m += 17)
-            check_product(&worlds[i],
+            check_product(&cl_worlds[i],
                           &(struct product){.types = {DTYPE_Q4_K, DTYPE_F32, DTYPE_Q6_K, DTYPE_Q8_0},
                                             .n_parts = 4,
                                             .n = 21,
@@ -133,9 +115,9 @@ static void products__parts_of_different_types__act_as_one_weight(void **state)
 static void products__a_large_weight__is_cut_into_pieces(void **state)
 {
     (void)state;
-    for (int i = 0; i < n_worlds && !is_small; i++)
+    for (int i = 0; i < n_cl_worlds && !is_small; i++)
         check_product(
-            &worlds[i],
+            &cl_worlds[i],
             &(struct product){
                 .types = {DTYPE_Q4_0}, .n_parts = 1, .n = 300, .k = 16384, .m = 9, .with_bias = true});
 }
@@ -144,8 +126,8 @@ static void products__a_large_weight__is_cut_into_pieces(void **state)
 static void products__few_tokens__same_bits(void **state)
 {
     (void)state;
-    for (int i = 0; i < n_worlds; i++) {
-        struct cl_world *w = &worlds[i];
+    for (int i = 0; i < n_cl_worlds; i++) {
+        struct cl_world *w = &cl_worlds[i];
         struct err err = {0};
         struct rows rows = rows_new(DTYPE_Q4_K, 1, 70, 512, false, 5);
         struct weight_part part = {.weight = &rows.tensor};
@@ -177,9 +159,9 @@ static void embed__every_type__gives_the_bits_of_the_definition(void **state)
 {
     (void)state;
     static const int32_t ids[] = {13, 0, 6, 7, 0, 9};
-    for (int i = 0; i < n_worlds; i++)
+    for (int i = 0; i < n_cl_worlds; i++)
         for (enum dtype type = 0; type < DTYPE_I8; type++) {
-            struct cl_world *w = &worlds[i];
+            struct cl_world *w = &cl_worlds[i];
             struct err err = {0};
             struct rows first = rows_new(type, 1, 7, 512, type % 2, 5),
                         second = rows_new(DTYPE_F32, 1, 7, 512, false, 6);
@@ -261,10 +243,10 @@ static void check_stack(struct cl_world *w, const struct stack *s)
 static void experts__every_type__match_the_reference(void **state)
 {
     (void)state;
-    for (int i = 0; i < n_worlds; i++)
+    for (int i = 0; i < n_cl_worlds; i++)
         for (enum dtype type = 0; type < DTYPE_I8; type++)
             for (size_t n_parts = 1; n_parts <= 2; n_parts++)
-                check_stack(&worlds[i],
+                check_stack(&cl_worlds[i],
                             &(struct stack){.types = {type, (enum dtype)((type + n_parts) % DTYPE_I8)},
                                             .n_parts = n_parts,
                                             .n_experts = 5 + type,
@@ -286,17 +268,17 @@ static void experts__any_routing__match_the_reference(void **state)
         {{DTYPE_F32}, 1, 9, 67, 40, 21, 9, -1},               /* all are wanted by all */
         {{DTYPE_Q4_0}, 1, 3, 4, 96, 300, 2, -1},              /* more tokens than a batch of a chat */
     };
-    for (int i = 0; i < n_worlds; i++)
+    for (int i = 0; i < n_cl_worlds; i++)
         for (size_t s = 0; s < (is_small ? 1 : sizeof stacks / sizeof *stacks); s++)
-            check_stack(&worlds[i], &stacks[s]);
+            check_stack(&cl_worlds[i], &stacks[s]);
 }
 
 /* Ids outside reach memory of the stack all the same. */
 static void experts__an_id_outside__stays_inside_the_stack(void **state)
 {
     (void)state;
-    for (int i = 0; i < n_worlds; i++) {
-        struct cl_world *w = &worlds[i];
+    for (int i = 0; i < n_cl_worlds; i++) {
+        struct cl_world *w = &cl_worlds[i];
         struct rows rows = rows_new(DTYPE_F32, 3, 2, 32, false, 1);
         const struct tensor *part = &rows.tensor;
         static const int32_t bad[] = {-1, 3, INT32_MAX, INT32_MIN}, good[] = {0, 2, 2, 0};
@@ -337,5 +319,5 @@ int main(int argc, char **argv)
         cmocka_unit_test(experts__any_routing__match_the_reference),
         cmocka_unit_test(experts__an_id_outside__stays_inside_the_stack),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, cl_worlds_open, cl_worlds_close);
 }

@@ -16,25 +16,7 @@
 
 #define LIMIT 1e-11
 
-static struct cl_world worlds[2];
-static int n_worlds;
 static bool is_small; /* `test_cl_rows small`: few and small shapes, for slow devices (oclgrind) */
-
-static int set_up(void **state)
-{
-    (void)state;
-    while (n_worlds < 2 && cl_world_open(&worlds[n_worlds], n_worlds ? "gpu" : "cpu"))
-        n_worlds++;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    for (int i = 0; i < n_worlds; i++)
-        cl_world_close(&worlds[i]);
-    return 0;
-}
 
 static void need(bool ok, const struct err *err)
 {
@@ -76,10 +58,10 @@ static void rms_norm__any_width__matches_the_reference(void **state)
 {
     (void)state;
     static const size_t widths[] = {1, 15, 16, 63, 64, 65, 200, 1024, 4099};
-    for (int i = 0; i < n_worlds; i++)
+    for (int i = 0; i < n_cl_worlds; i++)
         for (size_t j = 0; j < sizeof widths / sizeof *widths && !(is_small && widths[j] > 100); j++) {
-            check_norm(&worlds[i], widths[j], 1 + j % 4, j % 3);
-            check_norm_part(&worlds[i], widths[j], 1 + j % 3);
+            check_norm(&cl_worlds[i], widths[j], 1 + j % 4, j % 3);
+            check_norm_part(&cl_worlds[i], widths[j], 1 + j % 3);
         }
 }
 
@@ -87,9 +69,9 @@ static void silu_mul__any_width__matches_the_reference(void **state)
 {
     (void)state;
     static const size_t widths[] = {1, 15, 17, 96, 1023, 1024, 1025, 3000};
-    for (int i = 0; i < n_worlds; i++)
+    for (int i = 0; i < n_cl_worlds; i++)
         for (size_t j = 0; j < sizeof widths / sizeof *widths && !(is_small && widths[j] > 100); j++) {
-            struct cl_world *w = &worlds[i];
+            struct cl_world *w = &cl_worlds[i];
             struct err err = {0};
             size_t n = widths[j], n_tokens = 1 + j % 3;
             struct twin in = twin_normal(w, n_tokens * 2 * n, 1), out = twin_new(w, NULL, n_tokens * n);
@@ -105,8 +87,8 @@ static void silu_mul__large_numbers__stay_finite(void **state)
 {
     (void)state;
     static const float in[] = {-1e30f, 1e30f, -200, 200, 0, -0.0f, 2, 2, 2, 2, 2, 2};
-    for (int i = 0; i < n_worlds; i++) {
-        struct cl_world *w = &worlds[i];
+    for (int i = 0; i < n_cl_worlds; i++) {
+        struct cl_world *w = &cl_worlds[i];
         struct err err = {0};
         struct twin gate_up = twin_new(w, in, 12), out = twin_new(w, NULL, 6);
         struct op_silu_mul mine = {gate_up.cl, out.cl, 1, 6};
@@ -125,9 +107,9 @@ static void sums__of_slots_and_gated__match_the_reference(void **state)
 {
     (void)state;
     static const size_t widths[] = {3, 16, 77, 1030};
-    for (int i = 0; i < n_worlds; i++)
+    for (int i = 0; i < n_cl_worlds; i++)
         for (size_t j = 0; j < sizeof widths / sizeof *widths && !(is_small && widths[j] > 100); j++) {
-            struct cl_world *w = &worlds[i];
+            struct cl_world *w = &cl_worlds[i];
             struct err err = {0};
             size_t n = widths[j], n_tokens = 1 + j, n_used = 1 + j * 2;
             struct twin slots = twin_normal(w, n_tokens * n_used * n, 1),
@@ -177,19 +159,19 @@ static void route__any_shape__chooses_as_the_reference(void **state)
     fixture_normal(logits, sizeof logits / sizeof *logits, 5);
     for (size_t i = 0; i < sizeof logits / sizeof *logits; i += 5)
         logits[i] = 0.25f; /* ties go to the lower id */
-    for (int i = 0; i < n_worlds; i++)
+    for (int i = 0; i < n_cl_worlds; i++)
         for (size_t j = 0; j < (is_small ? 4 : sizeof experts / sizeof *experts); j++)
             for (size_t n_used = 1; n_used <= experts[j] && n_used < 11; n_used += 3)
-                check_route(&worlds[i], logits, 1 + j, experts[j], n_used, j % 2);
+                check_route(&cl_worlds[i], logits, 1 + j, experts[j], n_used, j % 2);
 }
 
 static void route__no_number__makes_the_weights_of_its_token_nan(void **state)
 {
     (void)state;
     static const float bad[] = {NAN, INFINITY};
-    for (int i = 0; i < n_worlds; i++)
+    for (int i = 0; i < n_cl_worlds; i++)
         for (size_t j = 0; j < 2; j++) {
-            struct cl_world *w = &worlds[i];
+            struct cl_world *w = &cl_worlds[i];
             struct err err = {0};
             float logits[2 * 6] = {1, 2, 3, 2, 1, 0, 1, 2, 3, 2, 1, 0};
             logits[2] = bad[j];
@@ -337,36 +319,36 @@ static void attention__any_shape__matches_the_reference(void **state)
     static const size_t dims[] = {2, 6, 20, 32, 64, 80, 128, 512}, groups[] = {1, 2, 7},
                         tokens[] = {1, 3, 66}, starts[] = {0, 62, 130}, windows[] = {0, 1, 63, 65};
     static const enum dtype types[] = {DTYPE_F16, DTYPE_F32, DTYPE_I8};
-    for (int i = 0; i < n_worlds; i++)
+    for (int i = 0; i < n_cl_worlds; i++)
         for (size_t j = 0; j < 48; j++) {
             if (is_small && (tokens[j / 2 % 3] > 3 || dims[j % 8] > 64 || starts[j / 5 % 3] > 62))
                 continue;
             size_t dim = dims[j % 8], group = groups[j / 3 % 3];
-            check_heads(&worlds[i], &(struct heads){.head_dim = dim,
-                                                    .n_head = group * (1 + j % 2),
-                                                    .n_kv_head = 1 + j % 2,
-                                                    .n_tokens = tokens[j / 2 % 3],
-                                                    .pos = starts[j / 5 % 3],
-                                                    .window = windows[j / 7 % 4],
-                                                    .n_rot = j % 4 ? dim : dim / 4 * 2,
-                                                    .mode = j % 5 ? ROPE_NEOX : ROPE_INTERLEAVED,
-                                                    .norm = j % 3 == 0,
-                                                    .type = types[j % 3]});
+            check_heads(&cl_worlds[i], &(struct heads){.head_dim = dim,
+                                                       .n_head = group * (1 + j % 2),
+                                                       .n_kv_head = 1 + j % 2,
+                                                       .n_tokens = tokens[j / 2 % 3],
+                                                       .pos = starts[j / 5 % 3],
+                                                       .window = windows[j / 7 % 4],
+                                                       .n_rot = j % 4 ? dim : dim / 4 * 2,
+                                                       .mode = j % 5 ? ROPE_NEOX : ROPE_INTERLEAVED,
+                                                       .norm = j % 3 == 0,
+                                                       .type = types[j % 3]});
         }
 }
 
 static void attention__long_context__matches_the_reference(void **state)
 {
     (void)state;
-    for (int i = 0; i < n_worlds && !is_small; i++)
-        check_heads(&worlds[i], &(struct heads){.head_dim = 16,
-                                                .n_head = 2,
-                                                .n_kv_head = 1,
-                                                .n_tokens = 2,
-                                                .pos = 2000,
-                                                .n_rot = 16,
-                                                .mode = ROPE_NEOX,
-                                                .type = DTYPE_F16});
+    for (int i = 0; i < n_cl_worlds && !is_small; i++)
+        check_heads(&cl_worlds[i], &(struct heads){.head_dim = 16,
+                                                   .n_head = 2,
+                                                   .n_kv_head = 1,
+                                                   .n_tokens = 2,
+                                                   .pos = 2000,
+                                                   .n_rot = 16,
+                                                   .mode = ROPE_NEOX,
+                                                   .type = DTYPE_F16});
 }
 
 /* Rows nobody may see are not read: they hold NaN. */
@@ -376,8 +358,8 @@ static void attention__unseen_rows__are_not_read(void **state)
     enum { DIM = 16, POS = 70, WINDOW = 10 };
     static const uint32_t table[] = {1, 0};
     float rows[2 * 2 * 64 * DIM];
-    for (int i = 0; i < n_worlds; i++) {
-        struct cl_world *w = &worlds[i];
+    for (int i = 0; i < n_cl_worlds; i++) {
+        struct cl_world *w = &cl_worlds[i];
         struct err err = {0};
         for (size_t j = 0; j < sizeof rows / sizeof *rows; j++) {
             size_t page = j / (2 * 64 * DIM) ? 0 : 1, p = page * 64 + j / DIM % 64;
@@ -420,5 +402,5 @@ int main(int argc, char **argv)
         cmocka_unit_test(attention__long_context__matches_the_reference),
         cmocka_unit_test(attention__unseen_rows__are_not_read),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, cl_worlds_open, cl_worlds_close);
 }
