@@ -314,6 +314,10 @@ class Resume(PlainTest):
 
 
 class Tree(PlainTest):
+    def n_sealed(self):
+        """Full blocks. A program that stays may have time to prepare its next turn, which may fill its last one."""
+        return self.kv_sql('SELECT count(*) FROM kv_block WHERE n_tokens=64')[0][0]
+
     def messages(self, chat_id=1):
         return self.export(chat_id)['messages']
 
@@ -341,20 +345,21 @@ class Tree(PlainTest):
         self.assertNotEqual(self.head(), old_head)
         self.assertRegex(self.check(0, 'sessions', 'show', '1').decode(),
                          r'\n    \[assistant #\d+, 1 of 2\] \(other branch\)\n    ')
-        n_blocks = self.kv('stat')['blocks']
+        n_sealed = self.n_sealed()
         self.chat(['/branch', '/branch'], *GREEDY)  # the other answer, and back
         self.sql('UPDATE conv SET head=?', (old_head,))
         third = self.turn('on the first branch', *GREEDY)
         self.assert_resumes(second, third)
-        self.assertLessEqual(self.kv('stat')['blocks'], n_blocks + 2)
+        self.assertLessEqual(self.n_sealed(), n_sealed + 1)
         self.assertGreater(first['prompt_tokens'], 200)
 
     def test_a_fork_is_a_chat_of_its_own_and_shares_all_blocks(self):
         first = self.turn('hi ' * 200, *GREEDY)
-        n_blocks = self.kv('stat')['blocks']
+        n_sealed = self.n_sealed()
+        self.assertGreater(n_sealed, 3)
         self.chat(['/fork'], *GREEDY)
         self.assertEqual(len(self.sessions()), 2)
-        self.assertEqual(self.kv('stat')['blocks'], n_blocks)
+        self.assertLessEqual(self.n_sealed(), n_sealed + 1)
         fork = [c for c in self.sessions() if c['name'] is None][0]
         self.assertIn('(fork)', fork['title'])
         self.assertNotIn(b'branch', self.check(0, 'sessions', 'show', str(fork['id'])))
