@@ -366,11 +366,29 @@ class Subcommands(ProgramTest):
 
     def test_bench_json(self):
         report = json.loads(self.check(0, 'bench', LONG, '-p', '8', '-n', '4', '-r', '2', '-d', '3', '--json'))
-        self.assertEqual(list(report), ['model', 'arch', 'quant', 'backend', 'threads', 'read_gb_s', 'tests'])
+        self.assertEqual(list(report), ['model', 'arch', 'quant', 'backend', 'threads', 'read_gb_s', 'int8_gmac_s',
+                                        'f32_gmac_s', 'tests'])
         self.assertEqual([t['name'] for t in report['tests']], ['pp8', 'tg4'])
         for t in report['tests']:
-            self.assertEqual(list(t), ['name', 'tok_s', 'min', 'max', 'gb_s'])
+            self.assertEqual(list(t), ['name', 'tok_s', 'min', 'max', 'gb_s', 'read_share', 'gmac_s', 'peak_share'])
             self.assertTrue(0 < t['min'] <= t['tok_s'] <= t['max'])
+            self.assertTrue(t['peak_share'] > 0 and t['read_share'] > 0, t)
+        self.assertTrue(report['f32_gmac_s'] > 0 and report['int8_gmac_s'] > 0)
+
+    def test_bench_counts_multiply_adds_and_bytes(self):
+        """An f32 matrix has a multiply-add for every four bytes; a prompt reads the weights once, and its head once."""
+        c = json.loads(self.check(0, 'inspect', LONG, '--json'))['config']
+        report = json.loads(self.check(0, 'bench', LONG, '-p', '16', '-n', '8', '-r', '1', '--json'))
+        prefill, decode = report['tests']
+        per_token = decode['gmac_s'] / decode['tok_s'] * 1e9
+        self.assertLess(per_token, c['token_weight_bytes'] / 4)
+        self.assertGreater(per_token, c['token_weight_bytes'] / 4 * 0.9)  # without norms and the row of the embedding
+        self.assertLess(prefill['gmac_s'] / prefill['tok_s'] * 1e9, per_token)
+        for t in report['tests']:
+            self.assertAlmostEqual(t['peak_share'], t['gmac_s'] / report['f32_gmac_s'], delta=1e-3 * t['peak_share'])
+        read = {t['name']: t['read_share'] * report['read_gb_s'] / t['tok_s'] for t in report['tests']}
+        self.assertAlmostEqual(read['tg8'], decode['gb_s'] / decode['tok_s'], delta=0.1 * read['tg8'])
+        self.assertLess(read['pp16'], read['tg8'] / 10)
 
     def test_a_name_with_escapes_does_not_reach_the_terminal(self):
         path = patched_copy(LONG, 'escape.gguf', b'tiny random', b'ti\x1b]0;\x07 dom')
