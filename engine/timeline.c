@@ -241,7 +241,8 @@ static bool eval_batch(struct timeline *t, const struct step *step, bool is_last
     assert(reserved); /* the pool has pages for n_ctx, and check_tokens has counted */
     (void)reserved;
     t->has_logits = false;
-    if (!t->model->family->forward(t->model, &t->run, step, err))
+    if (!run_state_turn(&t->run, step->pos + step->n_tokens, err) ||
+        !t->model->family->forward(t->model, &t->run, step, err))
         return false;
     if (all_logits ? !head_of_all(t, step, all_logits, err) : is_last && !head_of_last(t, step, err))
         return false;
