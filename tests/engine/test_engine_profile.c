@@ -14,6 +14,7 @@
 #include "engine/trace.h"
 #include "kernels_cpu/backend_cpu.h"
 #include "tests/engine/engine_fixture.h"
+#include "tests/support/forced_cpu.h"
 #include "tests/support/tiny_model.h"
 
 static struct backend backend;
@@ -24,7 +25,7 @@ static int set_up(void **state)
     (void)state;
     close(mkstemp(path));
     struct tiny_options moe = {.arch = "qwen2moe", .type = DTYPE_Q8_0, .seed = 5};
-    return backend_cpu_open(&backend, 2, NULL, NULL) && tiny_model_save(&moe, path) ? 0 : -1;
+    return backend_cpu_open(&backend, 2, forced_cpu(), NULL) && tiny_model_save(&moe, path) ? 0 : -1;
 }
 
 static int tear_down(void **state)
