@@ -5,12 +5,17 @@
 
 #include "app/options.h"
 #include "engine/model.h"
+#include "engine/speculation.h"
 
 /* Said once at the start, borrowed: the CPU kernels to take (see backend_cpu_open), NULL: the best. */
 void loader_cpu_kernels(const char *name);
 /* The same for OpenCL (see backend_cl.h): the style of its kernels and the directory of compiled programs,
  * which is made when it is needed; NULL: the device's own, and none. */
 void loader_cl_kernels(const char *style, const char *cache_dir);
+/* Said once at the start, borrowed: FERRUM_SPECULATE, or NULL. What it means, or a sentence when it is no
+ * such word. */
+void loader_speculation(const char *name);
+bool loader_speculation_mode(enum speculation_mode *out, struct err *err);
 /* --backend. auto is the CPU, unless there is a GPU whose kernels compute what they should. */
 bool loader_backend(const struct options *o, struct backend *out, struct err *err);
 /* --kv-type, or the fallback. */

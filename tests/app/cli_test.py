@@ -196,7 +196,7 @@ class OneTurn(ProgramTest):
         tokens, answer, end = lines[2:-2], lines[-2], lines[-1]
         self.assertTrue(all(list(t) == ['type', 'id', 'text'] and t['type'] == 'token' for t in tokens))
         fields = ['type', 'text', 'reasoning', 'finish_reason', 'prompt_tokens', 'reused_tokens', 'prefilled_tokens',
-                  'completion_tokens', 'ttft_ms', 'prefill_ms', 'decode_ms']
+                  'completion_tokens', 'ttft_ms', 'prefill_ms', 'decode_ms', 'guessed_tokens', 'right_guesses']
         self.assertEqual(list(answer), fields + ['reused_memory', 'reused_disk', 'kv_written_bytes',
                                                   'damaged_blocks', 'saved_ms'])
         self.assertEqual(list(self.lines(LONG, *TURN, '-p', 'hi', '--no-kv-store')[-2]), fields)
@@ -389,6 +389,22 @@ class Subcommands(ProgramTest):
         read = {t['name']: t['read_share'] * report['read_gb_s'] / t['tok_s'] for t in report['tests']}
         self.assertAlmostEqual(read['tg8'], decode['gb_s'] / decode['tok_s'], delta=0.1 * read['tg8'])
         self.assertLess(read['pp16'], read['tg8'] / 10)
+
+    def test_guesses_change_no_answer(self):
+        """Tried wherever there are any, or never: the same tokens, greedy and sampled; a word that is none is refused."""
+        for more in (('--temp', '0'), ('--temp', '0.9', '--seed', '5')):
+            answers = {}
+            for mode in ('off', 'always', ''):
+                self.env['FERRUM_SPECULATE'] = mode
+                lines = self.lines(LONG, '--private', '--raw', '-n', '200', '-p', 'abc abc abc abc', *more)
+                answers[mode] = ([line for line in lines if line['type'] == 'token'],
+                                 next(line for line in lines if line['type'] == 'assistant'))
+            self.assertEqual(answers['off'][0], answers['always'][0])
+            self.assertEqual(answers['off'][0], answers[''][0])
+            self.assertEqual([answers['off'][1][k] for k in ('guessed_tokens', 'right_guesses')], [0, 0])
+            self.assertGreater(answers['always'][1]['guessed_tokens'], 0)
+        self.env['FERRUM_SPECULATE'] = 'perhaps'
+        self.check(2, LONG, '--private', '-p', 'x', words=['FERRUM_SPECULATE', 'perhaps', 'always'])
 
     def test_a_name_with_escapes_does_not_reach_the_terminal(self):
         path = patched_copy(LONG, 'escape.gguf', b'tiny random', b'ti\x1b]0;\x07 dom')

@@ -67,8 +67,11 @@ struct result {
 
 static struct engine *open_engine(const char *path, uint32_t n_ctx)
 {
-    struct engine_options options = {
-        .model_path = path, .backend = &backend, .n_ctx = n_ctx, .kv_type = DTYPE_F16};
+    struct engine_options options = {.model_path = path,
+                                     .backend = &backend,
+                                     .n_ctx = n_ctx,
+                                     .kv_type = DTYPE_F16,
+                                     .speculation = SPECULATION_NEVER};
     return open_ready(&options);
 }
 

@@ -38,7 +38,8 @@ static int tear_down(void **state)
 
 static struct engine *open_engine(struct backend *b)
 {
-    struct engine_options options = {.model_path = path, .backend = b, .kv_type = DTYPE_F16};
+    struct engine_options options = {
+        .model_path = path, .backend = b, .kv_type = DTYPE_F16, .speculation = SPECULATION_NEVER};
     return open_ready(&options);
 }
 
@@ -151,8 +152,11 @@ static void engine__trace__is_there_after_the_engine(void **state)
 {
     (void)state;
     struct trace *trace = trace_new(TINY_N_LAYERS, 3, NULL);
-    struct engine_options options = {
-        .model_path = path, .backend = &backend, .kv_type = DTYPE_F16, .trace = trace};
+    struct engine_options options = {.model_path = path,
+                                     .backend = &backend,
+                                     .kv_type = DTYPE_F16,
+                                     .trace = trace,
+                                     .speculation = SPECULATION_NEVER};
     struct engine *e = open_ready(&options);
     run_turn(e, 9);
     engine_close(e);
