@@ -24,8 +24,6 @@
 
 /* Columns from which on expanding a tile pays. */
 #define TILED_MIN_COLS ((size_t)9)
-/* Columns of a tile's result that are written at once. */
-#define TILED_COLS ((size_t)48)
 
 struct gemm_ctx {
     struct pool *pool;
@@ -124,14 +122,14 @@ static void multiply_tiles(const struct gemm_pass *p, const struct weight_rows *
                            size_t begin, size_t end, uint8_t *tile)
 {
     const struct tile_kernel *kernel = p->in.set->tile[rows->type];
-    float result[TILED_COLS * TILE_MAX_ROWS];
-    uint32_t index[TILED_COLS];
+    float result[TILE_MAX_COLS * TILE_MAX_ROWS];
+    uint32_t index[TILE_MAX_COLS];
     for (size_t next; begin < end; begin = next) {
         size_t first = begin + kernel->rows <= rows->n ? begin : rows->n - kernel->rows;
         next = first + kernel->rows < end ? first + kernel->rows : end;
         kernel->expand(rows->data + first * rows->row_bytes, rows->row_bytes, p->w->k, tile);
         for (size_t col = 0, n; col < p->in.m; col += n) {
-            n = p->in.m - col < TILED_COLS ? p->in.m - col : TILED_COLS;
+            n = tile_cols(p->in.m - col);
             for (size_t c = 0; c < n; c++)
                 index[c] = (uint32_t)(col + c);
             kernel->multiply(tile, &p->in.cols, index, n, result);

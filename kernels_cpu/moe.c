@@ -22,8 +22,6 @@
 #define TASKS_PER_THREAD 8
 /* Pairs of an expert from which on expanding its rows to tiles pays. */
 #define TILED_MIN_PAIRS ((size_t)9)
-/* Columns of a tile's result that are written at once. */
-#define TILED_COLS ((size_t)48)
 /* Below this many floats the caller works alone: about 5 us. */
 #define SHARE_MIN_FLOATS 32768
 
@@ -212,10 +210,10 @@ static void tile_times_pairs(const struct moe_pass *p, const struct expert_tile 
                              size_t end)
 {
     const struct moe_ctx *m = p->ctx;
-    float result[TILED_COLS * TILE_MAX_ROWS], up_result[TILED_COLS * TILE_MAX_ROWS];
-    uint32_t index[TILED_COLS];
+    float result[TILE_MAX_COLS * TILE_MAX_ROWS], up_result[TILE_MAX_COLS * TILE_MAX_ROWS];
+    uint32_t index[TILE_MAX_COLS];
     for (size_t at = m->start[expert], n; at < m->start[expert + 1]; at += n) {
-        n = min_size(m->start[expert + 1] - at, TILED_COLS);
+        n = tile_cols(m->start[expert + 1] - at);
         for (size_t c = 0; c < n; c++)
             index[c] = (uint32_t)(m->pairs[at + c] / p->pairs_per_column);
         gate->kernel->multiply(gate->memory, &p->in.cols, index, n, result);

@@ -10,11 +10,12 @@
 #include "kernels_cpu/dot_kernel.h"
 
 #define TILE_MAX_ROWS 64
+#define TILE_MAX_COLS 24 /* at once */
 
 /* All rows of a tile, of k weights each, row_bytes apart. */
 typedef void tile_expand_fn(const uint8_t *rows, size_t row_bytes, size_t k, uint8_t *tile);
 
-/* out[c * rows + r] = row r times column index[c], for c < n. */
+/* out[c * rows + r] = row r times column index[c], for c < n <= TILE_MAX_COLS. */
 typedef void tile_multiply_fn(const uint8_t *tile, const struct dot_cols *a, const uint32_t *index, size_t n,
                               float *out);
 
@@ -28,6 +29,13 @@ struct tile_kernel {
 static inline size_t tile_bytes(const struct tile_kernel *t, size_t k)
 {
     return (k + 31) / 32 * t->bytes_per_32;
+}
+
+/* Columns to multiply now of those that are left: as many as there may be, or equal parts. */
+static inline size_t tile_cols(size_t left)
+{
+    size_t n_parts = (left + TILE_MAX_COLS - 1) / TILE_MAX_COLS;
+    return (left + n_parts - 1) / n_parts;
 }
 
 /* Room for a tile of rows of every width that is served. */

@@ -3,9 +3,8 @@
  * bytes, broadcast, and read once for both vectors. No lane is ever added to another. */
 #include "kernels_cpu/tile_512.h"
 
-#define MAX_COLS 6
-#define VECS (TILE_ROWS / 16)
 #define LEVELS 3 /* of the tree above the eight running sums */
+#define SLICE 4  /* records of a tile walked by all columns before the next ones: some 11 KiB */
 
 #include "kernels_cpu/tile_sums_512.h"
 
@@ -138,57 +137,65 @@ ALWAYS_INLINE void add_block(const struct tile_record *w, enum super_kind kind, 
         add_mins_16(w, p, n, acc);
 }
 
-/* n columns, which is a constant where this is called. */
-ALWAYS_INLINE void multiply_columns(const uint8_t *tile, enum super_kind kind, size_t record_bytes,
-                                    const struct dot_cols *a, const uint32_t *index, size_t n, float *out)
+/* Blocks [begin, end) of running sum j times n columns, which is a constant where this is called. */
+ALWAYS_INLINE void add_blocks(const uint8_t *records, enum super_kind kind, size_t record_bytes,
+                              const struct dot_cols *a, size_t n, size_t j, size_t begin, size_t end,
+                              struct group *g)
 {
     size_t n_blocks = a->k / QUANT_BLOCK;
-    struct sums waiting[LEVELS];
-    for (size_t step = 0; step < 8; step++) {
-        size_t j = tile_order[step];
-        struct places p = {.a = a};
-        struct sums acc;
+    struct places p = {.a = a};
+    UNROLLED
+    for (size_t c = 0; c < n; c++)
+        p.at[c] = (g->index[c] * n_blocks + 8 * begin + j) * sizeof(float);
+    for (size_t i = begin; i < end; i++, records += record_bytes) {
+        add_block((const void *)records, kind, &p, n, j, &g->acc);
+        __asm__ volatile("" ::: "memory"); /* the integers have the registers: floats stay in memory */
         UNROLLED
-        for (size_t c = 0; c < n; c++) {
-            p.at[c] = (index[c] * n_blocks + j) * sizeof(float);
-            UNROLLED
-            for (size_t v = 0; v < VECS; v++)
-                acc.of[v][c] = _mm512_setzero_ps();
-        }
-        for (size_t b = j; b < n_blocks; b += 8, tile += record_bytes) {
-            add_block((const void *)tile, kind, &p, n, j, &acc);
-            __asm__ volatile("" ::: "memory"); /* the integers have the registers: floats stay in memory */
-            UNROLLED
-            for (size_t c = 0; c < n; c++)
-                p.at[c] += 8 * sizeof(float);
-        }
-        add_up(waiting, step, n, &acc, out);
+        for (size_t c = 0; c < n; c++)
+            p.at[c] += 8 * sizeof(float);
     }
 }
 
-/* Groups of six columns or of about as many each. */
+/* Blocks [begin, end) of running sum number `step`, of which there are n. */
+ALWAYS_INLINE void add_slice(const uint8_t *records, enum super_kind kind, size_t record_bytes,
+                             const struct dot_cols *a, size_t n, size_t step, size_t begin, size_t end,
+                             bool last, struct group *g)
+{
+    add_blocks(records, kind, record_bytes, a, n, tile_order[step], begin, end, g);
+    if (last)
+        add_up(g->waiting, step, n, &g->acc, g->out);
+}
+
+/* A slice of the tile stays in the first-level cache while all columns are multiplied with it. */
 ALWAYS_INLINE void multiply(const uint8_t *tile, enum super_kind kind, size_t record_bytes,
                             const struct dot_cols *a, const uint32_t *index, size_t n, float *out)
 {
-    for (size_t groups = (n + MAX_COLS - 1) / MAX_COLS; groups; groups--) {
-        size_t some = (n + groups - 1) / groups;
-        switch (some) {
-        case 6:
-            multiply_columns(tile, kind, record_bytes, a, index, 6, out);
-            break;
-        case 5:
-            multiply_columns(tile, kind, record_bytes, a, index, 5, out);
-            break;
-        case 4:
-            multiply_columns(tile, kind, record_bytes, a, index, 4, out);
-            break;
-        default:
-            for (size_t c = 0; c < some; c++)
-                multiply_columns(tile, kind, record_bytes, a, index + c, 1, out + c * TILE_ROWS);
-        }
-        index += some;
-        out += some * TILE_ROWS;
-        n -= some;
+    struct group groups[MAX_GROUPS];
+    size_t n_groups = make_groups(index, n, out, groups), n_blocks = a->k / QUANT_BLOCK;
+    for (size_t step = 0; step < 8; step++) {
+        size_t count = (n_blocks + 7 - tile_order[step]) / 8, begin = 0;
+        for (size_t i = 0; i < n_groups; i++)
+            memset(&groups[i].acc, 0, sizeof groups[i].acc);
+        do {
+            size_t end = count - begin < SLICE ? count : begin + SLICE;
+            for (struct group *g = groups; g < groups + n_groups; g++) {
+                switch (g->n) {
+                case 6:
+                    add_slice(tile, kind, record_bytes, a, 6, step, begin, end, end == count, g);
+                    break;
+                case 5:
+                    add_slice(tile, kind, record_bytes, a, 5, step, begin, end, end == count, g);
+                    break;
+                case 4:
+                    add_slice(tile, kind, record_bytes, a, 4, step, begin, end, end == count, g);
+                    break;
+                default:
+                    add_slice(tile, kind, record_bytes, a, 1, step, begin, end, end == count, g);
+                }
+            }
+            tile += (end - begin) * record_bytes;
+            begin = end;
+        } while (begin < count);
     }
 }
 

@@ -1,5 +1,4 @@
-/* Tiles of f32, f16 and bf16 weights with AVX-512: widened to f32, two vectors of 16 rows by eight columns at
- * once.
+/* Tiles of f32, f16 and bf16 weights with AVX-512: widened to f32.
  *
  * The dot kernel (dot_float_body.h) has four vectors of 16 running sums: weight 64i + 16j + l belongs to sum
  * l of vector j; the blocks of 16 beyond the last 64 to vector 0; what is beyond the last 16 is added one by
@@ -11,13 +10,11 @@
 
 #include "engine/half.h"
 
-#define ROWS 32
-#define MAX_COLS 8
-#define VECS (ROWS / 16)
 #define LEVELS 6
 
 #include "kernels_cpu/tile_sums_512.h"
 
+#define ROWS TILE_ROWS
 #define N_SUMS 64
 #define STEP 64
 
@@ -160,58 +157,74 @@ ALWAYS_INLINE void expand_floats(const uint8_t *rows, size_t row_bytes, size_t k
             tile[i * ROWS + r] = widen.one(rows + r * row_bytes + i * widen.bytes);
 }
 
-/* n columns, which is a constant where this is called. */
-ALWAYS_INLINE void multiply_columns(const float *tile, const struct dot_cols *a, const uint32_t *index,
-                                    size_t n, float *out)
+/* A running sum of `count` weights, number `step`, times n columns, which is a constant where this is called;
+ * at: where its weights are in a column. */
+ALWAYS_INLINE void add_sum(const float *tile, const struct dot_cols *a, size_t n, size_t step, size_t at,
+                           size_t count, struct group *g)
 {
     const float *x[MAX_COLS];
-    struct sums waiting[LEVELS];
-    size_t at = 0, k = a->k;
+    struct sums acc;
     UNROLLED
-    for (size_t c = 0; c < n; c++)
-        x[c] = a->chains + index[c] * k;
-    for (size_t step = 0; step < N_SUMS; step++) {
-        struct sums acc;
+    for (size_t c = 0; c < n; c++) {
+        x[c] = a->chains + g->index[c] * a->k + at;
         UNROLLED
-        for (size_t c = 0; c < n; c++)
-            acc.of[0][c] = acc.of[1][c] = _mm512_setzero_ps();
-        for (size_t end = at + sum_length(k, step); at < end; at++, tile += ROWS) {
-            __m512 first = _mm512_load_ps(tile), second = _mm512_load_ps(tile + 16);
-            UNROLLED
-            for (size_t c = 0; c < n; c++) {
-                __m512 y = _mm512_set1_ps(x[c][at]);
-                acc.of[0][c] = _mm512_fmadd_ps(first, y, acc.of[0][c]);
-                acc.of[1][c] = _mm512_fmadd_ps(second, y, acc.of[1][c]);
-            }
-        }
-        add_up(waiting, step, n, &acc, out);
+        for (size_t v = 0; v < VECS; v++)
+            acc.of[v][c] = _mm512_setzero_ps();
     }
-    for (; at < k; at++, tile += ROWS)
-        for (size_t c = 0; c < n; c++)
-            for (size_t r = 0; r < ROWS; r++)
-                out[c * ROWS + r] = fmaf(tile[r], x[c][at], out[c * ROWS + r]);
+    for (size_t i = 0; i < count; i++, tile += ROWS) {
+        __m512 w[VECS];
+        UNROLLED
+        for (size_t v = 0; v < VECS; v++)
+            w[v] = _mm512_load_ps(tile + 16 * v);
+        UNROLLED
+        for (size_t c = 0; c < n; c++) {
+            __m512 y = _mm512_set1_ps(x[c][i]);
+            UNROLLED
+            for (size_t v = 0; v < VECS; v++)
+                acc.of[v][c] = _mm512_fmadd_ps(w[v], y, acc.of[v][c]);
+        }
+    }
+    add_up(g->waiting, step, n, &acc, g->out);
 }
 
-/* Groups of eight columns or of about as many each. */
+/* The weights from `at` on, which belong to no running sum. */
+static void add_rest(const float *tile, const struct dot_cols *a, size_t at, const uint32_t *index, size_t n,
+                     float *out)
+{
+    for (size_t i = at; i < a->k; i++, tile += ROWS)
+        for (size_t c = 0; c < n; c++)
+            for (size_t r = 0; r < ROWS; r++)
+                out[c * ROWS + r] = fmaf(tile[r], a->chains[index[c] * a->k + i], out[c * ROWS + r]);
+}
+
+/* The weights of a running sum stay in the first-level cache while all columns are multiplied with them. */
 static void multiply_floats(const uint8_t *bytes, const struct dot_cols *a, const uint32_t *index, size_t n,
                             float *out)
 {
     const float *tile = (const void *)bytes;
-    for (size_t groups = (n + MAX_COLS - 1) / MAX_COLS; groups; groups--) {
-        size_t some = (n + groups - 1) / groups, c = 0;
-        if (some == 8)
-            multiply_columns(tile, a, index, 8, out);
-        else if (some >= 6)
-            multiply_columns(tile, a, index, 6, out);
-        else if (some >= 4)
-            multiply_columns(tile, a, index, 4, out);
-        c = some == 8 ? 8 : some >= 6 ? 6 : some >= 4 ? 4 : 0;
-        for (; c < some; c++)
-            multiply_columns(tile, a, index + c, 1, out + c * ROWS);
-        index += some;
-        out += some * ROWS;
-        n -= some;
+    struct group groups[MAX_GROUPS];
+    size_t n_groups = make_groups(index, n, out, groups), at = 0;
+    for (size_t step = 0; step < N_SUMS; step++) {
+        size_t count = sum_length(a->k, step);
+        for (struct group *g = groups; g < groups + n_groups; g++) {
+            switch (g->n) {
+            case 6:
+                add_sum(tile, a, 6, step, at, count, g);
+                break;
+            case 5:
+                add_sum(tile, a, 5, step, at, count, g);
+                break;
+            case 4:
+                add_sum(tile, a, 4, step, at, count, g);
+                break;
+            default:
+                add_sum(tile, a, 1, step, at, count, g);
+            }
+        }
+        at += count;
+        tile += count * ROWS;
     }
+    add_rest(tile, a, at, index, n, out);
 }
 
 #define TILE_KERNEL(type, size)                                                                              \

@@ -12,6 +12,7 @@
 
 #include "engine/base/mem.h"
 #include "engine/half.h"
+#include "kernels_cpu/tile.h"
 #include "tests/kernels_cpu/gemm_cases.h"
 
 #define MAX_THREADS 4
@@ -56,7 +57,7 @@ static void one_by_one(struct gemm_ctx *g, const struct gemm_case *t, float *out
 static void gemm__rows__have_the_same_bits_for_every_m_and_thread_count(void **state)
 {
     (void)state;
-    enum { M = 37, N = 41 };
+    enum { M = 37, N = TILE_MAX_ROWS + 9 };
     static const size_t some[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 16, 17, 33, M};
     static float want[M * N], got[M * N];
     for (enum dtype type = 0; type < DTYPE_I8; type++) {
@@ -82,7 +83,7 @@ static void gemm__rows__have_the_same_bits_for_every_m_and_thread_count(void **s
  * columns. */
 static void check_many_columns(enum dtype type, size_t k, size_t m)
 {
-    enum { N_EACH = 45, N = 2 * N_EACH };
+    enum { N_EACH = TILE_MAX_ROWS + 13, N = 2 * N_EACH };
     const enum dtype types[] = {type, type};
     struct gemm_case *t = gemm_case_new(types, 2, N_EACH, k, m, true, (uint32_t)(k + m + type));
     float *want = mem_need(m * N * sizeof *want), *got = mem_need(m * N * sizeof *got);
@@ -148,7 +149,7 @@ static void gemm__extreme_values__do_not_overflow(void **state)
 {
     (void)state;
     static const uint8_t fills[] = {0xFF, 0x80, 0x7F, 0x00, 0xF0, 0x0F};
-    enum { N = 33, M = 9 }; /* enough of both for a tile */
+    enum { N = TILE_MAX_ROWS + 1, M = 9 }; /* enough of both for a tile */
     uint32_t random = 99;
     float out[M * N];
     for (enum dtype type = DTYPE_Q4_0; type < DTYPE_I8; type++) {
@@ -187,7 +188,7 @@ static void set_d(const struct tensor *w, size_t row, uint16_t h)
 static void gemm__nan_scale__makes_its_row_nan_and_no_other(void **state)
 {
     (void)state;
-    enum { N = 33, M = 9 };
+    enum { N = TILE_MAX_ROWS + 1, M = 9 };
     float out[M * N];
     for (enum dtype type = DTYPE_Q4_0; type < DTYPE_I8; type++) {
         struct gemm_case *t = gemm_case_new(&type, 1, N, 256, M, false, 1);
@@ -248,7 +249,7 @@ static void gemm__inputs_of_zero__give_zero_and_nan_gives_nan(void **state)
 static void gemm__memory_beside_the_output__is_untouched(void **state)
 {
     (void)state;
-    enum { GUARD = 64, N = 45, M = 11 };
+    enum { GUARD = 64, N = TILE_MAX_ROWS + 13, M = 11 };
     for (enum dtype type = 0; type < DTYPE_I8; type++) {
         struct gemm_case *t = gemm_case_new(&type, 1, N, 256, M, true, 1);
         float out[GUARD + M * N + GUARD];
@@ -270,7 +271,7 @@ static void gemm__memory_beside_the_output__is_untouched(void **state)
 static void gemm__product__allocates_nothing(void **state)
 {
     (void)state;
-    enum { N = 33, M = 33 };
+    enum { N = TILE_MAX_ROWS + 1, M = 33 };
     enum dtype type = DTYPE_Q6_K;
     struct gemm_case *t = gemm_case_new(&type, 1, N, 512, M, false, 1);
     float out[M * N];
