@@ -50,7 +50,8 @@ void act_cols_lay_out(struct act_cols *c, const struct dot_set *set, const float
     c->cols.sums = take(&scratch, m * (k / 16) * sizeof(int16_t));
     if (!set->lanes)
         return;
-    c->cols.lanes = take(&scratch, m * k);
+    if (!c->no_dots)
+        c->cols.lanes = take(&scratch, m * k);
     c->cols.start_32 = take(&scratch, m * (k / 32) * sizeof(int32_t));
     c->cols.start_16 = take(&scratch, m * (k / 16) * sizeof(int32_t));
 }
@@ -67,8 +68,9 @@ static void quantise_column(const struct act_cols *c, size_t i)
     c->set->quantise(c->a + i * k, k, (int8_t *)to->q + i * k, (float *)to->d + i * (k / 32),
                      (float *)to->s + i * (k / 32), (int16_t *)to->sums + i * (k / 16));
     if (c->set->lanes)
-        c->set->lanes(to->q + i * k, to->sums + i * (k / 16), k, (int8_t *)to->lanes + i * k,
-                      (int32_t *)to->start_32 + i * (k / 32), (int32_t *)to->start_16 + i * (k / 16));
+        c->set->lanes(to->q + i * k, to->sums + i * (k / 16), k,
+                      to->lanes ? (int8_t *)to->lanes + i * k : NULL, (int32_t *)to->start_32 + i * (k / 32),
+                      (int32_t *)to->start_16 + i * (k / 16));
 }
 
 static void quantise_task(void *arg, int thread, int n_threads)

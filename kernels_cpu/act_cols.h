@@ -16,9 +16,11 @@ struct act_cols {
     const struct dot_set *set;
     const float *a; /* [m, k] */
     size_t m, k;
-    bool wants[ACT_FORMAT_N]; /* the caller's, as is tiled: both are set before the layout */
-    bool tiled;               /* tiles will read them (tile.h) */
-    struct dot_cols cols;     /* all m columns */
+    /* The caller's, set before the layout. */
+    bool wants[ACT_FORMAT_N];
+    bool tiled;           /* tiles will read them (tile.h) ... */
+    bool no_dots;         /* ... and nothing else */
+    struct dot_cols cols; /* all m columns */
     atomic_size_t next;
 };
 

@@ -3,6 +3,18 @@
 
 typedef void unpack_fn(const uint8_t *w, struct super *out);
 
+static void put_lanes(const int8_t q[QUANT_SUPER], int8_t lanes[QUANT_SUPER])
+{
+    __m512i x[4];
+    UNROLLED
+    for (size_t g = 0; g < 4; g++)
+        x[g] = _mm512_loadu_si512(q + 64 * g);
+    to_lanes(x);
+    UNROLLED
+    for (size_t v = 0; v < 4; v++)
+        _mm512_storeu_si512(lanes + 64 * v, x[v]);
+}
+
 void act_lanes_avx512(const int8_t *q, const int16_t *sums, size_t k, int8_t *lanes, int32_t *start_32,
                       int32_t *start_16)
 {
@@ -10,19 +22,14 @@ void act_lanes_avx512(const int8_t *q, const int16_t *sums, size_t k, int8_t *la
     const __m512i magic = _mm512_set1_epi32(DOT_MAGIC_BITS);
     size_t i = 0;
     for (; i + QUANT_SUPER <= k; i += QUANT_SUPER) {
-        __m512i x[4];
-        UNROLLED
-        for (int g = 0; g < 4; g++)
-            x[g] = _mm512_loadu_si512(q + i + 64 * (size_t)g);
-        to_lanes(x);
-        UNROLLED
-        for (int v = 0; v < 4; v++)
-            _mm512_storeu_si512(lanes + i + 64 * (size_t)v, x[v]);
+        if (lanes)
+            put_lanes(q + i, lanes + i);
         __m512i sum = _mm512_cvtepi16_epi32(_mm256_loadu_si256((const void *)(sums + i / 16)));
         sum = _mm512_sub_epi32(magic, _mm512_slli_epi32(sum, 5));
         _mm512_storeu_si512(start_16 + i / 16, _mm512_permutexvar_epi32(evens_odds, sum));
     }
-    memcpy(lanes + i, q + i, k - i);
+    if (lanes)
+        memcpy(lanes + i, q + i, k - i);
     for (size_t b = 0; b < k / QUANT_BLOCK; b++)
         start_32[b] = DOT_MAGIC_BITS - 128 * (sums[2 * b] + sums[2 * b + 1]);
 }

@@ -37,7 +37,7 @@ static const struct dot_set avx2_set = {.quantise = act_quant_avx2,
                                         .dot = DOT_TABLE(avx2),
                                         .peak_int8 = peak_avx2_int8,
                                         .peak_f32 = peak_avx2_f32};
-static const struct dot_set avx512_set = {.quantise = act_quant_avx2,
+static const struct dot_set avx512_set = {.quantise = act_quant_avx512,
                                           .lanes = act_lanes_avx512,
                                           .chains = act_chains_avx512,
                                           .dot = DOT_TABLE(avx512),

@@ -116,32 +116,70 @@ static void multiply_dots(const struct gemm_pass *p, const struct weight_rows *r
     }
 }
 
+static struct tile_ahead rows_ahead(const struct weight_rows *rows, size_t first, size_t n)
+{
+    size_t begin = first < rows->n ? first : rows->n, end = begin + n < rows->n ? begin + n : rows->n;
+    return (struct tile_ahead){rows->data + begin * rows->row_bytes, rows->data + end * rows->row_bytes};
+}
+
+/* Some rows of one column to their place, n <= TILE_MAX_ROWS; bias: of these rows, or NULL. */
+static void put_rows(float *restrict out, const float *restrict value, const float *restrict bias, size_t n,
+                     bool add)
+{
+    float sum[TILE_MAX_ROWS];
+    if (bias) {
+        for (size_t r = 0; r < n; r++)
+            sum[r] = value[r] + bias[r];
+        value = sum;
+    }
+    if (add)
+        for (size_t r = 0; r < n; r++)
+            out[r] += value[r];
+    else
+        memcpy(out, value, n * sizeof *out);
+}
+
+/* Where columns will be written, brought near while they are computed. */
+static void fetch_out(const float *out, size_t n_rows, size_t n_cols, size_t stride)
+{
+    for (size_t c = 0; c < n_cols; c++, out += stride)
+        for (size_t r = 0; r < n_rows; r += 16)
+            __builtin_prefetch(out + r, 1, 2);
+}
+
 /* Rows [begin, end) of a part times all columns, a tile at a time. The last tile is a whole one, too: some of
- * its rows were computed before. */
+ * its rows were computed before. Threads take tasks in turn, so a thread's next one is n_threads away. */
 static void multiply_tiles(const struct gemm_pass *p, const struct weight_rows *rows, size_t base,
-                           size_t begin, size_t end, uint8_t *tile)
+                           size_t begin, size_t end, size_t n_threads, uint8_t *tile)
 {
     const struct tile_kernel *kernel = p->in.set->tile[rows->type];
-    float result[TILE_MAX_COLS * TILE_MAX_ROWS];
+    float result[TILE_MAX_COLS * TILE_MAX_ROWS], bias[TILE_MAX_ROWS];
     uint32_t index[TILE_MAX_COLS];
     for (size_t next; begin < end; begin = next) {
         size_t first = begin + kernel->rows <= rows->n ? begin : rows->n - kernel->rows;
         next = first + kernel->rows < end ? first + kernel->rows : end;
         kernel->expand(rows->data + first * rows->row_bytes, rows->row_bytes, p->w->k, tile);
+        struct tile_ahead ahead = rows_ahead(rows, begin + n_threads * p->task_rows, kernel->rows);
+        size_t n_rows = next - begin;
+        if (rows->bias)
+            memcpy(bias, rows->bias + begin * sizeof *bias, n_rows * sizeof *bias);
         for (size_t col = 0, n; col < p->in.m; col += n) {
             n = tile_cols(p->in.m - col);
+            float *out = p->out + col * p->w->n + base + begin;
+            fetch_out(out, n_rows, n, p->w->n);
             for (size_t c = 0; c < n; c++)
                 index[c] = (uint32_t)(col + c);
-            kernel->multiply(tile, &p->in.cols, index, n, result);
+            kernel->multiply(tile, &p->in.cols, index, n, &ahead, result);
             for (size_t c = 0; c < n; c++)
-                for (size_t r = begin; r < next; r++)
-                    put_result(p, rows, base, r, col + c, result[c * kernel->rows + r - first]);
+                put_rows(out + c * p->w->n, result + c * kernel->rows + begin - first,
+                         rows->bias ? bias : NULL, n_rows, p->add);
         }
     }
 }
 
 /* Rows [begin, end) of the whole weight, which may touch several parts. */
-static void multiply_rows(const struct gemm_pass *p, size_t begin, size_t end, uint8_t *tile)
+static void multiply_rows(const struct gemm_pass *p, size_t begin, size_t end, size_t n_threads,
+                          uint8_t *tile)
 {
     size_t base = 0;
     for (size_t i = 0; i < p->w->n_parts; i++) {
@@ -150,7 +188,7 @@ static void multiply_rows(const struct gemm_pass *p, size_t begin, size_t end, u
         size_t to = end > base ? end - base : 0;
         to = to < rows->n ? to : rows->n;
         if (p->in.tiled && from < to && tile_serves(p->in.set, rows->type, rows->n, p->w->k)) {
-            multiply_tiles(p, rows, base, from, to, tile);
+            multiply_tiles(p, rows, base, from, to, n_threads, tile);
             from = to;
         }
         for (size_t c = 0; from < to && c < p->in.m; c += p->tile_cols) {
@@ -165,10 +203,9 @@ static void multiply_task(void *arg, int thread, int n_threads)
 {
     struct gemm_pass *p = arg;
     uint8_t *tile = p->tiles + (size_t)thread * TILE_MAX_BYTES;
-    (void)n_threads;
     for (size_t r;
          (r = atomic_fetch_add_explicit(&p->next_row, p->task_rows, memory_order_relaxed)) < p->w->n;)
-        multiply_rows(p, r, p->w->n - r < p->task_rows ? p->w->n : r + p->task_rows, tile);
+        multiply_rows(p, r, p->w->n - r < p->task_rows ? p->w->n : r + p->task_rows, (size_t)n_threads, tile);
 }
 
 static size_t clamp(size_t x, size_t low, size_t high)
@@ -228,8 +265,12 @@ void cpu_gemm(struct gemm_ctx *g, const struct bweight *w, const float *a, size_
     for (size_t c = 0; w->n && c < m; c += pass_cols) {
         struct gemm_pass p = {.w = w, .out = out + c * w->n, .add = add, .tiles = g->tiles};
         p.in.tiled = m >= TILED_MIN_COLS;
-        for (size_t i = 0; i < w->n_parts; i++)
-            p.in.wants[dot_act_format(w->parts[i].type)] = true;
+        p.in.no_dots = p.in.tiled;
+        for (size_t i = 0; i < w->n_parts; i++) {
+            const struct weight_rows *rows = &w->parts[i];
+            p.in.wants[dot_act_format(rows->type)] = true;
+            p.in.no_dots = p.in.no_dots && tile_serves(g->set, rows->type, rows->n, w->k);
+        }
         act_cols_lay_out(&p.in, g->set, a + c * w->k, m - c < pass_cols ? m - c : pass_cols, w->k,
                          g->scratch);
         choose_sizes(&p, (size_t)pool_n_threads(g->pool));

@@ -176,7 +176,7 @@ static void run_rows(const struct moe_pass *p, size_t expert, size_t begin, size
             t.first = index[0];
         } else {
             memcpy(gathered.wants, p->in.wants, sizeof gathered.wants);
-            gathered.tiled = false;
+            gathered.tiled = gathered.no_dots = false;
             float *floats = (float *)(void *)memory;
             act_cols_lay_out(&gathered, p->in.set, floats, n, p->in.k,
                              memory + DOT_MAX_COLS * EXPERTS_MAX_K * sizeof *floats);
@@ -204,10 +204,15 @@ static struct expert_tile expand_rows(const struct moe_pass *p, size_t expert, s
     return t;
 }
 
+/* The rows of the tile that will be expanded next. */
+struct rows_ahead {
+    struct tile_ahead gate, up;
+};
+
 /* Rows [begin, end), of which the tile's first one is `first`, times all columns of an expert's pairs. */
 static void tile_times_pairs(const struct moe_pass *p, const struct expert_tile *gate,
                              const struct expert_tile *up, size_t expert, size_t first, size_t begin,
-                             size_t end)
+                             size_t end, struct rows_ahead ahead)
 {
     const struct moe_ctx *m = p->ctx;
     float result[TILE_MAX_COLS * TILE_MAX_ROWS], up_result[TILE_MAX_COLS * TILE_MAX_ROWS];
@@ -216,9 +221,9 @@ static void tile_times_pairs(const struct moe_pass *p, const struct expert_tile 
         n = tile_cols(m->start[expert + 1] - at);
         for (size_t c = 0; c < n; c++)
             index[c] = (uint32_t)(m->pairs[at + c] / p->pairs_per_column);
-        gate->kernel->multiply(gate->memory, &p->in.cols, index, n, result);
+        gate->kernel->multiply(gate->memory, &p->in.cols, index, n, &ahead.gate, result);
         if (up)
-            up->kernel->multiply(up->memory, &p->in.cols, index, n, up_result);
+            up->kernel->multiply(up->memory, &p->in.cols, index, n, &ahead.up, up_result);
         for (size_t c = 0; c < n; c++) {
             float *out = p->out + m->pairs[at + c] * p->n_out + begin;
             size_t from = c * gate->kernel->rows + begin - first;
@@ -248,9 +253,28 @@ static bool tiles_serve(const struct moe_pass *p)
     return true;
 }
 
+/* The rows of task number `task`. */
+static struct rows_ahead task_rows_ahead(const struct moe_pass *p, size_t task)
+{
+    struct rows_ahead ahead = {{0}, {0}};
+    if (task >= p->n_used_experts * p->tasks_per_expert)
+        return ahead;
+    enum dtype type;
+    size_t expert = p->ctx->used[task / p->tasks_per_expert], row = task % p->tasks_per_expert * p->task_rows;
+    size_t n_bytes = p->w->shape.expert_bytes / p->w->shape.n * min_size(p->task_rows, p->n_out - row);
+    ahead.gate.at = expert_row(p->w, expert, row, &type);
+    ahead.gate.end = ahead.gate.at + n_bytes;
+    if (p->gate_up) {
+        ahead.up.at = expert_row(p->w, expert, p->n_out + row, &type);
+        ahead.up.end = ahead.up.at + n_bytes;
+    }
+    return ahead;
+}
+
 /* Rows [begin, end) of an expert with many pairs. The last tile is a whole one, too: some of its rows were
  * computed before. */
-static void run_tiles(const struct moe_pass *p, size_t expert, size_t begin, size_t end, uint8_t *memory)
+static void run_tiles(const struct moe_pass *p, size_t expert, size_t begin, size_t end,
+                      struct rows_ahead ahead, uint8_t *memory)
 {
     size_t n_rows = tile_rows(p);
     for (size_t next; begin < end; begin = next) {
@@ -259,7 +283,7 @@ static void run_tiles(const struct moe_pass *p, size_t expert, size_t begin, siz
         struct expert_tile gate = expand_rows(p, expert, first, memory), up;
         if (p->gate_up)
             up = expand_rows(p, expert, p->n_out + first, memory + TILE_MAX_BYTES);
-        tile_times_pairs(p, &gate, p->gate_up ? &up : NULL, expert, first, begin, next);
+        tile_times_pairs(p, &gate, p->gate_up ? &up : NULL, expert, first, begin, next, ahead);
     }
 }
 
@@ -270,12 +294,11 @@ static void run_tasks(void *arg, int thread, int n_threads)
     uint8_t *memory = m->gathered + (size_t)thread * m->gathered_bytes;
     uint8_t *tiles = m->tiles + (size_t)thread * 2 * TILE_MAX_BYTES;
     size_t n_tasks = p->n_used_experts * p->tasks_per_expert;
-    (void)n_threads;
     for (size_t i; (i = atomic_fetch_add_explicit(&p->next_task, 1, memory_order_relaxed)) < n_tasks;) {
         size_t expert = m->used[i / p->tasks_per_expert], begin = i % p->tasks_per_expert * p->task_rows;
         size_t end = min_size(begin + p->task_rows, p->n_out);
         if (p->in.tiled && m->start[expert + 1] - m->start[expert] >= TILED_MIN_PAIRS)
-            run_tiles(p, expert, begin, end, tiles);
+            run_tiles(p, expert, begin, end, task_rows_ahead(p, i + (size_t)n_threads), tiles);
         else
             run_rows(p, expert, begin, end, memory);
     }

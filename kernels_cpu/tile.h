@@ -15,9 +15,15 @@
 /* All rows of a tile, of k weights each, row_bytes apart. */
 typedef void tile_expand_fn(const uint8_t *rows, size_t row_bytes, size_t k, uint8_t *tile);
 
+/* What will be read next, at end - at >= 0 bytes: multiplying brings it nearer on the way, some lines at a
+ * time, since expanding alone waits for memory. A hint: it may be anything. */
+struct tile_ahead {
+    const uint8_t *at, *end;
+};
+
 /* out[c * rows + r] = row r times column index[c], for c < n <= TILE_MAX_COLS. */
 typedef void tile_multiply_fn(const uint8_t *tile, const struct dot_cols *a, const uint32_t *index, size_t n,
-                              float *out);
+                              struct tile_ahead *ahead, float *out);
 
 struct tile_kernel {
     tile_expand_fn *expand;

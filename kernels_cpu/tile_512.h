@@ -141,6 +141,18 @@ ALWAYS_INLINE void expand_tile(const uint8_t *rows, size_t row_bytes, size_t k, 
     }
 }
 
+/* Some of what is ahead, to the second-level cache. */
+ALWAYS_INLINE void fetch_ahead(struct tile_ahead *ahead, int n_lines)
+{
+    const uint8_t *at = ahead->at;
+    if (at >= ahead->end)
+        return;
+    UNROLLED
+    for (int i = 0; i < n_lines; i++)
+        _mm_prefetch((const char *)at + 64 * i, _MM_HINT_T1);
+    ahead->at = at + 64 * n_lines;
+}
+
 /* Blocks' own kernels differ in how they expand alone. */
 tile_multiply_fn tile_multiply_offset_32, tile_multiply_min_32, tile_multiply_offset_16, tile_multiply_min_16;
 

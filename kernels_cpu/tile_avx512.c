@@ -3,8 +3,9 @@
  * bytes, broadcast, and read once for both vectors. No lane is ever added to another. */
 #include "kernels_cpu/tile_512.h"
 
-#define LEVELS 3 /* of the tree above the eight running sums */
-#define SLICE 4  /* records of a tile walked by all columns before the next ones: some 11 KiB */
+#define LEVELS 3      /* of the tree above the eight running sums */
+#define LINES_AHEAD 4 /* per record */
+#define SLICE 4       /* records of a tile walked by all columns before the next ones: some 11 KiB */
 
 #include "kernels_cpu/tile_sums_512.h"
 
@@ -140,7 +141,7 @@ ALWAYS_INLINE void add_block(const struct tile_record *w, enum super_kind kind, 
 /* Blocks [begin, end) of running sum j times n columns, which is a constant where this is called. */
 ALWAYS_INLINE void add_blocks(const uint8_t *records, enum super_kind kind, size_t record_bytes,
                               const struct dot_cols *a, size_t n, size_t j, size_t begin, size_t end,
-                              struct group *g)
+                              struct tile_ahead *ahead, struct group *g)
 {
     size_t n_blocks = a->k / QUANT_BLOCK;
     struct places p = {.a = a};
@@ -148,6 +149,7 @@ ALWAYS_INLINE void add_blocks(const uint8_t *records, enum super_kind kind, size
     for (size_t c = 0; c < n; c++)
         p.at[c] = (g->index[c] * n_blocks + 8 * begin + j) * sizeof(float);
     for (size_t i = begin; i < end; i++, records += record_bytes) {
+        fetch_ahead(ahead, LINES_AHEAD);
         add_block((const void *)records, kind, &p, n, j, &g->acc);
         __asm__ volatile("" ::: "memory"); /* the integers have the registers: floats stay in memory */
         UNROLLED
@@ -159,16 +161,17 @@ ALWAYS_INLINE void add_blocks(const uint8_t *records, enum super_kind kind, size
 /* Blocks [begin, end) of running sum number `step`, of which there are n. */
 ALWAYS_INLINE void add_slice(const uint8_t *records, enum super_kind kind, size_t record_bytes,
                              const struct dot_cols *a, size_t n, size_t step, size_t begin, size_t end,
-                             bool last, struct group *g)
+                             bool last, struct tile_ahead *ahead, struct group *g)
 {
-    add_blocks(records, kind, record_bytes, a, n, tile_order[step], begin, end, g);
+    add_blocks(records, kind, record_bytes, a, n, tile_order[step], begin, end, ahead, g);
     if (last)
         add_up(g->waiting, step, n, &g->acc, g->out);
 }
 
 /* A slice of the tile stays in the first-level cache while all columns are multiplied with it. */
 ALWAYS_INLINE void multiply(const uint8_t *tile, enum super_kind kind, size_t record_bytes,
-                            const struct dot_cols *a, const uint32_t *index, size_t n, float *out)
+                            const struct dot_cols *a, const uint32_t *index, size_t n,
+                            struct tile_ahead *ahead, float *out)
 {
     struct group groups[MAX_GROUPS];
     size_t n_groups = make_groups(index, n, out, groups), n_blocks = a->k / QUANT_BLOCK;
@@ -181,16 +184,16 @@ ALWAYS_INLINE void multiply(const uint8_t *tile, enum super_kind kind, size_t re
             for (struct group *g = groups; g < groups + n_groups; g++) {
                 switch (g->n) {
                 case 6:
-                    add_slice(tile, kind, record_bytes, a, 6, step, begin, end, end == count, g);
+                    add_slice(tile, kind, record_bytes, a, 6, step, begin, end, end == count, ahead, g);
                     break;
                 case 5:
-                    add_slice(tile, kind, record_bytes, a, 5, step, begin, end, end == count, g);
+                    add_slice(tile, kind, record_bytes, a, 5, step, begin, end, end == count, ahead, g);
                     break;
                 case 4:
-                    add_slice(tile, kind, record_bytes, a, 4, step, begin, end, end == count, g);
+                    add_slice(tile, kind, record_bytes, a, 4, step, begin, end, end == count, ahead, g);
                     break;
                 default:
-                    add_slice(tile, kind, record_bytes, a, 1, step, begin, end, end == count, g);
+                    add_slice(tile, kind, record_bytes, a, 1, step, begin, end, end == count, ahead, g);
                 }
             }
             tile += (end - begin) * record_bytes;
@@ -201,9 +204,9 @@ ALWAYS_INLINE void multiply(const uint8_t *tile, enum super_kind kind, size_t re
 
 #define MULTIPLY(name, kind)                                                                                 \
     void tile_multiply_##name(const uint8_t *tile, const struct dot_cols *a, const uint32_t *index,          \
-                              size_t n, float *out)                                                          \
+                              size_t n, struct tile_ahead *ahead, float *out)                                \
     {                                                                                                        \
-        multiply(tile, kind, RECORD_BYTES(N_##kind), a, index, n, out);                                      \
+        multiply(tile, kind, RECORD_BYTES(N_##kind), a, index, n, ahead, out);                               \
     }
 
 MULTIPLY(offset_32, OFFSET_32)

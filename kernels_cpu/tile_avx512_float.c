@@ -11,6 +11,7 @@
 #include "engine/half.h"
 
 #define LEVELS 6
+#define LINES_AHEAD 8 /* per running sum */
 
 #include "kernels_cpu/tile_sums_512.h"
 
@@ -160,7 +161,7 @@ ALWAYS_INLINE void expand_floats(const uint8_t *rows, size_t row_bytes, size_t k
 /* A running sum of `count` weights, number `step`, times n columns, which is a constant where this is called;
  * at: where its weights are in a column. */
 ALWAYS_INLINE void add_sum(const float *tile, const struct dot_cols *a, size_t n, size_t step, size_t at,
-                           size_t count, struct group *g)
+                           size_t count, struct tile_ahead *ahead, struct group *g)
 {
     const float *x[MAX_COLS];
     struct sums acc;
@@ -184,6 +185,7 @@ ALWAYS_INLINE void add_sum(const float *tile, const struct dot_cols *a, size_t n
                 acc.of[v][c] = _mm512_fmadd_ps(w[v], y, acc.of[v][c]);
         }
     }
+    fetch_ahead(ahead, LINES_AHEAD);
     add_up(g->waiting, step, n, &acc, g->out);
 }
 
@@ -199,7 +201,7 @@ static void add_rest(const float *tile, const struct dot_cols *a, size_t at, con
 
 /* The weights of a running sum stay in the first-level cache while all columns are multiplied with them. */
 static void multiply_floats(const uint8_t *bytes, const struct dot_cols *a, const uint32_t *index, size_t n,
-                            float *out)
+                            struct tile_ahead *ahead, float *out)
 {
     const float *tile = (const void *)bytes;
     struct group groups[MAX_GROUPS];
@@ -209,16 +211,16 @@ static void multiply_floats(const uint8_t *bytes, const struct dot_cols *a, cons
         for (struct group *g = groups; g < groups + n_groups; g++) {
             switch (g->n) {
             case 6:
-                add_sum(tile, a, 6, step, at, count, g);
+                add_sum(tile, a, 6, step, at, count, ahead, g);
                 break;
             case 5:
-                add_sum(tile, a, 5, step, at, count, g);
+                add_sum(tile, a, 5, step, at, count, ahead, g);
                 break;
             case 4:
-                add_sum(tile, a, 4, step, at, count, g);
+                add_sum(tile, a, 4, step, at, count, ahead, g);
                 break;
             default:
-                add_sum(tile, a, 1, step, at, count, g);
+                add_sum(tile, a, 1, step, at, count, ahead, g);
             }
         }
         at += count;
