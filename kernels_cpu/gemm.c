@@ -155,6 +155,7 @@ static void multiply_tiles(const struct gemm_pass *p, const struct weight_rows *
     const struct tile_kernel *kernel = p->in.set->tile[rows->type];
     float result[TILE_MAX_COLS * TILE_MAX_ROWS], bias[TILE_MAX_ROWS];
     uint32_t index[TILE_MAX_COLS];
+    struct tile_ahead not_yet = {0};
     for (size_t next; begin < end; begin = next) {
         size_t first = begin + kernel->rows <= rows->n ? begin : rows->n - kernel->rows;
         next = first + kernel->rows < end ? first + kernel->rows : end;
@@ -169,7 +170,8 @@ static void multiply_tiles(const struct gemm_pass *p, const struct weight_rows *
             fetch_out(out, n_rows, n, p->w->n);
             for (size_t c = 0; c < n; c++)
                 index[c] = (uint32_t)(col + c);
-            kernel->multiply(tile, &p->in.cols, index, n, &ahead, result);
+            kernel->multiply(tile, &p->in.cols, index, n, p->in.m - col > TILE_AHEAD_COLS ? &not_yet : &ahead,
+                             result);
             for (size_t c = 0; c < n; c++)
                 put_rows(out + c * p->w->n, result + c * kernel->rows + begin - first,
                          rows->bias ? bias : NULL, n_rows, p->add);

@@ -217,13 +217,15 @@ static void tile_times_pairs(const struct moe_pass *p, const struct expert_tile 
     const struct moe_ctx *m = p->ctx;
     float result[TILE_MAX_COLS * TILE_MAX_ROWS], up_result[TILE_MAX_COLS * TILE_MAX_ROWS];
     uint32_t index[TILE_MAX_COLS];
+    struct tile_ahead not_yet = {0};
     for (size_t at = m->start[expert], n; at < m->start[expert + 1]; at += n) {
         n = tile_cols(m->start[expert + 1] - at);
         for (size_t c = 0; c < n; c++)
             index[c] = (uint32_t)(m->pairs[at + c] / p->pairs_per_column);
-        gate->kernel->multiply(gate->memory, &p->in.cols, index, n, &ahead.gate, result);
+        bool wait = m->start[expert + 1] - at > TILE_AHEAD_COLS;
+        gate->kernel->multiply(gate->memory, &p->in.cols, index, n, wait ? &not_yet : &ahead.gate, result);
         if (up)
-            up->kernel->multiply(up->memory, &p->in.cols, index, n, &ahead.up, up_result);
+            up->kernel->multiply(up->memory, &p->in.cols, index, n, wait ? &not_yet : &ahead.up, up_result);
         for (size_t c = 0; c < n; c++) {
             float *out = p->out + m->pairs[at + c] * p->n_out + begin;
             size_t from = c * gate->kernel->rows + begin - first;

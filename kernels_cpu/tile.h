@@ -37,6 +37,9 @@ static inline size_t tile_bytes(const struct tile_kernel *t, size_t k)
     return (k + 31) / 32 * t->bytes_per_32;
 }
 
+/* What is fetched ahead stays near for so many columns: they suffice for the fetching, too. */
+#define TILE_AHEAD_COLS 72
+
 /* Columns to multiply now of those that are left: as many as there may be, or equal parts. */
 static inline size_t tile_cols(size_t left)
 {

@@ -135,19 +135,35 @@ static void sum_places(size_t k, size_t place[4][16])
     }
 }
 
+/* Rows whose distance is a power of two would push each other out of the first-level cache: pieces of 16 rows
+ * are copied side by side first. */
+#define PIECE_BYTES 512
+#define PIECE_STRIDE (PIECE_BYTES + 64)
+
+ALWAYS_INLINE struct rows_16 copy_piece(struct rows_16 rows, size_t at, size_t n_bytes, uint8_t *piece)
+{
+    for (size_t r = 0; r < 16; r++)
+        memcpy(piece + r * PIECE_STRIDE, rows.first + r * rows.bytes + at, n_bytes);
+    return (struct rows_16){piece, PIECE_STRIDE};
+}
+
 ALWAYS_INLINE void expand_floats(const uint8_t *rows, size_t row_bytes, size_t k, struct widener widen,
                                  float *tile)
 {
-    size_t place[4][16], n_steps = k / STEP, n_16 = k / 16;
+    size_t place[4][16], n_steps = k / STEP, n_16 = k / 16, piece_16 = PIECE_BYTES / (16 * widen.bytes);
+    uint8_t piece[16 * PIECE_STRIDE];
     sum_places(k, place);
     for (size_t r = 0; r < ROWS; r += 16) {
-        struct rows_16 some = {rows + r * row_bytes, row_bytes};
+        struct rows_16 all = {rows + r * row_bytes, row_bytes}, some = all;
         for (size_t b = 0; b < n_16; b++) { /* 16 weights: one of each sum of a vector */
+            size_t left = n_16 - b < piece_16 ? n_16 - b : piece_16;
+            if (b % piece_16 == 0)
+                some = copy_piece(all, 16 * b * widen.bytes, 16 * left * widen.bytes, piece);
             bool whole = b < 4 * n_steps;
             const size_t *first = place[whole ? b % 4 : 0];
             size_t i = whole ? b / 4 : n_steps + b - 4 * n_steps;
             __m512 x[16];
-            widen.many(some, 16 * b * widen.bytes, x);
+            widen.many(some, 16 * (b % piece_16) * widen.bytes, x);
             UNROLLED
             for (size_t lane = 0; lane < 16; lane++)
                 _mm512_store_ps(tile + (first[lane] + i) * ROWS + r, x[lane]);
