@@ -6,8 +6,9 @@
  * of the result are the same whether one thread does a row's chunks one after another (many rows: prefill) or
  * several threads do them at the same time (few rows: decode).
  *
- * The query rows of one KV head (token-major: row = token * group + head in group) are cut into tiles of
- * ATTN_TILE_ROWS that share the loads of K and V. */
+ * The query rows of one KV head (token-major: row = token * group + head in group) are cut into tiles that
+ * share the loads of K and V, and what is made of them: the more rows, the less it costs each, as long as all
+ * threads have tiles. */
 #include "kernels_cpu/attention.h"
 
 #include <assert.h>
@@ -29,19 +30,21 @@
  */
 #define PARTIAL_FLOATS ((size_t)1 << 20)
 
-/* A softmax in the making, as floats in memory: [head_dim] weighted V, then max, then sum. Sum 0: nothing
- * yet. */
-#define STATE_EXTRA 2
+/* The least rows of a tile, where there are so many, and how many tiles a thread should have. */
+#define TILE_MIN_ROWS 32
+#define TILES_PER_THREAD 4
 
 struct attn_thread {
     struct attn_tile tile;
-    float *total; /* [ATTN_TILE_ROWS] states */
+    size_t seen_begin[ATTN_TILE_ROWS], seen_end[ATTN_TILE_ROWS]; /* the positions each row sees */
+    float *total;                                                /* [ATTN_TILE_ROWS] states */
 };
 
 struct attn {
     int n_threads;
     struct attn_thread *threads;
-    float *floats; /* all scratch of the threads */
+    float *floats; /* all scratch of the threads, then the partial results */
+    size_t n_bytes;
     float *partial;
 };
 
@@ -49,8 +52,10 @@ struct call {
     const struct op_attention *op;
     struct attn *a;
     attn_page_fn *page;
-    size_t group;       /* query heads per KV head */
-    size_t n_rows;      /* query rows per KV head */
+    attn_merge_fn *merge;
+    size_t group;  /* query heads per KV head */
+    size_t n_rows; /* query rows per KV head */
+    size_t tile_rows;
     size_t n_tiles;     /* per KV head */
     size_t state;       /* floats of a state */
     size_t chunk_begin; /* chunks of this call, or of this wave of a split call */
@@ -83,8 +88,8 @@ static size_t first_seen(const struct op_attention *op, size_t pos)
 
 static struct piece piece_at(const struct call *c, size_t kv_head, size_t tile)
 {
-    size_t first = tile * ATTN_TILE_ROWS;
-    return (struct piece){kv_head, first, min_size(ATTN_TILE_ROWS, c->n_rows - first)};
+    size_t first = tile * c->tile_rows;
+    return (struct piece){kv_head, first, min_size(c->tile_rows, c->n_rows - first)};
 }
 
 static void load_queries(const struct call *c, struct attn_thread *t, struct piece p)
@@ -94,11 +99,14 @@ static void load_queries(const struct call *c, struct attn_thread *t, struct pie
     size_t dim = op->head_dim;
     t->tile.n_rows = p.n;
     t->tile.head_dim = dim;
+    t->tile.is_rounded = false;
     for (size_t i = 0; i < p.n; i++) {
         size_t row = p.first + i, head = p.kv_head * c->group + row % c->group;
         const float *from = q + (head * op->n_tokens + row / c->group) * dim;
         for (size_t d = 0; d < dim; d++)
             t->tile.q[i * dim + d] = from[d] * op->scale;
+        t->seen_begin[i] = first_seen(op, row_position(c, row));
+        t->seen_end[i] = row_position(c, row) + 1;
     }
 }
 
@@ -113,22 +121,27 @@ static const char *k_rows(const struct call *c, struct piece p, size_t page)
     return kv_page_rows(&c->op->kv, c->op->kv.k_offset, page, p.kv_head, c->op->head_dim);
 }
 
-static void add_page(const struct call *c, struct attn_tile *tile, struct piece p, size_t page)
+static const char *v_rows(const struct call *c, struct piece p, size_t page)
 {
-    const struct kv_layer *kv = &c->op->kv;
+    return kv_page_rows(&c->op->kv, c->op->kv.v_offset, page, p.kv_head, c->op->head_dim);
+}
+
+static void add_page(const struct call *c, struct attn_thread *t, struct piece p, size_t page)
+{
+    struct attn_tile *tile = &t->tile;
     for (size_t i = 0; i < p.n; i++) {
-        size_t pos = row_position(c, p.first + i);
-        tile->begin[i] = clamp_to_page(first_seen(c->op, pos), page);
-        tile->end[i] = clamp_to_page(pos + 1, page);
+        tile->begin[i] = clamp_to_page(t->seen_begin[i], page);
+        tile->end[i] = clamp_to_page(t->seen_end[i], page);
     }
-    c->page(tile, k_rows(c, p, page), kv_page_rows(kv, kv->v_offset, page, p.kv_head, tile->head_dim));
+    c->page(tile, k_rows(c, p, page), v_rows(c, p, page));
 }
 
 /* The tile's state over one chunk, computed from nothing. */
-static void run_chunk(const struct call *c, struct attn_tile *tile, struct piece p, size_t chunk)
+static void run_chunk(const struct call *c, struct attn_thread *t, struct piece p, size_t chunk)
 {
-    size_t begin = first_seen(c->op, row_position(c, p.first)) / KV_BLOCK_TOKENS;
-    size_t end = row_position(c, p.first + p.n - 1) / KV_BLOCK_TOKENS + 1;
+    struct attn_tile *tile = &t->tile;
+    size_t begin = t->seen_begin[0] / KV_BLOCK_TOKENS;
+    size_t last = (t->seen_end[p.n - 1] - 1) / KV_BLOCK_TOKENS, end = last + 1;
     if (begin < chunk * CHUNK_PAGES)
         begin = chunk * CHUNK_PAGES;
     end = min_size(end, (chunk + 1) * CHUNK_PAGES);
@@ -138,14 +151,16 @@ static void run_chunk(const struct call *c, struct attn_tile *tile, struct piece
         tile->sum[i] = 0;
     }
     for (size_t page = begin; page < end; page++) {
-        tile->next_k = page + 1 < end ? k_rows(c, p, page + 1) : NULL;
-        add_page(c, tile, p, page);
+        tile->next_k = page < last ? k_rows(c, p, page + 1) : NULL;
+        tile->next_v = page < last ? v_rows(c, p, page + 1) : NULL;
+        add_page(c, t, p, page);
     }
 }
 
 /* total and part are states; part may be empty (a row that sees nothing of the chunk). */
-static void merge_state(float *total, const float *part, float max, float sum, size_t dim)
+static void merge_state(const struct call *c, float *total, const float *part, float max, float sum)
 {
+    size_t dim = c->op->head_dim;
     if (sum == 0)
         return;
     if (total[dim + 1] == 0) {
@@ -154,12 +169,7 @@ static void merge_state(float *total, const float *part, float max, float sum, s
         total[dim + 1] = sum;
         return;
     }
-    float both = fmaxf(total[dim], max);
-    float a = expf(total[dim] - both), b = expf(max - both);
-    for (size_t d = 0; d < dim; d++)
-        total[d] = total[d] * a + part[d] * b;
-    total[dim] = both;
-    total[dim + 1] = total[dim + 1] * a + sum * b;
+    c->merge(total, part, max, sum, dim);
 }
 
 static void finish_row(const struct call *c, size_t kv_head, size_t row, const float *total)
@@ -178,12 +188,12 @@ static void run_tile(const struct call *c, struct attn_thread *t, struct piece p
     size_t dim = c->op->head_dim;
     load_queries(c, t, p);
     memset(t->total, 0, p.n * c->state * sizeof *t->total);
-    size_t begin = first_seen(c->op, row_position(c, p.first)) / CHUNK_POSITIONS;
-    size_t end = row_position(c, p.first + p.n - 1) / CHUNK_POSITIONS + 1;
+    size_t begin = t->seen_begin[0] / CHUNK_POSITIONS;
+    size_t end = (t->seen_end[p.n - 1] - 1) / CHUNK_POSITIONS + 1;
     for (size_t chunk = begin; chunk < end; chunk++) {
-        run_chunk(c, &t->tile, p, chunk);
+        run_chunk(c, t, p, chunk);
         for (size_t i = 0; i < p.n; i++)
-            merge_state(t->total + i * c->state, t->tile.acc + i * dim, t->tile.max[i], t->tile.sum[i], dim);
+            merge_state(c, t->total + i * c->state, t->tile.acc + i * dim, t->tile.max[i], t->tile.sum[i]);
     }
     for (size_t i = 0; i < p.n; i++)
         finish_row(c, p.kv_head, p.first + i, t->total + i * c->state);
@@ -212,7 +222,7 @@ static void run_parts(void *arg, int thread, int n_threads)
         size_t chunk = item % n_chunks, tile = item / n_chunks;
         struct piece p = piece_at(c, tile / c->n_tiles, tile % c->n_tiles);
         load_queries(c, t, p);
-        run_chunk(c, &t->tile, p, c->chunk_begin + chunk);
+        run_chunk(c, t, p, c->chunk_begin + chunk);
         for (size_t i = 0; i < p.n; i++) {
             float *part = c->parts + ((p.kv_head * c->n_rows + p.first + i) * n_chunks + chunk) * c->state;
             memcpy(part, t->tile.acc + i * dim, dim * sizeof *part);
@@ -233,7 +243,7 @@ static void merge_parts(void *arg, int thread, int n_threads)
         float *total = c->total + i * c->state;
         const float *part = c->parts + i * n_chunks * c->state;
         for (size_t chunk = 0; chunk < n_chunks; chunk++, part += c->state)
-            merge_state(total, part, part[dim], part[dim + 1], dim);
+            merge_state(c, total, part, part[dim], part[dim + 1]);
         if (c->last_wave)
             finish_row(c, i / c->n_rows, i % c->n_rows, total);
     }
@@ -270,11 +280,27 @@ static size_t chunks_per_wave(const struct call *c)
     return fit < 1 ? 0 : fit - 1;
 }
 
-static attn_page_fn *page_fn(const struct cpu_kernels *k, enum dtype type, size_t head_dim)
+static void choose_kernels(struct call *c, const struct cpu_kernels *k)
 {
-    while (head_dim % (type == DTYPE_I8 ? k->head_step_i8 : k->head_step) != 0)
+    enum dtype type = c->op->kv.type;
+    while (c->op->head_dim % (type == DTYPE_I8 ? k->head_step_i8 : k->head_step) != 0)
         k = k->next;
-    return type == DTYPE_F16 ? k->attn_page_f16 : type == DTYPE_I8 ? k->attn_page_i8 : k->attn_page_f32;
+    c->page = type == DTYPE_F16 ? k->attn_page_f16 : type == DTYPE_I8 ? k->attn_page_i8 : k->attn_page_f32;
+    c->merge = k->attn_merge;
+}
+
+static size_t tiles_of(const struct call *c, size_t rows)
+{
+    return (c->n_rows + rows - 1) / rows;
+}
+
+static void choose_tiles(struct call *c)
+{
+    size_t wanted = TILES_PER_THREAD * (size_t)c->a->n_threads, rows = ATTN_TILE_ROWS;
+    while (rows > TILE_MIN_ROWS && c->op->n_kv_head * tiles_of(c, rows) < wanted)
+        rows /= 2;
+    c->tile_rows = rows;
+    c->n_tiles = tiles_of(c, rows);
 }
 
 void attn_run(struct attn *a, struct pool *pool, const struct cpu_kernels *kernels,
@@ -287,14 +313,14 @@ void attn_run(struct attn *a, struct pool *pool, const struct cpu_kernels *kerne
     struct call c = {
         .op = op,
         .a = a,
-        .page = page_fn(kernels, op->kv.type, op->head_dim),
         .group = group,
         .n_rows = op->n_tokens * group,
-        .n_tiles = (op->n_tokens * group + ATTN_TILE_ROWS - 1) / ATTN_TILE_ROWS,
-        .state = op->head_dim + STATE_EXTRA,
+        .state = op->head_dim + ATTN_STATE_EXTRA,
         .chunk_begin = first_seen(op, op->pos) / CHUNK_POSITIONS,
         .chunk_end = last / CHUNK_POSITIONS + 1,
     };
+    choose_kernels(&c, kernels);
+    choose_tiles(&c);
     size_t seen = last + 1 - first_seen(op, op->pos), wave = chunks_per_wave(&c);
     if (2 * op->n_tokens * op->n_head * op->head_dim * seen < SHARE_MIN_MACS)
         run_tiles(&c, 0, 1);
@@ -304,34 +330,40 @@ void attn_run(struct attn *a, struct pool *pool, const struct cpu_kernels *kerne
         pool_run(pool, run_tiles, &c);
 }
 
+/* Every part a whole number of cache lines. */
+#define TILE_FLOATS (ATTN_TILE_ROWS * (size_t)ATTN_MAX_HEAD_DIM)
+#define PAGE_FLOATS (KV_BLOCK_TOKENS * (size_t)ATTN_MAX_HEAD_DIM)
+#define SCORE_FLOATS (ATTN_TILE_ROWS * (size_t)KV_BLOCK_TOKENS)
+#define TOTAL_FLOATS (ATTN_TILE_ROWS * (size_t)(ATTN_MAX_HEAD_DIM + ATTN_STATE_EXTRA))
+#define THREAD_FLOATS (TILE_FLOATS / 2 + 2 * TILE_FLOATS + 2 * PAGE_FLOATS + SCORE_FLOATS + TOTAL_FLOATS)
+
 static void carve(struct attn_thread *t, float *from)
 {
-    size_t rows = ATTN_TILE_ROWS * (size_t)ATTN_MAX_HEAD_DIM,
-           page = KV_BLOCK_TOKENS * (size_t)ATTN_MAX_HEAD_DIM;
     t->tile.q = from;
-    t->tile.acc = t->tile.q + rows;
-    t->tile.k_wide = t->tile.acc + rows;
-    t->tile.v_wide = t->tile.k_wide + page;
-    t->total = t->tile.v_wide + page;
+    t->tile.acc = t->tile.q + TILE_FLOATS;
+    t->tile.k_wide = t->tile.acc + TILE_FLOATS;
+    t->tile.v_wide = t->tile.k_wide + PAGE_FLOATS;
+    t->tile.scores = (float(*)[KV_BLOCK_TOKENS])(t->tile.v_wide + PAGE_FLOATS);
+    t->tile.q_rounded = (int16_t *)(void *)(t->tile.v_wide + PAGE_FLOATS + SCORE_FLOATS);
+    t->total = t->tile.v_wide + PAGE_FLOATS + SCORE_FLOATS + TILE_FLOATS / 2;
 }
 
 struct attn *attn_new(int n_threads, struct err *err)
 {
-    size_t per_thread = ATTN_TILE_ROWS * (size_t)(3 * ATTN_MAX_HEAD_DIM + STATE_EXTRA) +
-                        2 * KV_BLOCK_TOKENS * (size_t)ATTN_MAX_HEAD_DIM;
     struct attn *a = mem_alloc(sizeof *a, err);
     if (!a)
         return NULL;
     a->n_threads = n_threads;
+    a->n_bytes = ((size_t)n_threads * THREAD_FLOATS + PARTIAL_FLOATS) * sizeof *a->floats;
     a->threads = mem_array((size_t)n_threads, sizeof *a->threads, err);
-    a->floats = a->threads ? mem_array((size_t)n_threads * per_thread, sizeof *a->floats, err) : NULL;
-    a->partial = a->floats ? mem_array(PARTIAL_FLOATS, sizeof *a->partial, err) : NULL;
-    if (!a->partial) {
+    a->floats = a->threads ? mem_map(a->n_bytes, err) : NULL;
+    if (!a->floats) {
         attn_free(a);
         return NULL;
     }
     for (int i = 0; i < n_threads; i++)
-        carve(&a->threads[i], a->floats + (size_t)i * per_thread);
+        carve(&a->threads[i], a->floats + (size_t)i * THREAD_FLOATS);
+    a->partial = a->floats + (size_t)n_threads * THREAD_FLOATS;
     return a;
 }
 
@@ -339,8 +371,8 @@ void attn_free(struct attn *a)
 {
     if (!a)
         return;
-    mem_free(a->partial);
-    mem_free(a->floats);
+    if (a->floats)
+        mem_unmap(a->floats, a->n_bytes);
     mem_free(a->threads);
     mem_free(a);
 }

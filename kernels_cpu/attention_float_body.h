@@ -1,20 +1,18 @@
-/* attention_float_body.h: pages of f16 and f32, written once for every vector width.
+/* attention_float_body.h: V of f16 and f32, written once for every vector width.
  *
- * Included by one file per instruction set, which defines before it what attention_body.h lists (LANES floats
- * in a `vec`) and vec_store, vec_all(p): the float at p in every lane, vec_f16(p): LANES halves widened,
- * sum_4(x): the sums of four vectors. A page of f16 that FEW_ROWS or more read is widened once: that is
+ * Included by one file per instruction set, which defines before it LANES floats in a `vec`, ROW_STEP (see
+ * attention_values_body.h), vec_load, vec_store, vec_mul_add(a, b, c) = a*b + c, vec_all(p): the float at p
+ * in every lane, vec_f16(p): LANES halves widened. A page of f16 that many rows read is widened once: that is
  * cheaper than once per ROW_STEP rows. */
 #ifndef FERRUM_ATTENTION_FLOAT_BODY_H
 #define FERRUM_ATTENTION_FLOAT_BODY_H
 
-#include "kernels_cpu/attention_page_avx2.h"
-
-typedef float query;
+#include "kernels_cpu/attention_values_body.h"
 
 struct page {
     const void *k, *v; /* rows of one head, f16 or f32 */
-    const query *q;
     bool f16;
+    const void *next_k, *next_v; /* to be fetched ahead while this page is worked on, or NULL */
 };
 
 /* Elements i .. i + LANES of an array of f16 or f32. */
@@ -23,30 +21,11 @@ VEC_INLINE vec load_lanes(const void *p, size_t i, bool f16)
     return f16 ? vec_f16((const uint16_t *)p + i) : vec_load((const float *)p + i);
 }
 
-VEC_INLINE vec load_keys(const struct page *page, size_t i)
+/* What begin .. end of this page's elements is in the next one's K or V. */
+VEC_INLINE void fetch_next(const void *next, const struct page *page, size_t begin, size_t end)
 {
-    return load_lanes(page->k, i, page->f16);
-}
-
-VEC_INLINE __m128 scores_of(const struct page *page, size_t r, size_t j, const vec sums[K_STEP])
-{
-    (void)page;
-    (void)r;
-    (void)j;
-    return sum_4(sums);
-}
-
-VEC_INLINE void fetch_ahead(const struct attn_tile *t, const struct page *page, size_t j)
-{
-    size_t row_bytes = t->head_dim * (page->f16 ? sizeof(uint16_t) : sizeof(float));
-    prefetch(page->v, j * row_bytes, (j + K_STEP) * row_bytes);
-    prefetch(t->next_k, j * row_bytes, (j + K_STEP) * row_bytes);
-}
-
-VEC_INLINE void weigh_row(struct attn_tile *t, size_t r, const struct page *page)
-{
-    (void)page;
-    softmax_row(t, r);
+    size_t bytes = page->f16 ? sizeof(uint16_t) : sizeof(float);
+    prefetch(next, begin * bytes, end * bytes);
 }
 
 /* Adds sum over [begin, end) of score * V to n_vec (1, 2 or 4) vectors of n rows from column d on. */
@@ -62,6 +41,7 @@ VEC_INLINE void value_block(struct rows rows, size_t n, const struct page *page,
         acc[i / n_vec][i % n_vec] = vec_load(out + i / n_vec * dim + i % n_vec * LANES);
     for (size_t j = begin; j < end; j++) {
         vec row[4];
+        fetch_next(page->next_v, page, j * dim + d, j * dim + d + n_vec * LANES);
 #pragma GCC unroll 4
         for (size_t x = 0; x < n_vec; x++)
             row[x] = load_lanes(page->v, j * dim + d + x * LANES, page->f16);
@@ -106,38 +86,10 @@ VEC_INLINE void add_values(struct rows rows, size_t n, const struct page *page)
         add_range((struct rows){rows.t, rows.first + i}, 1, page, all_end, end[i]);
 }
 
-#include "kernels_cpu/attention_body.h"
-
-VEC_INLINE void page_f32(struct attn_tile *t, const void *k, const void *v)
-{
-    size_t first, n = rows_that_see(t, &first);
-    struct page page = {k, v, t->q, false};
-    if (n > 0)
-        page_rows(t, first, n, &page);
-}
-
-static void widen(float *out, const uint16_t *in, size_t begin, size_t end)
+VEC_INLINE void widen(float *out, const void *in, size_t begin, size_t end)
 {
     for (size_t i = begin; i < end; i += LANES)
-        vec_store(out + i, vec_f16(in + i));
-}
-
-VEC_INLINE void page_f16(struct attn_tile *t, const void *k, const void *v)
-{
-    size_t first, n = rows_that_see(t, &first), dim = t->head_dim;
-    struct page page = {k, v, t->q, true}, wide = {t->k_wide, t->v_wide, t->q, false};
-    if (n == 0)
-        return;
-    if (n < FEW_ROWS) {
-        page_rows(t, first, n, &page);
-        return;
-    }
-    /* Whole score blocks, which may read rows of K that nobody sees */
-    size_t end = t->end[first + n - 1];
-    size_t k_end = (end + K_STEP - 1) / K_STEP * K_STEP;
-    widen(t->k_wide, k, t->begin[first] / K_STEP * K_STEP * dim, k_end * dim);
-    widen(t->v_wide, v, t->begin[first] * dim, end * dim);
-    page_rows(t, first, n, &wide);
+        vec_store(out + i, vec_f16((const uint16_t *)in + i));
 }
 
 #endif

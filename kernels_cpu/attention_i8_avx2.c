@@ -2,11 +2,13 @@
  * 16 products wide. */
 #include "kernels_cpu/attention_avx2.h"
 
+#include "kernels_cpu/attention_softmax_avx2.h"
 #include "kernels_cpu/vec_avx2.h"
 
 #define LANES 16
 #define ROW_STEP 2
 #define FEW_ROWS 5
+#define MANY_ROWS FEW_ROWS
 
 typedef __m256i vec;
 
@@ -57,6 +59,11 @@ VEC_INLINE void add_columns(float *out, const vec sums[2], float scale)
 }
 
 #include "kernels_cpu/attention_i8_body.h"
+
+static void page_many(struct attn_tile *t, size_t first, size_t n, const struct page *page)
+{
+    page_rows(t, first, n, page);
+}
 
 void attn_page_i8_avx2(struct attn_tile *t, const void *k, const void *v)
 {

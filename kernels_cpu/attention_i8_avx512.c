@@ -2,11 +2,14 @@
  * attention_i8_body.h, 32 products wide, added up by the instruction that makes them. */
 #include "kernels_cpu/attention_avx512.h"
 
+#include "kernels_cpu/attention_softmax_512.h"
+#include "kernels_cpu/attention_turn_512.h"
 #include "kernels_cpu/vec_avx2.h"
 
 #define LANES 32
 #define ROW_STEP 4
 #define FEW_ROWS 5
+#define MANY_ROWS 12 /* what turning K and widening V once saves these is about what it costs */
 
 typedef __m512i vec;
 
@@ -63,6 +66,98 @@ VEC_INLINE void add_columns(float *out, const vec sums[2], float scale)
 }
 
 #include "kernels_cpu/attention_i8_body.h"
+
+/* ---- many rows: K is turned, so that a sum is a position and none runs across lanes ---- */
+
+#define SUMS (LANES / 2)
+
+/* out[head_dim / 2, KV_BLOCK_TOKENS] = the first n_vec * 16 rows of K as pairs of 16 bits, turned. */
+VEC_INLINE void turn_keys(int16_t *out, const struct page *page, size_t dim, size_t n_vec)
+{
+    for (size_t j = 0; j < n_vec * SUMS; j += SUMS) {
+        for (size_t d = 0; d < dim; d += LANES) {
+            __m512 x[16];
+#pragma GCC unroll 16
+            for (size_t i = 0; i < 16; i++)
+                x[i] = _mm512_castsi512_ps(load_keys(page, (j + i) * dim + d));
+            turn_16(x);
+#pragma GCC unroll 16
+            for (size_t i = 0; i < 16; i++)
+                _mm512_storeu_ps(out + (d + 2 * i) * KV_BLOCK_TOKENS + 2 * j, x[i]);
+        }
+    }
+}
+
+/* The same integers as those of score_block, in another order, and the same scale. */
+VEC_INLINE void score_turned(struct rows rows, size_t n, const struct page *page, const int16_t *keys,
+                             size_t n_vec)
+{
+    size_t dim = rows.t->head_dim;
+    vec acc[ROW_STEP * SCORE_VECS];
+#pragma GCC unroll 16
+    for (size_t i = 0; i < n * n_vec; i++)
+        acc[i] = vec_zero();
+    for (size_t d = 0; d < dim; d += 2) {
+        vec k[SCORE_VECS];
+#pragma GCC unroll 4
+        for (size_t v = 0; v < n_vec; v++)
+            k[v] = vec_load(keys + d * KV_BLOCK_TOKENS + v * LANES);
+#pragma GCC unroll 16
+        for (size_t i = 0; i < n * n_vec; i++)
+            acc[i] = vec_mul_add(vec_all(pair_at(rows.t->q_rounded + (rows.first + i / n_vec) * dim + d)),
+                                 k[i % n_vec], acc[i]);
+    }
+#pragma GCC unroll 16
+    for (size_t i = 0; i < n * n_vec; i++) {
+        size_t r = rows.first + i / n_vec, j = i % n_vec * SUMS;
+        __m512 scale = _mm512_mul_ps(_mm512_set1_ps(rows.t->q_scale[r]), _mm512_loadu_ps(page->k_scale + j));
+        _mm512_storeu_ps(rows.t->scores[r] + j, _mm512_mul_ps(_mm512_cvtepi32_ps(acc[i]), scale));
+    }
+}
+
+/* As many positions as the last of n rows sees. */
+VEC_INLINE void score_seen(struct rows rows, size_t n, const struct page *page, const int16_t *keys)
+{
+    size_t n_vec = (rows.t->end[rows.first + n - 1] + SUMS - 1) / SUMS;
+    if (n_vec == 4)
+        score_turned(rows, n, page, keys, 4);
+    else if (n_vec == 3)
+        score_turned(rows, n, page, keys, 3);
+    else if (n_vec == 2)
+        score_turned(rows, n, page, keys, 2);
+    else
+        score_turned(rows, n, page, keys, 1);
+}
+
+/* Over whole pairs of the positions [begin, end). */
+VEC_INLINE void widen_pairs(int16_t *out, const int8_t *v, size_t dim, size_t begin, size_t end)
+{
+    for (size_t j = begin / 2 * 2; j < end; j += 2) {
+        for (size_t d = 0; d < dim; d += LANES) {
+            vec pairs[2];
+            load_pairs(v + j * dim + d, dim, pairs);
+            _mm512_storeu_si512(out + j * dim + 2 * d, pairs[0]);
+            _mm512_storeu_si512(out + j * dim + 2 * d + LANES, pairs[1]);
+        }
+    }
+}
+
+static void page_many(struct attn_tile *t, size_t first, size_t n, const struct page *in)
+{
+    size_t last = first + n, r = first, end = t->end[last - 1], dim = t->head_dim;
+    int16_t *keys = (int16_t *)(void *)t->k_wide, *pairs = keys + KV_BLOCK_TOKENS * dim;
+    struct page page = {
+        .k_scale = in->k_scale, .v_scale = in->v_scale, .wide_pairs = pairs, .weight = in->weight};
+    turn_keys(keys, in, dim, (end + SUMS - 1) / SUMS);
+    widen_pairs(pairs, in->v, dim, t->begin[first], end);
+    for (; r + ROW_STEP <= last; r += ROW_STEP)
+        score_seen((struct rows){t, r}, ROW_STEP, &page, keys);
+    for (; r < last; r++)
+        score_seen((struct rows){t, r}, 1, &page, keys);
+    for (r = first; r < last; r++)
+        weigh_row(t, r, &page);
+    value_rows(t, first, last, &page);
+}
 
 void attn_page_i8_avx512(struct attn_tile *t, const void *k, const void *v)
 {

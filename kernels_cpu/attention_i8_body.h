@@ -1,12 +1,13 @@
 /* attention_i8_body.h: pages of int8, written once for every vector width.
  *
- * Included by one file per instruction set, which defines before it what attention_body.h lists (LANES 16-bit
- * numbers or LANES / 2 32-bit sums in a `vec`; vec_mul_add adds the products of neighbours to one sum) and
- *   vec_i8(p)                     LANES int8 widened
- *   vec_all(x)                    the pair of 16-bit numbers x in every sum's place
- *   load_pairs(v, dim, out)       LANES columns of two rows of V, the two of a column side by side
- *   add_columns(out, sums, scale) adds sums * scale to LANES columns; the sums lie as load_pairs has them
- *   sum_4(x)                      the sums of four vectors.
+ * Included by one file per instruction set, which defines before it FEW_ROWS (below it a page is waited for,
+ * and so the next one fetched ahead) and what attention_dots_body.h lists (LANES 16-bit numbers or LANES / 2
+ * 32-bit sums in a `vec`; vec_mul_add adds the products of neighbours to one sum) and vec_i8(p) LANES int8
+ * widened vec_all(x)                    the pair of 16-bit numbers x in every sum's place load_pairs(v, dim,
+ * out)       LANES columns of two rows of V, the two of a column side by side add_columns(out, sums, scale)
+ * adds sums * scale to LANES columns; the sums lie as load_pairs has them sum_4(x)                      the
+ * sums of four vectors and after it page_many, for pages that MANY_ROWS or more read; it may bring V into
+ * wide_pairs first.
  *
  * The sums are made of integers: a query row is rounded to 16 bits (of its own largest magnitude), and so are
  * the weights of V, exp(score - max) times V's scale; both errors are far below the 8 bits of K and V.
@@ -18,20 +19,20 @@
 #include <float.h>
 #include <string.h>
 
-#include "kernels_cpu/attention_page_avx2.h"
+#include "kernels_cpu/attention_values_body.h"
 
 #define LARGEST 32767.0f
 
 typedef int16_t query;
 
-/* K, V and their scales; query rows and weights of V as 16-bit numbers, each row times its scale. Those lie
- * in the tile's scratch. */
+/* K, V and their scales; query rows and weights of V as 16-bit numbers, each row times its scale. The weights
+ * lie in the tile's scratch. */
 struct page {
     const int8_t *k, *v;
     const float *k_scale, *v_scale;
-    query *q;        /* [rows, head_dim] */
-    int16_t *weight; /* [rows, KV_BLOCK_TOKENS] */
-    float q_scale[ATTN_TILE_ROWS], weight_scale[ATTN_TILE_ROWS];
+    const int16_t *wide_pairs;   /* NULL, or [KV_BLOCK_TOKENS / 2, 2 head_dim]: what load_pairs makes of V */
+    int16_t *weight;             /* [rows, KV_BLOCK_TOKENS] */
+    const void *next_k, *next_v; /* to be fetched ahead while this page is worked on, or NULL */
 };
 
 /* Rounds x[n] (n % 16 == 0) to 16 bits and returns the scale: NaN for a row that is not finite, 0 for one
@@ -50,29 +51,34 @@ VEC_INLINE float round_to_16(int16_t *out, const float *x, size_t n)
     return inverse > 0 ? largest / LARGEST : largest <= FLT_MAX ? 0 : NAN;
 }
 
+VEC_INLINE const query *queries(const struct attn_tile *t)
+{
+    return t->q_rounded;
+}
+
 VEC_INLINE vec load_keys(const struct page *page, size_t i)
 {
     return vec_i8(page->k + i);
 }
 
-VEC_INLINE __m128 scores_of(const struct page *page, size_t r, size_t j, const vec sums[K_STEP])
+VEC_INLINE __m128 scores_of(const struct attn_tile *t, const struct page *page, size_t r, size_t j,
+                            const vec sums[K_STEP])
 {
-    __m128 scale = _mm_mul_ps(_mm_set1_ps(page->q_scale[r]), _mm_loadu_ps(page->k_scale + j));
+    __m128 scale = _mm_mul_ps(_mm_set1_ps(t->q_scale[r]), _mm_loadu_ps(page->k_scale + j));
     return _mm_mul_ps(_mm_cvtepi32_ps(sum_4(sums)), scale);
 }
 
-VEC_INLINE void fetch_ahead(const struct attn_tile *t, const struct page *page, size_t j)
+/* With the scales, those of V too. */
+VEC_INLINE void fetch_keys(const struct page *page, size_t dim, size_t j, size_t end)
 {
-    size_t dim = t->head_dim, end = j + K_STEP;
-    prefetch(page->v, j * dim, end * dim);
-    prefetch(t->next_k, j * dim, end * dim);
-    prefetch(page->v_scale, j * sizeof(float), end * sizeof(float));
-    if (t->next_k)
-        prefetch((const char *)t->next_k + KV_BLOCK_TOKENS * dim, j * sizeof(float), end * sizeof(float));
+    size_t scales = KV_BLOCK_TOKENS * dim;
+    prefetch(page->next_k, j * dim, end * dim);
+    prefetch(page->next_k, scales + j * sizeof(float), scales + end * sizeof(float));
+    prefetch(page->next_v, scales + j * sizeof(float), scales + end * sizeof(float));
 }
 
 /* What row r gives to each row of V: 0 to those it does not see, whatever their scales are. */
-VEC_INLINE void weigh_row(struct attn_tile *t, size_t r, struct page *page)
+VEC_INLINE void weigh_row(struct attn_tile *t, size_t r, const struct page *page)
 {
     float *p = t->scores[r];
     softmax_row(t, r);
@@ -81,14 +87,14 @@ VEC_INLINE void weigh_row(struct attn_tile *t, size_t r, struct page *page)
             _mm256_and_ps(_mm256_loadu_ps(page->v_scale + j), seen_mask(j, t->begin[r], t->end[r]));
         _mm256_storeu_ps(p + j, _mm256_mul_ps(_mm256_loadu_ps(p + j), scale));
     }
-    page->weight_scale[r] = round_to_16(page->weight + r * KV_BLOCK_TOKENS, p, KV_BLOCK_TOKENS);
+    t->weight_scale[r] = round_to_16(page->weight + r * KV_BLOCK_TOKENS, p, KV_BLOCK_TOKENS);
 }
 
-/* The weights of positions j and j + 1 of a row. */
-VEC_INLINE int32_t weight_pair(const struct page *page, size_t r, size_t j)
+/* Two neighbours. */
+VEC_INLINE int32_t pair_at(const int16_t *x)
 {
     int32_t both;
-    memcpy(&both, page->weight + r * KV_BLOCK_TOKENS + j, sizeof both);
+    memcpy(&both, x, sizeof both);
     return both;
 }
 
@@ -104,18 +110,26 @@ VEC_INLINE void value_block(struct rows rows, size_t n, const struct page *page,
         acc[i / n_vec][i % n_vec] = vec_zero();
     for (size_t j = begin; j < end; j += 2) {
         vec pair[4];
+        prefetch(page->next_v, j * dim + 2 * d, j * dim + 2 * d + n_vec * LANES);
+        if (page->wide_pairs) {
+#pragma GCC unroll 4
+            for (size_t x = 0; x < n_vec; x++)
+                pair[x] = vec_load(page->wide_pairs + j * dim + 2 * d + x * LANES);
+        } else {
 #pragma GCC unroll 2
-        for (size_t x = 0; x < n_vec; x += 2)
-            load_pairs(page->v + j * dim + d + x * LANES / 2, dim, pair + x);
+            for (size_t x = 0; x < n_vec; x += 2)
+                load_pairs(page->v + j * dim + d + x * LANES / 2, dim, pair + x);
+        }
 #pragma GCC unroll 16
         for (size_t i = 0; i < n * n_vec; i++)
-            acc[i / n_vec][i % n_vec] = vec_mul_add(vec_all(weight_pair(page, rows.first + i / n_vec, j)),
-                                                    pair[i % n_vec], acc[i / n_vec][i % n_vec]);
+            acc[i / n_vec][i % n_vec] =
+                vec_mul_add(vec_all(pair_at(page->weight + (rows.first + i / n_vec) * KV_BLOCK_TOKENS + j)),
+                            pair[i % n_vec], acc[i / n_vec][i % n_vec]);
     }
 #pragma GCC unroll 8
     for (size_t i = 0; i < n * n_vec; i += 2)
         add_columns(rows.t->acc + (rows.first + i / n_vec) * dim + d + i % n_vec * LANES / 2,
-                    &acc[i / n_vec][i % n_vec], page->weight_scale[rows.first + i / n_vec]);
+                    &acc[i / n_vec][i % n_vec], rows.t->weight_scale[rows.first + i / n_vec]);
 }
 
 /* Positions only some of the rows see have the weight 0 in the others. */
@@ -130,7 +144,18 @@ VEC_INLINE void add_values(struct rows rows, size_t n, const struct page *page)
         value_block(rows, n, page, d, 2, begin, end);
 }
 
-#include "kernels_cpu/attention_body.h"
+#include "kernels_cpu/attention_dots_body.h"
+
+/* MANY_ROWS or more, all of which see something: made by the file of the instruction set. */
+static void page_many(struct attn_tile *t, size_t first, size_t n, const struct page *page);
+
+/* Once for all pages of a tile. */
+VEC_INLINE void round_queries(struct attn_tile *t)
+{
+    for (size_t r = 0; !t->is_rounded && r < t->n_rows; r++)
+        t->q_scale[r] = round_to_16(t->q_rounded + r * t->head_dim, t->q + r * t->head_dim, t->head_dim);
+    t->is_rounded = true;
+}
 
 VEC_INLINE void page_i8(struct attn_tile *t, const void *k, const void *v)
 {
@@ -140,14 +165,18 @@ VEC_INLINE void page_i8(struct attn_tile *t, const void *k, const void *v)
         .v = v,
         .k_scale = (const float *)(const void *)((const char *)k + KV_BLOCK_TOKENS * dim),
         .v_scale = (const float *)(const void *)((const char *)v + KV_BLOCK_TOKENS * dim),
-        .q = (query *)(void *)t->k_wide,
         .weight = (int16_t *)(void *)t->v_wide,
     };
-    if (n == 0)
-        return;
-    for (size_t r = first; r < first + n; r++)
-        page.q_scale[r] = round_to_16(page.q + r * dim, t->q + r * dim, dim);
-    page_rows(t, first, n, &page);
+    round_queries(t);
+    if (n >= MANY_ROWS) {
+        page_many(t, first, n, &page);
+    } else if (n >= FEW_ROWS) {
+        page_rows(t, first, n, &page);
+    } else if (n > 0) {
+        page.next_k = t->next_k;
+        page.next_v = t->next_v;
+        page_rows(t, first, n, &page);
+    }
 }
 
 #endif

@@ -145,6 +145,21 @@ static float f32_to_i8(int8_t *out, const float *x, size_t n)
     return largest / 127;
 }
 
+/* Both factors come from one vector of exponentials. */
+static void attn_merge(float *state, const float *part, float max, float sum, size_t dim)
+{
+    float both = state[dim] > max ? state[dim] : max;
+    __m256 factors =
+        vec_exp(_mm256_sub_ps(_mm256_setr_ps(state[dim], max, 0, 0, 0, 0, 0, 0), _mm256_set1_ps(both)));
+    __m128 low = _mm256_castps256_ps128(factors);
+    __m256 a = _mm256_broadcastss_ps(low), b = _mm256_broadcastss_ps(_mm_movehdup_ps(low));
+    for (size_t d = 0; d < dim; d += 8)
+        _mm256_storeu_ps(state + d, _mm256_fmadd_ps(_mm256_loadu_ps(state + d), a,
+                                                    _mm256_mul_ps(_mm256_loadu_ps(part + d), b)));
+    state[dim] = both;
+    state[dim + 1] = state[dim + 1] * _mm256_cvtss_f32(a) + sum * _mm256_cvtss_f32(b);
+}
+
 static uint64_t read_bytes(const void *p, size_t n_bytes)
 {
     const char *bytes = p;
@@ -175,6 +190,7 @@ const struct cpu_kernels cpu_kernels_avx2 = {
     .attn_page_f16 = attn_page_f16_avx2,
     .attn_page_f32 = attn_page_f32_avx2,
     .attn_page_i8 = attn_page_i8_avx2,
+    .attn_merge = attn_merge,
     .read_bytes = read_bytes,
 };
 
@@ -191,5 +207,6 @@ const struct cpu_kernels cpu_kernels_avx512 = {
     .attn_page_f16 = attn_page_f16_avx512,
     .attn_page_f32 = attn_page_f32_avx512,
     .attn_page_i8 = attn_page_i8_avx512,
+    .attn_merge = attn_merge,
     .read_bytes = read_bytes,
 };

@@ -129,6 +129,15 @@ static void attn_page_i8(struct attn_tile *t, const void *k, const void *v)
     attn_page_f32(t, t->k_wide, t->v_wide);
 }
 
+static void attn_merge(float *state, const float *part, float max, float sum, size_t dim)
+{
+    float both = fmaxf(state[dim], max), a = expf(state[dim] - both), b = expf(max - both);
+    for (size_t d = 0; d < dim; d++)
+        state[d] = state[d] * a + part[d] * b;
+    state[dim] = both;
+    state[dim + 1] = state[dim + 1] * a + sum * b;
+}
+
 static uint64_t read_bytes(const void *p, size_t n_bytes)
 {
     const char *bytes = p;
@@ -154,6 +163,7 @@ const struct cpu_kernels cpu_kernels_scalar = {
     .attn_page_f16 = attn_page_f16,
     .attn_page_f32 = attn_page_f32,
     .attn_page_i8 = attn_page_i8,
+    .attn_merge = attn_merge,
     .read_bytes = read_bytes,
 };
 
