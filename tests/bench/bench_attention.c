@@ -1,15 +1,18 @@
 /* bench_attention.c: times what lies between the products, at the shapes of Qwen3-0.6B: a run of the pool,
- * one norm, attention of one token over a long context in f16 and int8 against plain reads, and a prompt.
- * Prints; tests nothing. bench_attention [THREADS [scalar|avx2]] */
+ * one norm, attention of one token over a long context in f16 and int8 against plain reads, and of a prompt
+ * at several depths against the peak of f32 multiply-adds.
+ * Prints; tests nothing. bench_attention [THREADS [scalar|avx2|avx512]] */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
 #include "kernels_cpu/backend_cpu.h"
+#include "kernels_cpu/dot_kernel.h"
 #include "kernels_cpu/pool.h"
 
-enum { HEADS = 16, KV_HEADS = 8, DIM = 128, CONTEXT = 8192, PROMPT = 512, N_LAYERS = 8 };
+enum { HEADS = 16, KV_HEADS = 8, DIM = 128, CONTEXT = 16896, PROMPT = 512, N_LAYERS = 8 };
 #define POOL_BYTES ((size_t)CONTEXT * N_LAYERS * 2 * KV_HEADS * DIM * 2) /* of f16 */
 
 static void nothing(void *arg, int thread, int n_threads)
@@ -37,8 +40,39 @@ static void run_pool(void *arg)
     pool_run(arg, nothing, NULL);
 }
 
+struct peak_job {
+    peak_fn *fn;
+    size_t products[POOL_MAX_THREADS];
+};
+
+static void run_peak(void *arg, int thread, int n_threads)
+{
+    struct peak_job *job = arg;
+    (void)n_threads;
+    job->products[thread] = job->fn(200000);
+}
+
+/* Multiply-adds of f32 a second, in 1e9, of all threads; 0 where there is nothing to measure it with. */
+static double peak_gmacs(struct pool *threads, peak_fn *fn)
+{
+    struct peak_job job = {.fn = fn};
+    double best = 0, products = 0;
+    for (int i = 0; fn && i < 5; i++) {
+        uint64_t start = clock_now_ns();
+        pool_run(threads, run_peak, &job);
+        double ns = (double)(clock_now_ns() - start);
+        products = 0;
+        for (int t = 0; t < pool_n_threads(threads); t++)
+            products += (double)job.products[t];
+        best = products / ns > best ? products / ns : best;
+    }
+    return best;
+}
+
 struct world {
     struct backend b;
+    struct pool *threads; /* as many as the backend's, for what has no op */
+    peak_fn *peak;
     struct op_rms_norm norm;
     struct op_attention attention;
     size_t layer;
@@ -97,14 +131,30 @@ static void bench_attention(struct world *w, const void *plain)
         read = gb_s > read ? gb_s : read;
     }
     printf("plain reads: %.1f GB/s\n", read);
-    for (size_t pos = 0; pos <= 4096; pos += 2048) {
+    for (size_t i = 0; i < 3; i++) {
+        size_t pos = i * i * 4096;
         w->attention.pos = pos;
         w->attention.n_tokens = PROMPT;
         time_types(w, 1, us);
         double macs = 2.0 * HEADS * DIM * PROMPT * ((double)pos + PROMPT / 2) / 1e3;
-        printf("prompt of %d at %zu: f16 %.0f us per layer, %.1f GMAC/s; int8 %.0f us, %.1f GMAC/s\n", PROMPT,
-               pos, us[0], macs / us[0], us[1], macs / us[1]);
+        double peak = peak_gmacs(w->threads, w->peak);
+        printf("prompt of %d at %5zu: f16 %6.0f us per layer, %5.1f GMAC/s", PROMPT, pos, us[0],
+               macs / us[0]);
+        if (peak > 0)
+            printf(" = %.0f %% of %.1f", 100 * macs / us[0] / peak, peak);
+        printf("; int8 %6.0f us, %5.1f GMAC/s\n", us[1], macs / us[1]);
     }
+}
+
+static peak_fn *peak_of(const char *isa_name)
+{
+    struct cpu_features features = cpu_features_get();
+    enum cpu_isa found = CPU_SCALAR;
+    for (int i = 0; i <= CPU_AVX512; i++)
+        if (isa_name ? strcmp(cpu_isa_name((enum cpu_isa)i), isa_name) == 0
+                     : cpu_isa_available((enum cpu_isa)i, &features))
+            found = (enum cpu_isa)i;
+    return dot_set_get(found)->peak_f32;
 }
 
 int main(int argc, char **argv)
@@ -116,18 +166,15 @@ int main(int argc, char **argv)
         return 1;
     }
     printf("%s\n", w.b.ops->describe(w.b.ctx));
-    struct pool *threads = pool_new(w.b.ops->n_threads(w.b.ctx), &err);
-    if (threads) {
-        printf("pool run: %.2f us\n", best_us(run_pool, threads, 10000, 5));
-        pool_free(threads);
-    }
+    w.peak = peak_of(argc > 2 ? argv[2] : NULL);
+    w.threads = pool_new(w.b.ops->n_threads(w.b.ctx), &err);
     size_t n_pages = CONTEXT / KV_BLOCK_TOKENS;
     struct bbuf *pool = backend_buf_new(&w.b, POOL_BYTES, &err);
     struct bbuf *q = backend_buf_new(&w.b, (size_t)PROMPT * HEADS * DIM * 4, &err);
     struct bbuf *out = backend_buf_new(&w.b, (size_t)PROMPT * HEADS * DIM * 4, &err);
     char *plain = mem_map(POOL_BYTES, &err);
     uint32_t *table = mem_need(n_pages * sizeof *table);
-    if (!pool || !q || !out || !plain) {
+    if (!w.threads || !pool || !q || !out || !plain) {
         fprintf(stderr, "%s\n", err.text);
         return 1;
     }
@@ -137,12 +184,14 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < n_pages; i++)
         table[i] = (uint32_t)i;
     w.norm = (struct op_rms_norm){.x = q, .w = q, .out = out, .n_tokens = 1, .n = 1024, .eps = 1e-6f};
+    printf("pool run: %.2f us\n", best_us(run_pool, w.threads, 10000, 5));
     printf("rms_norm of 1024: %.3f us\n", best_us(run_norm, &w, 1000, 5));
     w.attention = (struct op_attention){
         q, out, 0.088f, 1, HEADS, KV_HEADS, DIM, 0, 0, {.pool = pool, .table = table, .n_pages = n_pages}};
     bench_attention(&w, plain);
     mem_free(table);
     mem_unmap(plain, POOL_BYTES);
+    pool_free(w.threads);
     backend_buf_free(&w.b, pool);
     backend_buf_free(&w.b, q);
     backend_buf_free(&w.b, out);
