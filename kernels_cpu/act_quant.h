@@ -24,10 +24,10 @@ act_quant_fn act_quant_scalar, act_quant_avx2, act_quant_avx512;
 
 /* For kernels whose lanes are sub-blocks. lanes [k]: q, per 256 values in the order in which dword j of four
  * vectors of 64 holds values of the first half of the j-th 32, dword 8 + j of the second half; what is beyond
- * the last 256 keeps its order; NULL: not wanted. start_32 [k / 32] and start_16 [k / 16]: where a sum of integers begins (as
- * the bits of a float, see DOT_MAGIC) when weights are stored with an offset: - 128 * the sum of the 32 q; -
- * 32 * the sum of the 16 q, per 256 values those of the first halves of all 32, then those of the second
- * ones. */
+ * the last 256 keeps its order; NULL: not wanted. start_32 [k / 32] and start_16 [k / 16]: where a sum of
+ * integers begins (as the bits of a float, see DOT_MAGIC) when weights are stored with an offset: - 128 * the
+ * sum of the 32 q; - 32 * the sum of the 16 q, per 256 values those of the first halves of all 32, then those
+ * of the second ones. */
 typedef void act_lanes_fn(const int8_t *q, const int16_t *sums, size_t k, int8_t *lanes, int32_t *start_32,
                           int32_t *start_16);
 

@@ -31,7 +31,7 @@ struct attn_tile {
     float q_scale[ATTN_TILE_ROWS];
     bool is_rounded;
     float weight_scale[ATTN_TILE_ROWS]; /* in int8: what a row's rounded scores are worth */
-    const void *next_k, *next_v; /* the page that comes next, to be fetched ahead; NULL for none */
+    const void *next_k, *next_v;        /* the page that comes next, to be fetched ahead; NULL for none */
     size_t begin[ATTN_TILE_ROWS], end[ATTN_TILE_ROWS];
     float max[ATTN_TILE_ROWS];        /* of the scores, -INFINITY before the first */
     float sum[ATTN_TILE_ROWS];        /* of exp(score - max) */

@@ -327,33 +327,44 @@ static void attention__any_number_of_threads__same_bits(void **state)
     }
 }
 
-/* Token by token, with the cache as the longer call left it, gives the rows of the longer call. */
+/* n tokens from t on, with the cache as the longer call left it, give the rows of the longer call. */
+static void check_part(struct world *w, size_t t, size_t n, const float *all, const char *isa)
+{
+    const struct shape *s = &w->s;
+    size_t row = s->n_head * s->head_dim;
+    float *q = mem_need(n * row * sizeof *q);
+    for (size_t h = 0; h < s->n_head; h++)
+        memcpy(q + h * n * s->head_dim, w->q_values + (h * s->n_tokens + t) * s->head_dim,
+               n * s->head_dim * sizeof *q);
+    struct bbuf *q_buf = fixture_buf(&w->b, q, n * row), *out = fixture_buf(&w->b, NULL, n * row);
+    struct op_attention op = w->op;
+    op.q = q_buf;
+    op.out = out;
+    op.n_tokens = n;
+    op.pos += t;
+    struct err err = {0};
+    assert_true(backend_attention(&w->b, &op, &err));
+    float *part = fixture_read(&w->b, out, n * row);
+    if (memcmp(part, all + t * row, n * row * sizeof *part) != 0)
+        fail_msg("%s: %zu tokens from %zu on of %zu give other bits", isa, n, t, s->n_tokens);
+    mem_free(part);
+    mem_free(q);
+    backend_buf_free(&w->b, q_buf);
+    backend_buf_free(&w->b, out);
+}
+
+/* Parts of 1 to 15 tokens: from a single row to more than those for which pages are brought into another
+ * form. */
 static void check_token_counts(struct shape s, const char *isa)
 {
     struct world w = make_world(s, 2, isa);
     float *all = run(&w);
-    size_t row = s.n_head * s.head_dim;
-    for (size_t t = 0; t < s.n_tokens; t += 1 + t / 4) {
-        float *q = mem_need(row * sizeof *q);
-        for (size_t h = 0; h < s.n_head; h++)
-            memcpy(q + h * s.head_dim, w.q_values + (h * s.n_tokens + t) * s.head_dim,
-                   s.head_dim * sizeof *q);
-        struct bbuf *q_buf = fixture_buf(&w.b, q, row), *out = fixture_buf(&w.b, NULL, row);
-        struct op_attention op = w.op;
-        op.q = q_buf;
-        op.out = out;
-        op.n_tokens = 1;
-        op.pos += t;
-        struct err err = {0};
-        assert_true(backend_attention(&w.b, &op, &err));
-        float *one = fixture_read(&w.b, out, row);
-        if (memcmp(one, all + t * row, row * sizeof *one) != 0)
-            fail_msg("%s: token %zu of %zu alone gives other bits", isa, t, s.n_tokens);
-        mem_free(one);
-        mem_free(q);
-        backend_buf_free(&w.b, q_buf);
-        backend_buf_free(&w.b, out);
+    for (size_t n = 1, t = 0; t + n <= s.n_tokens; n++) {
+        check_part(&w, t, n, all, isa);
+        check_part(&w, t, 1, all, isa);
+        t += n < 11 ? n : 0;
     }
+    check_part(&w, s.n_tokens - 1, 1, all, isa);
     mem_free(all);
     free_world(&w);
 }
