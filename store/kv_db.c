@@ -34,16 +34,60 @@ static bool set_limits(struct kv_db *db, const struct kv_db_options *options, st
     uint64_t without = free_bytes + (uint64_t)n_pages * KV_PAGE_BYTES;
     db->limit_bytes = options->limit_bytes ? options->limit_bytes : least(16 * GIB, without / 10);
     db->spare_bytes = SPARE_BYTES;
+    db->limit_is_default = !options->limit_bytes && db->limit_bytes >= options->least_bytes;
     if (db->limit_bytes < options->least_bytes)
         db->limit_bytes = options->least_bytes;
     db->floor_bytes = least(GIB, all_bytes / 20);
     return true;
 }
 
+bool kv_is_full(const struct kv_db *db)
+{
+    return (db->sql.code & 0xFF) == SQLITE_FULL || db->sql.code == SQLITE_IOERR_WRITE;
+}
+
+bool kv_can_read_on(const struct kv_db *db)
+{
+    return sql_is_busy(&db->sql) || kv_is_full(db);
+}
+
+bool kv_has_moved(const struct kv_db *db)
+{
+    int has_moved = 0;
+    return db->sql.db &&
+           sqlite3_file_control(db->sql.db, "main", SQLITE_FCNTL_HAS_MOVED, &has_moved) == SQLITE_OK &&
+           has_moved;
+}
+
+/* The limit in force is kept in the file where it is not the default one, for those who just look. */
+static bool keep_limit(struct kv_db *db, const struct kv_db_options *options, struct err *err)
+{
+    int64_t kept, limit = db->limit_is_default ? 0 : (int64_t)db->limit_bytes;
+    if (!sql_number(&db->sql, "SELECT ifnull((SELECT value FROM kv_stat WHERE name='limit'),0)", &kept, err))
+        return false;
+    if (options->just_look && !options->limit_bytes && kept > 0)
+        db->limit_bytes = (uint64_t)kept;
+    if (options->just_look || kept == limit)
+        return true;
+    return sql_run_with(&db->sql, "INSERT OR REPLACE INTO kv_stat VALUES('limit',?1)", &limit, 1, err) ||
+           kv_can_read_on(db);
+}
+
+/* Neither the limit's row nor eviction is worth a long wait, and where they cannot be written they are left:
+ * whoever stores blocks makes room first. */
+static bool put_in_order(struct kv_db *db, const struct kv_db_options *options, struct err *err)
+{
+    uint64_t n_evicted;
+    db->sql.busy_ms = KV_BRIEF_MS;
+    bool ok = keep_limit(db, options, err) &&
+              (options->just_look || kv_db_enforce(db, &n_evicted, err) || kv_can_read_on(db));
+    db->sql.busy_ms = KV_BUSY_MS;
+    return ok;
+}
+
 /* Opens what is there. Failing with sql.was_damaged: not a file to go on with. */
 static bool open_file(struct kv_db *db, const struct kv_db_options *options, struct err *err)
 {
-    uint64_t n_evicted;
     db->sql.was_damaged = false;
     if (!sql_make_file(options->path, &words, err) || !sql_open(&db->sql, options->path, err))
         return false;
@@ -59,7 +103,7 @@ static bool open_file(struct kv_db *db, const struct kv_db_options *options, str
                     "PRAGMA journal_mode=TRUNCATE; PRAGMA synchronous=NORMAL; PRAGMA secure_delete=FAST;"
                     "PRAGMA cache_size=-65536;",
                     err) &&
-           set_limits(db, options, err) && (options->just_look || kv_db_enforce(db, &n_evicted, err));
+           set_limits(db, options, err) && put_in_order(db, options, err);
 }
 
 /* The file cannot be used: another takes its place, if nobody else has it open. why: what was wrong. */
@@ -127,7 +171,7 @@ void kv_db_close(struct kv_db *db)
     if (!db)
         return;
     struct err ignored;
-    char *path = db->sql.path ? mem_strdup(db->sql.path) : NULL;
+    char *path = db->sql.path && !kv_has_moved(db) ? mem_strdup(db->sql.path) : NULL;
     sql_close(&db->sql);
     /* Damage met while in use: the next start shall not meet it again. */
     if (path && db->sql.was_damaged && kv_lock_alone(db->lock_fd))
@@ -184,16 +228,19 @@ static bool look_up(struct kv_db *db, const char *query, const char *text, int64
     return ok;
 }
 
-/* What an earlier start made; a start that finds all of it writes nothing. */
+/* What an earlier start made: *all that blocks need, *label_too. A start that finds both writes nothing. */
 static bool find_rows(struct kv_db *db, const char *label, const char *numerics, const char *mixed, bool *all,
-                      struct err *err)
+                      bool *label_too, struct err *err)
 {
-    static const char space[] = "SELECT id FROM kv_space WHERE label=?1 AND root=?2";
+    static const char space[] = "SELECT id FROM kv_space WHERE root=?2";
+    static const char labelled[] = "SELECT id FROM kv_space WHERE label=?1 AND root=?2";
     static const char kernels[] = "SELECT id FROM kv_numerics WHERE name=?1";
-    bool ok = look_up(db, space, label, &db->space, err) &&
+    int64_t same_label;
+    bool ok = look_up(db, space, label, &db->space, err) && look_up(db, labelled, label, &same_label, err) &&
               look_up(db, kernels, numerics, &db->numerics, err) &&
               look_up(db, kernels, mixed, &db->mixed, err);
     *all = ok && db->space && db->numerics && db->mixed;
+    *label_too = *all && same_label;
     return ok;
 }
 
@@ -223,16 +270,17 @@ bool kv_db_set_space(struct kv_db *db, const struct kv_space *space, const char 
 {
     char mixed[256];
     double fetch_ns = 0;
-    bool all;
+    bool all, label_too;
     snprintf(mixed, sizeof mixed, MIXED_NUMERICS, numerics);
     db->space = 0;
     db->root = kv_space_hash(space);
     db->token_bytes = space->token_bytes;
     db->exact = exact;
     db->sql.code = SQLITE_OK;
-    bool ok = find_rows(db, label, numerics, mixed, &all, err) &&
-              (all || make_rows(db, space, label, numerics, mixed, err)) &&
-              read_cost(db, "SELECT fetch_ns FROM kv_space WHERE id=?1", &fetch_ns, err);
+    bool ok =
+        find_rows(db, label, numerics, mixed, &all, &label_too, err) &&
+        (label_too || make_rows(db, space, label, numerics, mixed, err) || (all && kv_can_read_on(db))) &&
+        read_cost(db, "SELECT fetch_ns FROM kv_space WHERE id=?1", &fetch_ns, err);
     if (!ok)
         db->space = 0;
     else if (db->fetch_ns_per_byte == 0)

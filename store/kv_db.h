@@ -20,7 +20,8 @@ struct kv_db_options {
     const char *path;     /* .../kv.db; its directory is made 0700, files 0600 */
     uint64_t limit_bytes; /* of all blocks; 0: the default, min(16 GiB, 10 % of the free space) */
     uint64_t least_bytes; /* the limit is never below this (two contexts in use); the free-space check wins */
-    bool just_look;       /* opening evicts nothing: for whoever does not know what a chat's limit is */
+    bool just_look;       /* opening evicts nothing: for whoever does not know what a chat's limit is; without
+                             limit_bytes it is that of the program that opened the file last to use it */
 };
 
 /* *note (may be NULL) gets a sentence when something was put aside: the old file was not usable. ERR_DATABASE
@@ -81,7 +82,8 @@ struct kv_db_verdict {
 };
 bool kv_db_verify(struct kv_db *db, bool (*progress)(void *arg, uint64_t done, uint64_t total), void *arg,
                   struct kv_db_verdict *out, struct err *err);
-/* Drops all blocks and gives the space back. What was put aside stays (kv_db_drop_aside). */
+/* Drops all blocks and gives the space back. What was put aside stays (kv_db_drop_aside). On a full disk,
+ * with nobody else there, by emptying the file: db takes nothing but kv_db_close then. */
 bool kv_db_clear(struct kv_db *db, uint64_t *n_bytes, struct err *err);
 
 #endif

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -110,7 +111,10 @@ bool kv_disk_space(const char *path, uint64_t *free_bytes, uint64_t *all_bytes, 
 {
     struct statvfs fs;
     if (statvfs(path, &fs) != 0)
-        return err_set(err, ERR_DATABASE, "%s: its file system does not answer: %s", path, strerror(errno));
+        return errno == ENOENT
+                   ? err_set(err, ERR_DATABASE, "%s: was deleted or moved away while it was in use", path)
+                   : err_set(err, ERR_DATABASE, "%s: its file system does not answer: %s", path,
+                             strerror(errno));
     *free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
     *all_bytes = (uint64_t)fs.f_blocks * fs.f_frsize;
     return true;
@@ -172,6 +176,23 @@ bool kv_put_aside(const char *path, struct err *err)
         buf_fini(&from);
         buf_fini(&to);
     }
+    return ok;
+}
+
+/* Where path is a link, what it leads to is emptied, and stays. The journals go by their right names. */
+bool kv_empty_file(const char *path, struct err *err)
+{
+    bool ok = true;
+    char *real = realpath(path, NULL);
+    for (size_t i = 0; ok && i < N_ENDS; i++) {
+        struct buf name = {0};
+        buf_printf(&name, "%s%s", real ? real : path, ends[i]);
+        if (truncate(buf_text(&name), 0) != 0 && errno != ENOENT)
+            ok = err_set(err, ERR_DATABASE, "%s: cannot be emptied: %s; remove it", buf_text(&name),
+                         strerror(errno));
+        buf_fini(&name);
+    }
+    free(real);
     return ok;
 }
 

@@ -109,18 +109,29 @@ static bool look_up(struct kv_db *db, const struct kv_hash *parent, const int32_
     return sql_end(&db->sql, ok, err);
 }
 
-/* The deepest block is the one used (see kv_room.c); owner uses them all. A lock held by another program is
- * no reason not to use what was found. */
-static bool note_use(struct kv_db *db, const unsigned char *owner, const struct kv_found *found, size_t n,
-                     struct err *err)
+static bool put_use(struct kv_db *db, const unsigned char *owner, const struct kv_found *found, size_t n,
+                    struct err *err)
 {
     if (!sql_begin(&db->sql, true, err))
-        return sql_is_busy(&db->sql);
+        return false;
     int64_t touch[] = {found[n - 1].id, kv_now(db)};
     bool ok = sql_run_with(&db->sql, "UPDATE kv_block SET used=?2, hits=hits+1 WHERE id=?1", touch, 2, err);
     for (size_t i = 0; ok && i < n; i++)
         ok = kv_note_owner(db, owner, found[i].id, err);
     return sql_end(&db->sql, ok, err);
+}
+
+/* The deepest block is the one used (see kv_room.c); owner uses them all. Where that cannot be written
+ * (another program reads, the disk is full) the blocks are of use all the same: somebody waits for them, so
+ * not for long. */
+static bool note_use(struct kv_db *db, const unsigned char *owner, const struct kv_found *found, size_t n,
+                     struct err *err)
+{
+    int busy_ms = db->sql.busy_ms;
+    db->sql.busy_ms = KV_BRIEF_MS;
+    bool ok = put_use(db, owner, found, n, err);
+    db->sql.busy_ms = busy_ms;
+    return ok || kv_can_read_on(db);
 }
 
 size_t kv_db_find(struct kv_db *db, const struct kv_hash *parent, const int32_t *ids, size_t n,

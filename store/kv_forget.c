@@ -133,21 +133,17 @@ bool kv_forgotten(struct kv_db *db, struct buf *owners, struct err *err)
     return ok;
 }
 
-bool kv_db_clear(struct kv_db *db, uint64_t *n_bytes, struct err *err)
+static bool delete_all(struct kv_db *db, struct err *err)
 {
-    int64_t held;
-    *n_bytes = 0;
     if (!sql_begin(&db->sql, true, err))
         return false;
     bool ok =
-        sql_number(&db->sql, "SELECT value FROM kv_stat WHERE name='bytes'", &held, err) &&
         sql_exec(&db->sql,
                  "DELETE FROM kv_forgotten; DELETE FROM kv_use; DELETE FROM kv_data; DELETE FROM kv_block;"
                  "UPDATE kv_stat SET value=0 WHERE name='bytes'",
                  err);
     if (!sql_end(&db->sql, ok, err))
         return false;
-    *n_bytes = (uint64_t)held;
     /* Next to nothing is left to copy: this is quicker than giving pages back one by one. While another
      * program reads it cannot be done; the pages go to new blocks then, or back in idle time. */
     struct err trouble = {0};
@@ -156,4 +152,32 @@ bool kv_db_clear(struct kv_db *db, uint64_t *n_bytes, struct err *err)
     if (err)
         *err = trouble;
     return false;
+}
+
+/* A full disk has no room for the journal of a deletion: the file itself is emptied. */
+static bool empty_file(struct kv_db *db, struct err *err)
+{
+    if (!kv_lock_alone(db->lock_fd))
+        return err_prefix(err, "another program has it open, so that it cannot be emptied; close that one");
+    char *path = mem_strdup(db->sql.path);
+    sql_close(&db->sql);
+    bool ok = kv_empty_file(path, err);
+    kv_lock_share_again(db->lock_fd);
+    mem_free(path);
+    return ok;
+}
+
+bool kv_db_clear(struct kv_db *db, uint64_t *n_bytes, struct err *err)
+{
+    int64_t held;
+    struct err trouble = {0};
+    *n_bytes = 0;
+    db->sql.code = SQLITE_OK;
+    bool ok = sql_number(&db->sql, "SELECT value FROM kv_stat WHERE name='bytes'", &held, &trouble) &&
+              (delete_all(db, &trouble) || (kv_is_full(db) && empty_file(db, &trouble)));
+    if (ok)
+        *n_bytes = (uint64_t)held;
+    else if (err)
+        *err = trouble;
+    return ok;
 }

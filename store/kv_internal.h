@@ -15,6 +15,7 @@
     ((size_t)1 << 20) /* read at a time: small enough to stop soon, and to stay in cache                     \
                        */
 #define KV_BUSY_MS 2000
+#define KV_BRIEF_MS 200 /* for another program's lock, by what may also be left unwritten */
 
 struct kv_tally {
     int64_t n_blocks, n_bytes;
@@ -22,11 +23,12 @@ struct kv_tally {
 
 struct kv_db {
     struct sql sql;
-    int lock_fd;          /* kv.db.lock, held shared; -1: none */
-    uint64_t limit_bytes; /* of all blocks */
-    uint64_t floor_bytes; /* of the file system's free space: left to others */
-    uint64_t spare_bytes; /* free pages that stay in the file: the next blocks take them */
-    int64_t space;        /* its row; 0: none chosen */
+    int lock_fd;           /* kv.db.lock, held shared; -1: none */
+    uint64_t limit_bytes;  /* of all blocks */
+    bool limit_is_default; /* by the disk's free space: neither given nor raised to what is in use */
+    uint64_t floor_bytes;  /* of the file system's free space: left to others */
+    uint64_t spare_bytes;  /* free pages that stay in the file: the next blocks take them */
+    int64_t space;         /* its row; 0: none chosen */
     struct kv_hash root;
     uint32_t token_bytes;
     int64_t numerics, mixed; /* rows: this program's kernels; these behind other kernels' blocks */
@@ -37,6 +39,7 @@ struct kv_db {
     int64_t found[2];         /* the deepest blocks of the last find: not evicted */
     double fetch_ns_per_byte; /* by kv_db_fetch and verify; 0: not known */
     uint64_t n_new;           /* blocks stored by this connection */
+    uint64_t ahead_bytes;     /* of those, what was computed for a turn to come */
     struct kv_tally tally;    /* what it stored less what it took away */
     unsigned char *slice;     /* [KV_SLICE_BYTES] */
 };
@@ -46,6 +49,14 @@ struct kv_db {
  * only reason, so it may succeed later. */
 struct kv_db *kv_db_try_open(const struct kv_db_options *options, const atomic_bool *stop, struct err *note,
                              bool *busy, struct err *err);
+
+/* After a failing write: the disk, or the user's share of it, is full / the file may still be read, since it
+ * is that, or another program that reads too. */
+bool kv_is_full(const struct kv_db *db);
+bool kv_can_read_on(const struct kv_db *db);
+/* Another file, or none, has the name of the one that is open: nothing may be written any more, since the
+ * journal would be taken for the other file's. */
+bool kv_has_moved(const struct kv_db *db);
 
 /* ---- kv_file.c: the file among others ---- */
 
@@ -61,6 +72,8 @@ bool kv_lock_alone(int fd);
 void kv_lock_share_again(int fd);
 /* Renames path and its journals to path.bad; needs the exclusive lock, and no connection. */
 bool kv_put_aside(const char *path, struct err *err);
+/* Makes an empty file of it, without its journals; needs the exclusive lock, and no connection. */
+bool kv_empty_file(const char *path, struct err *err);
 /* Free and all bytes of the file system. */
 bool kv_disk_space(const char *path, uint64_t *free_bytes, uint64_t *all_bytes, struct err *err);
 

@@ -73,19 +73,27 @@ static uint64_t lack(uint64_t needed, uint64_t there)
     return needed > there ? needed - there : 0;
 }
 
+/* By how much need_bytes more would break the two bounds. */
+static bool measure(struct kv_db *db, uint64_t need_bytes, uint64_t *over, uint64_t *short_of,
+                    uint64_t *free_bytes, struct err *err)
+{
+    int64_t held, n_free_pages;
+    uint64_t all_bytes;
+    if (!sql_number(&db->sql, "SELECT value FROM kv_stat WHERE name='bytes'", &held, err) ||
+        !sql_number(&db->sql, "PRAGMA freelist_count", &n_free_pages, err) ||
+        !kv_disk_space(db->sql.path, free_bytes, &all_bytes, err))
+        return false;
+    *over = lack((uint64_t)held + need_bytes, db->limit_bytes);
+    *short_of = lack(db->floor_bytes + need_bytes, *free_bytes + (uint64_t)n_free_pages * KV_PAGE_BYTES);
+    return true;
+}
+
 bool kv_make_room(struct kv_db *db, uint64_t need_bytes, const int64_t *keep, size_t n_keep,
                   uint64_t *n_evicted, struct err *err)
 {
-    int64_t held, n_free_pages;
-    uint64_t free_bytes, all_bytes, freed;
-    if (!sql_number(&db->sql, "SELECT value FROM kv_stat WHERE name='bytes'", &held, err) ||
-        !sql_number(&db->sql, "PRAGMA freelist_count", &n_free_pages, err) ||
-        !kv_disk_space(db->sql.path, &free_bytes, &all_bytes, err))
-        return false;
-    uint64_t over = lack((uint64_t)held + need_bytes, db->limit_bytes);
-    uint64_t short_of =
-        lack(db->floor_bytes + need_bytes, free_bytes + (uint64_t)n_free_pages * KV_PAGE_BYTES);
-    if (!evict(db, over > short_of ? over : short_of, keep, n_keep, &freed, n_evicted, err))
+    uint64_t over, short_of, free_bytes, freed;
+    if (!measure(db, need_bytes, &over, &short_of, &free_bytes, err) ||
+        !evict(db, over > short_of ? over : short_of, keep, n_keep, &freed, n_evicted, err))
         return false;
     if (need_bytes && freed < short_of)
         return err_set(err, ERR_DATABASE,
@@ -113,15 +121,35 @@ static bool enforce(struct kv_db *db, uint64_t *n_evicted, struct err *err)
     return sql_end(&db->sql, ok, err);
 }
 
+/* Whether enforcing would change anything. A start that finds all in order writes nothing: beside a reader,
+ * or on a full disk, it could not. */
+static bool is_in_order(struct kv_db *db, bool *in_order, struct err *err)
+{
+    uint64_t over, short_of, free_bytes;
+    int64_t n_wrong;
+    if (!sql_begin(&db->sql, false, err))
+        return false;
+    bool ok = sql_number(&db->sql,
+                         "SELECT value<>(SELECT ifnull(sum(max(n_bytes,0)),0) FROM kv_block)"
+                         " FROM kv_stat WHERE name='bytes'",
+                         &n_wrong, err) &&
+              measure(db, 0, &over, &short_of, &free_bytes, err);
+    *in_order = ok && !n_wrong && !over && !short_of;
+    return sql_end(&db->sql, ok, err);
+}
+
 bool kv_db_enforce(struct kv_db *db, uint64_t *n_evicted, struct err *err)
 {
     uint64_t free_bytes, all_bytes;
+    bool in_order;
     *n_evicted = 0;
-    if (!enforce(db, n_evicted, err) || !kv_disk_space(db->sql.path, &free_bytes, &all_bytes, err))
+    if (!is_in_order(db, &in_order, err) || (!in_order && !enforce(db, n_evicted, err)) ||
+        !kv_disk_space(db->sql.path, &free_bytes, &all_bytes, err))
         return false;
     /* Pages that others wait for are given back now, any other in idle time. */
     return free_bytes >= db->floor_bytes || kv_tidy_all(db, err);
 }
+
 static bool tidy(struct kv_db *db, uint64_t spare_bytes, bool *more, struct err *err)
 {
     int64_t n_free_pages;

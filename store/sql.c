@@ -73,6 +73,11 @@ bool sql_check_file(const char *path, const struct sql_words *words, bool *absen
 {
     struct stat st;
     *absent = stat(path, &st) != 0;
+    if (*absent && lstat(path, &st) == 0 && S_ISLNK(st.st_mode))
+        return err_set(err, ERR_DATABASE,
+                       "%s: a symbolic link that leads to no file; remove the link, or make an empty file "
+                       "where it leads",
+                       path);
     if (*absent)
         return true;
     if (!S_ISREG(st.st_mode))

@@ -93,3 +93,12 @@ void test_sql(const char *path, const char *statements)
         fail_msg("%s: %s", statements, text);
     sqlite3_close(other);
 }
+
+sqlite3 *test_reader(const char *path)
+{
+    sqlite3 *reader;
+    assert_int_equal(sqlite3_open(path, &reader), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(reader, "BEGIN; SELECT count(*) FROM kv_block", NULL, NULL, NULL),
+                     SQLITE_OK);
+    return reader;
+}

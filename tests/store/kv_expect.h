@@ -2,6 +2,8 @@
 #ifndef FERRUM_TEST_KV_EXPECT_H
 #define FERRUM_TEST_KV_EXPECT_H
 
+#include <sqlite3.h>
+
 #include "tests/store/kv_blocks.h"
 
 /* A connection with the space chosen; limit_bytes 0: plenty. */
@@ -15,5 +17,7 @@ size_t test_resume(struct kv_db *db, const struct kv_space *space, const int32_t
 struct kv_db_stat test_stat(struct kv_db *db);
 /* Runs statements on the file as another program would. */
 void test_sql(const char *path, const char *statements);
+/* Another program in the middle of reading, until sqlite3_close. */
+sqlite3 *test_reader(const char *path);
 
 #endif

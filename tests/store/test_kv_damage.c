@@ -362,6 +362,8 @@ static void kv_db_open__impossible_place__a_sentence(void **state)
     expect_refused(temp_path(state, "file/kv.db"), "Not a directory");
     assert_int_equal(mkdir(temp_path(state, "dir.db"), 0700), 0);
     expect_refused(temp_path(state, "dir.db"), "not a regular file");
+    assert_int_equal(symlink("/nowhere/kv.db", temp_path(state, "link.db")), 0);
+    expect_refused(temp_path(state, "link.db"), "a symbolic link that leads to no file");
     assert_int_equal(mkdir(temp_path(state, "there.db.lock"), 0700), 0);
     expect_refused(temp_path(state, "there.db"), "cannot be opened for writing");
     if (geteuid() == 0) {

@@ -5,9 +5,12 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <signal.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -190,6 +193,102 @@ static void kv_db_tidy__slices__until_few_pages_are_free(void **state)
     kv_db_close(db);
 }
 
+/* ---- what cannot be written ---- */
+
+static void kv_db_open__beside_a_reader__all_is_read_and_the_rest_left(void **state)
+{
+    struct kv_db *db = test_open(temp_path(state, "kv.db"), &space, 0);
+    put_ids(db, 1, 512, 1);
+    put_ids(db, 3, 64, 1);
+    put_ids(db, 4, 64, 1);
+    kv_db_close(db);
+    sqlite3 *reader = test_reader(temp_path(state, "kv.db"));
+    db = test_open(temp_path(state, "kv.db"), &space, 9 * BLOCK_BYTES); /* one block too many */
+    assert_int_equal(resume(db, 1, 512, 1), 512);
+    assert_int_equal(resume(db, 1, 512, 2), 512); /* another chat, which cannot be noted */
+    struct err err = {0};
+    assert_true(kv_db_set_space(db, &space, "renamed", "test", false, &err));
+    assert_int_equal(resume(db, 1, 512, 1), 512);
+    sqlite3_close(reader);
+    assert_int_equal(test_stat(db).n_bytes, 10 * BLOCK_BYTES);
+    put_ids(db, 2, 64, 1);
+    assert_int_equal(test_stat(db).n_bytes, 9 * BLOCK_BYTES);
+    kv_db_close(db);
+}
+
+/* As on a full disk: no file may grow beyond this. */
+static void limit_files(rlim_t n_bytes)
+{
+    struct rlimit limit;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = n_bytes ? n_bytes : limit.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static void kv_db__disk_full__read_and_cleared(void **state)
+{
+    struct kv_db *db = test_open(temp_path(state, "kv.db"), &space, 0);
+    put_ids(db, 1, 640, 1);
+    kv_db_close(db);
+    limit_files(4096);
+    db = test_open(temp_path(state, "kv.db"), &space, 9 * BLOCK_BYTES);
+    size_t n_resumed = resume(db, 1, 640, 2);
+    struct err err = {0}, of_second = {0};
+    struct kv_db *second = test_open(temp_path(state, "kv.db"), &space, 0);
+    uint64_t n_bytes;
+    bool alone = kv_db_clear(db, &n_bytes, &of_second); /* while another has it open */
+    kv_db_close(second);
+    bool ok = kv_db_clear(db, &n_bytes, &err);
+    kv_db_close(db);
+    limit_files(0);
+    assert_int_equal(n_resumed, 640);
+    assert_false(alone);
+    assert_non_null(strstr(of_second.text, "another program has it open"));
+    if (!ok)
+        fail_msg("%s", err.text);
+    assert_int_equal(n_bytes, 10 * BLOCK_BYTES);
+    struct stat st;
+    assert_int_equal(stat(temp_path(state, "kv.db"), &st), 0);
+    assert_int_equal(st.st_size, 0);
+    db = test_open(temp_path(state, "kv.db"), &space, 0);
+    put_ids(db, 1, 640, 1);
+    assert_int_equal(resume(db, 1, 640, 1), 640);
+    kv_db_close(db);
+}
+
+static uint64_t limit_for_lookers(const char *path, uint64_t given)
+{
+    const struct kv_db_options options = {.path = path, .limit_bytes = given, .just_look = true};
+    struct err err = {0};
+    struct kv_db *db = kv_db_open(&options, NULL, &err);
+    if (!db)
+        fail_msg("%s", err.text);
+    uint64_t limit = test_stat(db).limit_bytes;
+    kv_db_close(db);
+    return limit;
+}
+
+static void kv_db_stat__just_looking__the_limit_in_force(void **state)
+{
+    const char *path = temp_path(state, "kv.db");
+    struct kv_db_options options = {.path = path};
+    kv_db_close(kv_db_open(&options, NULL, NULL));
+    assert_in_range(limit_for_lookers(path, 0), 1, (uint64_t)16 << 30);
+    options.least_bytes = (uint64_t)1 << 50;
+    kv_db_close(kv_db_open(&options, NULL, NULL));
+    assert_true(limit_for_lookers(path, 0) == (uint64_t)1 << 50);
+    assert_int_equal(limit_for_lookers(path, 4096), 4096);
+    options = (struct kv_db_options){.path = path, .limit_bytes = 12345};
+    kv_db_close(kv_db_open(&options, NULL, NULL));
+    assert_int_equal(limit_for_lookers(path, 0), 12345);
+    test_sql(path, "UPDATE kv_stat SET value=-5 WHERE name='limit'");
+    assert_in_range(limit_for_lookers(path, 0), 1, (uint64_t)16 << 30);
+    options.limit_bytes = 0;
+    kv_db_close(kv_db_open(&options, NULL, NULL));
+    assert_in_range(limit_for_lookers(path, 0), 1, (uint64_t)16 << 30);
+}
+
 /* ---- a chat is deleted ---- */
 
 static size_t occurrences(const char *path, const void *bytes, size_t n)
@@ -342,6 +441,9 @@ int main(void)
         TEST(kv_db_open__no_limit_given__default_and_least),
         TEST(kv_db_clear__all_gone_and_the_file_small),
         TEST(kv_db_tidy__slices__until_few_pages_are_free),
+        TEST(kv_db_open__beside_a_reader__all_is_read_and_the_rest_left),
+        TEST(kv_db__disk_full__read_and_cleared),
+        TEST(kv_db_stat__just_looking__the_limit_in_force),
         TEST(kv_db_forget_owner__its_blocks_only__bytes_and_ids_gone_from_the_file),
         TEST(kv_db_forget_owner__shared_blocks__stay_for_the_others),
         TEST(kv_db_forget_owner__found_by_another__stays),
