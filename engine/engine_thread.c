@@ -352,6 +352,7 @@ static void run_turn(struct engine *e, struct engine_job *job)
     struct turn t = {.engine = e, .job = job, .cancel = engine_cancel_flag(e, job->number)};
     struct engine_event done = {.type = ENGINE_DONE, .request = job->number};
     set_owner(e, job->request.owner);
+    timeline_set_ahead(e->timeline, job->request.warm);
     if (!job->request.warm)
         begin_turn_prof(e);
     done.reason = job->request.warm ? turn_warm(&t, &done.error) : work(&t, &done.error);

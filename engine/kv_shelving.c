@@ -9,7 +9,7 @@
 bool kv_shelving_init(struct kv_shelving *s, const struct kv_shelf *shelf, struct kv_pages *pages,
                       struct err *err)
 {
-    *s = (struct kv_shelving){.shelf = shelf, .pages = pages};
+    *s = (struct kv_shelving){.shelf = shelf, .pages = pages, .n_asked = SIZE_MAX};
     if (!shelf)
         return true;
     if ((s->hashes = mem_array(pages->n_table_max, sizeof *s->hashes, err)) &&
@@ -47,6 +47,22 @@ void kv_shelving_set_owner(struct kv_shelving *s, const unsigned char owner[KV_O
     s->tail_end = 0;
 }
 
+void kv_shelving_set_ahead(struct kv_shelving *s, size_t n)
+{
+    s->n_asked = n;
+}
+
+/* What was kept may have been lost with the file it was in. */
+static void look_for_loss(struct kv_shelving *s)
+{
+    unsigned n_lost = s->shelf->n_lost ? atomic_load(s->shelf->n_lost) : 0;
+    if (n_lost == s->n_lost)
+        return;
+    s->n_lost = n_lost;
+    s->n_offered = 0;
+    s->tail_end = 0;
+}
+
 void kv_shelving_cut(struct kv_shelving *s, size_t n)
 {
     size_t n_whole = n / KV_BLOCK_TOKENS;
@@ -54,6 +70,8 @@ void kv_shelving_cut(struct kv_shelving *s, size_t n)
     s->n_offered = s->n_offered < n_whole ? s->n_offered : n_whole;
     if (s->tail_end > n)
         s->tail_end = 0;
+    if (s->n_asked != SIZE_MAX && s->n_asked > n)
+        s->n_asked = n;
 }
 
 /* --- saving --- */
@@ -76,6 +94,7 @@ static struct kv_block block_of(const struct kv_shelving *s, const int32_t *ids,
     struct kv_block b = {.parent = *parent_of(s, page),
                          .depth = (uint32_t)page,
                          .n_tokens = (uint32_t)n,
+                         .is_ahead = page * KV_BLOCK_TOKENS + n > s->n_asked,
                          .n_bytes = s->pages->page_bytes / KV_BLOCK_TOKENS * n};
     memcpy(b.tokens, ids + page * KV_BLOCK_TOKENS, n * sizeof *ids);
     memcpy(b.owner, s->owner, sizeof b.owner);
@@ -104,6 +123,7 @@ size_t kv_shelving_offer(struct kv_shelving *s, const int32_t *ids, size_t n)
 {
     if (!s->shelf)
         return 0;
+    look_for_loss(s);
     name_pages(s, ids, n);
     while (s->n_offered < s->n_named && offer_page(s, ids, s->n_offered))
         s->n_offered++;

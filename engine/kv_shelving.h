@@ -29,6 +29,8 @@ struct kv_shelving {
     struct kv_hash *hashes; /* [n_table_max] */
     size_t n_named, n_offered;
     size_t tail_end;        /* the tail that ends here has been taken; 0: none */
+    size_t n_asked;         /* rows behind these were computed ahead, for a turn to come */
+    unsigned n_lost;        /* the shelf's, when it was looked at last */
     struct kv_found *found; /* [n_table_max] */
     void *sending;          /* page_bytes: a tail, or a page the backend does not show, on its way */
     atomic_uint sending_pin;
@@ -46,6 +48,9 @@ void kv_shelving_fini(struct kv_shelving *s);
 
 /* From now on blocks belong to this chat too: all are offered anew (what is kept costs nothing). */
 void kv_shelving_set_owner(struct kv_shelving *s, const unsigned char owner[KV_OWNER_BYTES]);
+
+/* Rows behind the first n (SIZE_MAX: none) are computed for a turn to come from now on. */
+void kv_shelving_set_ahead(struct kv_shelving *s, size_t n);
 
 /* The timeline keeps n ids. */
 void kv_shelving_cut(struct kv_shelving *s, size_t n);

@@ -413,6 +413,11 @@ void timeline_set_owner(struct timeline *t, const unsigned char owner[KV_OWNER_B
     kv_shelving_set_owner(&t->shelving, owner);
 }
 
+void timeline_set_ahead(struct timeline *t, bool is_ahead)
+{
+    kv_shelving_set_ahead(&t->shelving, is_ahead ? t->n : SIZE_MAX);
+}
+
 size_t timeline_load(struct timeline *t, const int32_t *ids, size_t n, const struct eval_control *control,
                      struct load_stats *stats)
 {

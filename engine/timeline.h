@@ -96,6 +96,8 @@ bool timeline_accept(struct timeline *t, struct err *err);
 
 /* The chat that blocks saved and loaded from now on belong to. */
 void timeline_set_owner(struct timeline *t, const unsigned char owner[KV_OWNER_BYTES]);
+/* Rows that are computed from now on are for a turn to come: what keeps them tells that apart. */
+void timeline_set_ahead(struct timeline *t, bool is_ahead);
 
 struct load_stats {
     uint32_t n_tokens;              /* rows that came from the shelf */

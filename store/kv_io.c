@@ -155,6 +155,7 @@ struct kv_io *kv_io_open(const struct kv_io_options *options, struct err *err)
     io->untidy = io->stats_are_old = true;
     io->shelf = (struct kv_shelf){.ctx = io,
                                   .root = kv_space_hash(&options->space),
+                                  .n_lost = &io->n_lost,
                                   .offer = offer,
                                   .find = find,
                                   .fetch = fetch,

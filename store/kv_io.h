@@ -5,7 +5,8 @@
  *  2. Blocks are written in the order offered, several per transaction; questions (find, fetch) go first, but
  *     see the blocks offered before them.
  *  3. Trouble (disk full, I/O error, damaged file) switches saving off with one sentence; the chat goes on,
- * and everything offered later is refused at once. A locked file is tried again.
+ * and everything offered later is refused at once. A locked file is tried again. A file that was deleted or
+ * moved away is begun anew, with a sentence, and the engine offers again what it has.
  *  4. kv_io_close writes what the ring holds as long as its time limit allows, then drops the rest.
  * Thread rule: the shelf's functions are for the engine's thread, the others for app's; kv_io_stats for any.
  */
@@ -43,6 +44,7 @@ bool kv_io_flush(struct kv_io *io, int limit_ms);
 
 struct kv_io_stats {
     uint64_t written_bytes, n_written; /* new blocks of this run */
+    uint64_t ahead_bytes;              /* of those, what was computed for a turn to come */
     uint64_t n_refused;                /* offers that found the ring full */
     uint64_t kept_blocks, kept_bytes;  /* of the whole file, counted when the thread was at rest last, and
                                           with what this program stored and took away since */

@@ -38,7 +38,9 @@ struct kv_io {
     size_t batch;          /* the thread's: blocks of the next transaction */
     bool met_damage;       /* the thread's: when opening */
     struct kv_tally tally; /* the thread's: db's, as far as stats tell it */
+    bool found_is_old;     /* the thread's: what was found last is of a file that is not open any more */
     atomic_bool hurry;     /* the call the thread is in: wait for no lock, end early */
+    atomic_uint n_lost;    /* how often the file was begun anew */
 
     pthread_mutex_t mutex; /* guards all below */
     pthread_cond_t work;   /* for the thread: there is something to do */

@@ -99,6 +99,11 @@ static bool write_batch(struct kv_io *io)
     bool ok = kv_db_put(io->db, blocks, n, &written, &err);
     uint64_t took = clock_now_ns() - start;
     enter(io);
+    /* All or nothing: where there is no room for all, there may be for the first. */
+    if (!ok && n > 1 && !sql_is_busy(&io->db->sql) && !io->db->sql.was_damaged) {
+        io->batch = n / 2;
+        return true;
+    }
     if (!ok)
         return !try_again(io, &err);
     if (took > BATCH_NS && io->batch > 1)
@@ -107,6 +112,7 @@ static bool write_batch(struct kv_io *io)
         io->batch *= 2;
     io->stats.written_bytes += written;
     io->stats.n_written = io->db->n_new;
+    io->stats.ahead_bytes = io->db->ahead_bytes;
     io->untidy = io->stats_are_old = true;
     pop(io, n);
     return true;
@@ -128,9 +134,10 @@ static void answer(struct kv_io *io)
     uint64_t start = clock_now_ns();
     if (io->db && q->kind == QUESTION_FIND && !locked)
         result = kv_db_find(io->db, q->parent, q->ids, q->n, q->owner, q->out, q->max, &err);
-    else if (io->db && q->kind == QUESTION_FETCH)
+    else if (io->db && q->kind == QUESTION_FETCH && !io->found_is_old)
         result = kv_db_fetch(io->db, q->found, q->ids, q->bytes, q->n_bytes, &err);
     enter(io);
+    io->found_is_old = io->found_is_old && q->kind != QUESTION_FIND;
     if (io->db && io->db->sql.was_damaged &&
         err.code) /* the file, not a block: it is put aside when closed */
         switch_off(io, &err);
@@ -180,7 +187,7 @@ static void tidy(struct kv_io *io)
 {
     leave(io, io->deadline_ns);
     struct err err = {0};
-    bool more, ok = kv_db_tidy(io->db, &more, &err);
+    bool more = false, ok = kv_has_moved(io->db) || kv_db_tidy(io->db, &more, &err);
     enter(io);
     io->untidy = ok && more;
     if (!ok && !sql_is_busy(&io->db->sql))
@@ -224,30 +231,6 @@ static void rest(struct kv_io *io)
         count_all(io);
     while (!is_first && io->untidy && !has_work(io))
         tidy(io);
-}
-
-/* The next thing to do; false: it is time to go. */
-static bool step(struct kv_io *io)
-{
-    if (kv_io_is_late(io))
-        drop_ring(io);
-    if (io->question.kind && io->question.state == QUESTION_ASKED)
-        answer(io);
-    else if (io->abandon || (io->closing && !io->db))
-        return false;
-    else if (!io->db)
-        wait_for_work(io, -1); /* which can only be a question, or the end */
-    else if (io->n_ring)
-        write_batch(io);
-    else if (io->n_forget)
-        forget_first(io);
-    else if (io->prefill_is_new)
-        write_cost(io);
-    else if (io->closing)
-        return false;
-    else
-        rest(io);
-    return true;
 }
 
 /* Opens the file and chooses the space. False with *busy: worth another try. */
@@ -297,6 +280,70 @@ static void start(struct kv_io *io)
         if (!ok && busy)
             wait_for_work(io, RETRY_MS);
     }
+}
+
+/* What comes next may write to the file. Reading goes on where it is, and an end needs no new one. */
+static bool may_write(const struct kv_io *io)
+{
+    bool is_finding = io->question.kind == QUESTION_FIND && io->question.state == QUESTION_ASKED;
+    bool is_reading = io->question.kind == QUESTION_FETCH && io->question.state == QUESTION_ASKED;
+    return is_finding || (!is_reading && (io->n_ring || io->n_forget || io->prefill_is_new));
+}
+
+static bool is_gone(struct kv_io *io)
+{
+    leave(io, io->deadline_ns);
+    bool is_gone = kv_has_moved(io->db);
+    enter(io);
+    return is_gone;
+}
+
+/* The file was deleted or moved away: it may be, at any time. */
+static void begin_anew(struct kv_io *io)
+{
+    struct kv_db *gone = io->db;
+    io->db = NULL;
+    leave(io, io->deadline_ns);
+    kv_db_close(gone);
+    enter(io);
+    io->tally = (struct kv_tally){0};
+    io->found_is_old = io->stats_are_old = true;
+    io->stats.kept_blocks = io->stats.kept_bytes = io->stats.limit_bytes = 0;
+    io->stats.off = false;
+    err_set(&io->stats.why, ERR_DATABASE,
+            "%s: was deleted or moved away while it was in use; a new one is begun", io->options.db.path);
+    start(io);
+    if (!io->db)
+        return;
+    io->db->n_new = io->stats.n_written;
+    io->db->ahead_bytes = io->stats.ahead_bytes;
+    atomic_fetch_add(&io->n_lost, 1);
+}
+
+/* The next thing to do; false: it is time to go. */
+static bool step(struct kv_io *io)
+{
+    if (kv_io_is_late(io))
+        drop_ring(io);
+    if (io->db && may_write(io) && is_gone(io))
+        begin_anew(io);
+    if (io->question.kind && io->question.state == QUESTION_ASKED)
+        answer(io);
+    else if (io->abandon || (io->closing && !io->db))
+        return false;
+    else if (!io->db)
+        wait_for_work(io, -1); /* which can only be a question, or the end */
+    else if (io->n_ring)
+        write_batch(io);
+    else if (io->n_forget)
+        forget_first(io);
+    else if (io->prefill_is_new)
+        write_cost(io);
+    else if (io->closing)
+        return false;
+    else
+        rest(io);
+    return true;
 }
 
 void *kv_io_thread(void *arg)

@@ -166,8 +166,11 @@ static bool insert(struct kv_db *db, const struct kv_block *block, const struct 
     return ok && kv_note_owner(db, block->owner, id, err);
 }
 
-static bool put_one(struct kv_db *db, const struct kv_block *block, uint64_t *n_new, uint64_t *written,
-                    struct err *err)
+struct new_blocks {
+    uint64_t n_blocks, bytes, ahead_bytes;
+};
+
+static bool put_one(struct kv_db *db, const struct kv_block *block, struct new_blocks *new, struct err *err)
 {
     int64_t same;
     struct siblings siblings;
@@ -179,8 +182,9 @@ static bool put_one(struct kv_db *db, const struct kv_block *block, uint64_t *n_
         return false;
     if (siblings.longer)
         return kv_note_owner(db, block->owner, siblings.longer, err);
-    *written += block->n_bytes;
-    ++*n_new;
+    new->bytes += block->n_bytes;
+    new->ahead_bytes += block->is_ahead ? block->n_bytes : 0;
+    new->n_blocks++;
     return insert(db, block, &siblings, err);
 }
 
@@ -212,7 +216,7 @@ static bool make_room(struct kv_db *db, const struct kv_block *const *blocks, si
 bool kv_db_put(struct kv_db *db, const struct kv_block *const *blocks, size_t n, uint64_t *written,
                struct err *err)
 {
-    uint64_t n_written = 0, n_new = 0;
+    struct new_blocks new = {0};
     struct kv_tally before = db->tally;
     *written = 0;
     db->sql.code = SQLITE_OK;
@@ -223,13 +227,14 @@ bool kv_db_put(struct kv_db *db, const struct kv_block *const *blocks, size_t n,
         return n == 0;
     bool ok = make_room(db, blocks, n, err);
     for (size_t i = 0; ok && i < n; i++)
-        ok = put_one(db, blocks[i], &n_new, &n_written, err);
+        ok = put_one(db, blocks[i], &new, err);
     ok = sql_end(&db->sql, ok, err);
     if (ok) {
-        *written = n_written;
-        db->n_new += n_new;
-        db->tally.n_blocks += (int64_t)n_new;
-        db->tally.n_bytes += (int64_t)n_written;
+        *written = new.bytes;
+        db->n_new += new.n_blocks;
+        db->ahead_bytes += new.ahead_bytes;
+        db->tally.n_blocks += (int64_t) new.n_blocks;
+        db->tally.n_bytes += (int64_t) new.bytes;
     } else
         db->tally = before;
     return ok;

@@ -44,6 +44,7 @@ struct kv_block {
     uint32_t n_tokens; /* 1 .. KV_BLOCK_TOKENS */
     int32_t tokens[KV_BLOCK_TOKENS];
     unsigned char owner[KV_OWNER_BYTES]; /* the chat that uses it */
+    bool is_ahead;                       /* computed for a turn to come: receipts tell it apart */
     const void *bytes;                   /* [n_tokens * token_bytes] */
     size_t n_bytes;
 };
@@ -61,6 +62,8 @@ struct kv_found {
 struct kv_shelf {
     void *ctx;
     struct kv_hash root; /* kv_space_hash */
+    /* Rises when all that was kept is gone: then it is to be offered anew. May be NULL; any thread. */
+    const atomic_uint *n_lost;
 
     /* Takes a block to be written some time: never waits, allocates nothing. *pins is increased at once and
      * decreased when the bytes are no longer needed (by another thread): until then they must not change.

@@ -390,6 +390,47 @@ static void kv_shelf__save__another_chat_offers_anew(void **state)
     timeline_free(t);
 }
 
+static void kv_shelf__save__what_was_lost_is_offered_anew(void **state)
+{
+    (void)state;
+    atomic_uint n_lost = 0;
+    shelf.shelf.n_lost = &n_lost;
+    struct timeline *t = open_timeline();
+    eval(t, ids, N_TOKENS);
+    assert_int_equal(timeline_save(t), 0);
+    size_t n_offers = shelf.n_offers;
+    assert_int_equal(timeline_save(t), 0);
+    assert_int_equal(shelf.n_offers, n_offers);
+    atomic_fetch_add(&n_lost, 1);
+    assert_int_equal(timeline_save(t), 0);
+    assert_int_equal(shelf.n_offers, n_offers + 3);
+    timeline_free(t);
+}
+
+static void kv_shelf__save__rows_computed_ahead_are_told_apart(void **state)
+{
+    (void)state;
+    struct timeline *t = open_timeline();
+    eval(t, ids, FORK);
+    assert_int_equal(timeline_save(t), 0);
+    timeline_set_ahead(t, true);
+    eval(t, ids + FORK, N_TOKENS - FORK);
+    assert_int_equal(timeline_save(t), 0);
+    timeline_set_ahead(t, false);
+    eval(t, ids + N_TOKENS, 64);
+    assert_int_equal(timeline_save(t), 0);
+    static const struct {
+        size_t n_tokens;
+        bool is_ahead;
+    } expected[] = {{64, false}, {FORK - 64, false}, {64, true}, {N_TOKENS - 128, true}, {64, false}};
+    assert_int_equal(shelf.n_blocks, 6);
+    for (size_t i = 0; i < 5; i++) {
+        assert_int_equal(shelf.blocks[i].b.n_tokens, expected[i].n_tokens);
+        assert_int_equal(shelf.blocks[i].b.is_ahead, expected[i].is_ahead);
+    }
+    timeline_free(t);
+}
+
 static void kv_shelf__save__blocks_follow_each_other(void **state)
 {
     (void)state;
@@ -580,6 +621,8 @@ int main(void)
         TEST(kv_shelf__save__refused_pages_are_offered_again),
         TEST(kv_shelf__save__branches_share_blocks),
         TEST(kv_shelf__save__another_chat_offers_anew),
+        TEST(kv_shelf__save__what_was_lost_is_offered_anew),
+        TEST(kv_shelf__save__rows_computed_ahead_are_told_apart),
         TEST(kv_shelf__save__blocks_follow_each_other),
         TEST(kv_shelf__save__decoding_allocates_nothing),
         TEST(kv_shelf__lent__cut_in_the_middle_of_a_page),

@@ -402,6 +402,95 @@ static void kv_io__disk_full__off_with_a_sentence_and_reading_goes_on(void **sta
     chain_free(&chain);
 }
 
+static void kv_io__beside_a_reader__reads_all_and_writes_later(void **state)
+{
+    struct kv_io *io = open_io(temp_path(state, "kv.db"));
+    struct kv_found found[TEST_MAX_BLOCKS];
+    offer_chain(io, 300);
+    assert_true(kv_io_close(io, LONG_MS));
+    sqlite3 *reader = test_reader(temp_path(state, "kv.db"));
+    io = open_io(temp_path(state, "kv.db"));
+    assert_int_equal(find(io, 300, found, NULL), 5);
+    chain_free(&chain);
+    offer_chain(io, 640);
+    assert_int_equal(find(io, 300, found, NULL), 5);
+    sqlite3_close(reader);
+    assert_true(kv_io_flush(io, LONG_MS));
+    assert_int_equal(find(io, 640, found, NULL), 10);
+    assert_false(stats_of(io).off);
+    assert_true(kv_io_close(io, LONG_MS));
+    chain_free(&chain);
+}
+
+static void kv_io__file_gone__said_and_begun_anew(void **state)
+{
+    struct kv_io *io = open_io(temp_path(state, "kv.db"));
+    const struct kv_shelf *shelf = kv_io_shelf(io);
+    struct kv_found found[TEST_MAX_BLOCKS];
+    unsigned char bytes[64 * TEST_TOKEN_BYTES];
+    offer_chain(io, 128);
+    assert_int_equal(find(io, 128, found, NULL), 2);
+    assert_int_equal(unlink(temp_path(state, "kv.db")), 0);
+    assert_true(shelf->fetch(shelf->ctx, &found[0], ids, bytes, sizeof bytes, NULL)); /* still there */
+    assert_int_equal(atomic_load(shelf->n_lost), 0);
+    for (size_t i = 0; i < chain.n; i++)
+        assert_true(offer(io, chain.list[i]));
+    assert_true(kv_io_flush(io, LONG_MS));
+    assert_int_equal(atomic_load(shelf->n_lost), 1);
+    assert_false(shelf->fetch(shelf->ctx, &found[0], ids, bytes, sizeof bytes, NULL)); /* another file's id */
+    struct kv_io_stats stats = stats_of(io);
+    assert_false(stats.off);
+    assert_int_equal(stats.n_written, 4);
+    assert_non_null(strstr(stats.why.text, "was deleted or moved away"));
+    assert_int_equal(find(io, 128, found, NULL), 2);
+    assert_true(shelf->fetch(shelf->ctx, &found[0], ids, bytes, sizeof bytes, NULL));
+
+    /* Another file in its place is left as it is found, and used. */
+    struct kv_db *db = test_open(temp_path(state, "other.db"), &space, 0);
+    kv_db_close(db);
+    assert_int_equal(rename(temp_path(state, "other.db"), temp_path(state, "kv.db")), 0);
+    assert_int_equal(find(io, 128, found, NULL), 0);
+    assert_int_equal(atomic_load(shelf->n_lost), 2);
+    assert_true(kv_io_close(io, LONG_MS));
+    chain_free(&chain);
+}
+
+static void kv_io__limit_smaller_than_what_is_offered__holds_as_much_as_fits(void **state)
+{
+    struct err err = {0};
+    const struct kv_io_options options = {
+        .db = {.path = temp_path(state, "kv.db"), .limit_bytes = 9 * 64 * TEST_TOKEN_BYTES},
+        .space = space,
+        .label = "tiny",
+        .numerics = "test"};
+    struct kv_io *io = kv_io_open(&options, &err);
+    chain_make(&chain, &space, ids, 1280, 1);
+    for (size_t i = 0; i < chain.n && offer(io, chain.list[i]); i++) {
+    }
+    kv_io_flush(io, LONG_MS);
+    struct kv_io_stats stats = stats_of(io);
+    assert_int_equal(stats.n_written, 9);
+    assert_true(stats.off);
+    assert_non_null(strstr(stats.why.text, "--kv-limit"));
+    kv_io_close(io, LONG_MS);
+    chain_free(&chain);
+}
+
+static void kv_io_stats__computed_ahead__counted_apart(void **state)
+{
+    struct kv_io *io = open_io(temp_path(state, "kv.db"));
+    chain_make(&chain, &space, ids, 300, 1);
+    for (size_t i = 0; i < chain.n; i++) {
+        chain.blocks[i].is_ahead = i >= 3;
+        assert_true(offer(io, chain.list[i]));
+    }
+    assert_true(kv_io_flush(io, LONG_MS));
+    assert_int_equal(stats_of(io).written_bytes, 300 * TEST_TOKEN_BYTES);
+    assert_int_equal(stats_of(io).ahead_bytes, (300 - 192) * TEST_TOKEN_BYTES);
+    assert_true(kv_io_close(io, LONG_MS));
+    chain_free(&chain);
+}
+
 static void kv_io__file_damaged_in_use__off_and_the_next_start_is_clean(void **state)
 {
     struct kv_db *db = test_open(temp_path(state, "kv.db"), &space, 0);
@@ -531,6 +620,10 @@ int main(void)
         TEST(kv_io__quiet__free_pages_are_given_back),
         TEST(kv_io_open__no_place__off_with_a_sentence),
         TEST(kv_io__disk_full__off_with_a_sentence_and_reading_goes_on),
+        TEST(kv_io__beside_a_reader__reads_all_and_writes_later),
+        TEST(kv_io__file_gone__said_and_begun_anew),
+        TEST(kv_io__limit_smaller_than_what_is_offered__holds_as_much_as_fits),
+        TEST(kv_io_stats__computed_ahead__counted_apart),
         TEST(kv_io__file_damaged_in_use__off_and_the_next_start_is_clean),
         TEST(kv_io_open__file_unusable__a_note),
         TEST(kv_io__costs__kept_across_runs),
