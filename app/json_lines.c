@@ -69,7 +69,8 @@ void json_line_assistant(struct buf *out, const struct session *s)
     if (s->kv.io) {
         json_object_set_new(line, "reused_memory", json_integer((json_int_t)t->reused_memory));
         json_object_set_new(line, "reused_disk", json_integer((json_int_t)t->reused_disk));
-        json_object_set_new(line, "kv_written_bytes", json_integer((json_int_t)kv_cache_written(&s->kv)));
+        json_object_set_new(line, "kv_written_bytes",
+                            json_integer((json_int_t)kv_cache_written(&s->kv).turns));
         json_object_set_new(line, "damaged_blocks", json_integer((json_int_t)t->damaged_blocks));
         json_object_set_new(line, "saved_ms", json_real(t->saved_ms));
     }

@@ -137,22 +137,19 @@ void kv_cache_forget(struct kv_cache *c, const unsigned char owner[KV_OWNER_BYTE
         kv_io_forget(c->io, owner);
 }
 
-static uint64_t written(const struct kv_cache *c)
+struct kv_written kv_cache_written(const struct kv_cache *c)
 {
     struct kv_io_stats stats = {0};
     if (c->io)
         kv_io_stats(c->io, &stats);
-    return stats.written_bytes;
+    return (struct kv_written){.turns = stats.written_bytes - stats.ahead_bytes - c->shown.turns,
+                               .ahead = stats.ahead_bytes - c->shown.ahead};
 }
 
-uint64_t kv_cache_written(const struct kv_cache *c)
+void kv_cache_told(struct kv_cache *c, struct kv_written shown)
 {
-    return written(c) - c->written_before;
-}
-
-void kv_cache_told(struct kv_cache *c, uint64_t n_bytes)
-{
-    c->written_before += n_bytes;
+    c->shown.turns += shown.turns;
+    c->shown.ahead += shown.ahead;
 }
 
 static void append_kept(struct buf *out, const struct kv_io_stats *stats)

@@ -12,10 +12,15 @@
 #include "engine/model.h"
 #include "store/kv_io.h"
 
+/* Bytes of new blocks. */
+struct kv_written {
+    uint64_t turns, ahead; /* of what was asked for / computed for a turn to come */
+};
+
 struct kv_cache {
     struct kv_io *io;        /* NULL: no blocks are kept */
     struct kv_space space;   /* token_bytes 0: not known */
-    uint64_t written_before; /* bytes written when a receipt was shown last */
+    struct kv_written shown; /* as receipts have shown it */
     uint64_t waited_ns;      /* by the end of the program, for what is to be written */
     struct err trouble;      /* of opening */
     char told[sizeof(struct err)];
@@ -42,9 +47,9 @@ void kv_cache_forget(struct kv_cache *c, const unsigned char owner[KV_OWNER_BYTE
 /* Waits until what is offered is on disk, limit_ms at most (0: looks only); false: not yet. */
 bool kv_cache_settle(struct kv_cache *c, int limit_ms);
 
-/* Bytes written since kv_cache_told, which takes them as shown: receipts add up to what /kv says. */
-uint64_t kv_cache_written(const struct kv_cache *c);
-void kv_cache_told(struct kv_cache *c, uint64_t n_bytes);
+/* What was written since kv_cache_told, which takes it as shown: receipts add up to what /kv says. */
+struct kv_written kv_cache_written(const struct kv_cache *c);
+void kv_cache_told(struct kv_cache *c, struct kv_written shown);
 /* What /kv shows: lines, without the last newline. */
 void kv_cache_report(const struct kv_cache *c, struct buf *out);
 

@@ -321,9 +321,9 @@ static void on_done(struct plain_loop *p)
 static void say_kv_news(struct plain_loop *p)
 {
     struct err why;
-    bool has_said = say_receipts(p), in_trouble = session_next_kv_trouble(&p->session, &why);
-    bool is_idle = !session_is_busy(&p->session);
-    if (in_trouble && !has_said && !p->prompt_due && is_idle)
+    bool has_said = say_receipts(p), is_idle = !session_is_busy(&p->session);
+    bool in_trouble = is_idle && session_next_kv_trouble(&p->session, &why); /* never inside an answer */
+    if (in_trouble && !has_said && !p->prompt_due)
         output_end_line(&p->out); /* of the prompt that waits */
     if (in_trouble)
         say_line(p, why.text);

@@ -85,7 +85,7 @@ static void append_oddities(struct buf *out, size_t start, const struct turn_sta
     }
 }
 
-void receipt_append(struct buf *out, const struct turn_stats *t, uint64_t written)
+void receipt_append(struct buf *out, const struct turn_stats *t, uint64_t written, uint64_t prepared)
 {
     size_t start = out->len;
     if (t->reused_disk || t->reused_memory)
@@ -105,5 +105,10 @@ void receipt_append(struct buf *out, const struct turn_stats *t, uint64_t writte
         next_part(out, start);
         buf_puts(out, "wrote ");
         receipt_bytes(out, written);
+    }
+    if (prepared) {
+        next_part(out, start);
+        buf_puts(out, "prepared ");
+        receipt_bytes(out, prepared);
     }
 }

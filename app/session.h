@@ -33,7 +33,8 @@ enum session_phase { SESSION_LOADING, SESSION_IDLE, SESSION_PREFILL, SESSION_GEN
 /* What a turn, or opening a path, computed and reused. */
 struct session_receipt {
     struct turn_stats stats;
-    uint64_t until_ns; /* when it is shown at the latest: it counts blocks that are being written */
+    bool is_of_warming; /* of a path that was opened: what was computed ahead is its own */
+    uint64_t until_ns;  /* when it is shown at the latest: it counts blocks that are being written */
 };
 #define SESSION_MAX_RECEIPTS 4
 

@@ -12,12 +12,12 @@
 #define RECEIPT_WAIT_NS UINT64_C(2000000000) /* for the last blocks of a turn, which it counts */
 #define RECEIPT_TICK_MS 50
 
-static void receipt_due(struct session *s, const struct turn_stats *stats)
+static void receipt_due(struct session *s, const struct turn_stats *stats, bool is_of_warming)
 {
     if (s->n_receipts == SESSION_MAX_RECEIPTS)
         return;
-    s->receipts[s->n_receipts++] =
-        (struct session_receipt){.stats = *stats, .until_ns = clock_now_ns() + RECEIPT_WAIT_NS};
+    s->receipts[s->n_receipts++] = (struct session_receipt){
+        .stats = *stats, .is_of_warming = is_of_warming, .until_ns = clock_now_ns() + RECEIPT_WAIT_NS};
 }
 
 /* ---- warming ---- */
@@ -64,7 +64,7 @@ static void forget_due(struct session *s)
  * dropped): they are computed while nobody waits. Where they are the same, nothing is. */
 void session_turn_ended(struct session *s)
 {
-    receipt_due(s, &s->stats);
+    receipt_due(s, &s->stats, false);
     forget_due(s);
     /* Who stopped a turn wants the processor back, not the rest of the prompt. */
     if (!opt_flag(s->options, OPT_RAW) && s->reason != FINISH_ERROR && s->reason != FINISH_CANCELLED)
@@ -93,7 +93,7 @@ bool session_take_warm_event(struct session *s, struct engine_event *event)
     if (event->reason == FINISH_ERROR)
         log_line("not warmed: %s", event->error.text);
     else if (s->warm_told && !s->warm_due && (event->stats.reused_disk || event->stats.prefilled_tokens))
-        receipt_due(s, &event->stats);
+        receipt_due(s, &event->stats, true);
     if (s->warm_due)
         session_warm(s, s->warm_told);
     return true;
@@ -111,9 +111,12 @@ bool session_next_receipt(struct session *s, struct buf *line)
     const struct session_receipt *next = &s->receipts[0];
     if (!s->n_receipts || (clock_now_ns() < next->until_ns && !kv_cache_settle(&s->kv, 0)))
         return false;
-    uint64_t n_written = kv_cache_written(&s->kv);
-    receipt_append(line, &next->stats, n_written);
-    kv_cache_told(&s->kv, n_written);
+    struct kv_written written = kv_cache_written(&s->kv);
+    if (next->is_of_warming)
+        receipt_append(line, &next->stats, written.turns + written.ahead, 0);
+    else
+        receipt_append(line, &next->stats, written.turns, written.ahead);
+    kv_cache_told(&s->kv, written);
     memmove(s->receipts, s->receipts + 1, --s->n_receipts * sizeof *s->receipts);
     snprintf(s->last_receipt, sizeof s->last_receipt, "%s", buf_text(line));
     return line->len > 0;
@@ -127,7 +130,8 @@ void session_hurry_receipts(struct session *s)
 
 void session_receipt(const struct session *s, struct buf *line)
 {
-    receipt_append(line, &s->stats, kv_cache_written(&s->kv));
+    struct kv_written written = kv_cache_written(&s->kv);
+    receipt_append(line, &s->stats, written.turns, written.ahead);
 }
 
 /* ---- chats that are deleted ---- */

@@ -3,6 +3,7 @@
 With --rounds N the test of kill -9 becomes a benchmark of N kills, and runs alone.
 """
 import concurrent.futures
+import contextlib
 import json
 import os
 import random
@@ -144,9 +145,9 @@ class PlainTest(KvTest):
 class Receipts(PlainTest):
     RECEIPT = re.compile(r'(?:resumed|reused|prefilled|wrote) \d.*')
 
-    def talk(self, lines, *args, session='s'):
+    def talk(self, lines, *args, session='s', model=MODEL):
         """What the plain loop shows; after each line it gets the time to warm and to write."""
-        pid, fd = self.on_terminal(PROGRAM, MODEL, '--plain', *GREEDY, '-n', '12', '--session', session, *args)
+        pid, fd = self.on_terminal(PROGRAM, model, '--plain', *GREEDY, '-n', '12', '--session', session, *args)
         shown = b''
         for line in ['', *lines]:
             os.write(fd, line.encode() + b'\n')
@@ -159,8 +160,8 @@ class Receipts(PlainTest):
         return shown.decode(errors='replace')
 
     @staticmethod
-    def n_bytes(text):
-        sizes = re.findall(r'wrote ([\d.]+) (bytes?|KiB|MiB)', text)
+    def n_bytes(text, what='wrote|prepared'):
+        sizes = re.findall(r'(?:' + what + r') ([\d.]+) (bytes?|KiB|MiB)', text)
         return sum(float(n) * {'K': 1024, 'M': 1024 * 1024}.get(unit[0], 1) for n, unit in sizes)
 
     def test_each_turn_has_one_with_its_own_numbers(self):
@@ -173,6 +174,20 @@ class Receipts(PlainTest):
         total, unit = re.search(r'program began: ([\d.]+) (\w+)', text).groups()
         self.assertAlmostEqual(self.n_bytes(''.join(receipts)) / float(total) / {'K': 1024, 'M': 2**20}[unit[0]], 1,
                                delta=0.05)
+
+    def test_what_is_prepared_for_the_next_turn_is_told_apart(self):
+        model = make_model('kv-prepares.gguf', '--think', '--ctx', '4096', '--script',
+                           '<think>\n' + 'first this, then that; ' * 10 + '\n</think>\n\n' + 'A long answer. ' * 30,
+                           arch='qwen3')
+        text = self.talk(['hello', 'a second question', '', '/kv'], '-n', '300', model=model)
+        receipts = self.RECEIPT.findall(text.split('KV blocks on disk')[0])
+        self.assertIn('prepared', ''.join(receipts), text)
+        token_bytes = self.kv_sql('SELECT token_bytes FROM kv_space')[0][0]
+        answers = [m for m in self.export(1)['messages'] if m['role'] == 'assistant']
+        n_new = [a['stats']['prefilled_tokens'] + a['stats']['completion_tokens'] for a in answers]
+        self.assertEqual(len(receipts), 2, text)
+        for receipt, n in zip(receipts, n_new):  # and the rest of a block that was begun before
+            self.assertLessEqual(self.n_bytes(receipt, 'wrote'), (n + 64) * token_bytes * 1.01, text)
 
     def test_going_back_to_a_branch_computes_and_writes_nothing(self):
         self.turn('hi ' * 100, *GREEDY)
@@ -193,6 +208,35 @@ class Receipts(PlainTest):
         self.assertEqual(len(receipts), 2)
         self.assertRegex(receipts[0], r'^resumed ([\d,]+) of [\d,]+ tokens from disk in')
         self.assertRegex(receipts[1], r'^reused .* prefilled \d+')
+
+
+class Gone(PlainTest):
+    def test_a_file_deleted_under_an_open_chat_is_said_and_begun_anew(self):
+        pid, fd = self.on_terminal(PROGRAM, MODEL, '--plain', *GREEDY, '-n', '12', '--session', 's')
+        shown = b''
+
+        def say(text, n):
+            nonlocal shown
+            os.write(fd, text.encode() + b'\n')
+
+            def answered():
+                nonlocal shown
+                while select.select([fd], [], [], 0.2)[0]:
+                    shown += os.read(fd, 65536)
+                return self.n_answers() >= n
+            self.wait_until(answered)
+        say('hi ' * 200, 1)
+        self.wait_until(lambda: self.kv('stat')['blocks'] > 2)
+        shutil.rmtree(os.path.dirname(self.kv_path()))
+        say('and now?', 2)
+        say('once more', 3)
+        self.end(pid, fd, signal.SIGTERM)
+        text = shown.decode(errors='replace')
+        self.assertEqual(text.count('was deleted or moved away while it was in use; a new one is begun'), 1, text)
+        self.assertNotIn('does not answer', text)
+        got = self.assert_like_computed('after all', *GREEDY)
+        self.assertLessEqual(got['prefilled_tokens'], 60)  # all of it was kept again, its beginning too
+        self.assertEqual(self.kv('verify')['damaged'], 0)
 
 
 class Resume(PlainTest):
@@ -270,6 +314,11 @@ class Resume(PlainTest):
         self.assertGreater(stat['bytes'], 2**30 // 1000)
         looked = json.loads(self.check(0, 'kv', 'stat', '--json', '--kv-limit', '0.001'))
         self.assertEqual((looked['blocks'], looked['limit_bytes']), (stat['blocks'], 2**30 // 1000))
+
+    def test_the_limit_in_force_is_told(self):
+        self.turn('hi', *GREEDY, '--kv-limit', '0.5')
+        self.assertEqual(self.kv('stat')['limit_bytes'], 2**29)
+        self.assertIn(b'limit 512.0 MiB', self.check(0, 'kv', 'stat'))
 
     def test_a_terminated_program_leaves_its_blocks(self):
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
@@ -498,6 +547,15 @@ class Damage(KvTest):
             self.check(0, MODEL, '--session', 's', *GREEDY, '-n', '5', '-p', LONG_TEXT * 4, words=['kv.db', 'full'])
             self.check(0, MODEL, '--session', 's', *GREEDY, '-n', '5', '-p', 'and now?')
             self.assertEqual(self.kv('verify')['damaged'], 0)
+            self.turn('hi ' * 200, *GREEDY, session='t')
+            self.forget_rates()
+            with open(os.path.join(where, 'fill'), 'wb', buffering=0) as f, contextlib.suppress(OSError):
+                while f.write(b'0' * 4096):
+                    pass
+            lines = self.lines(MODEL, '--session', 't', *GREEDY, '-n', '5', '-p', 'the disk is full')
+            self.assertGreater([x for x in lines if x['type'] == 'assistant'][0]['reused_disk'], 100)
+            self.check(0, 'kv', 'clear')
+            self.assertEqual(self.kv('stat')['blocks'], 0)
         finally:
             subprocess.run(['umount', where], check=True)
         self.check_text_is_there()
@@ -569,6 +627,18 @@ class Together(KvTest):
         self.assertEqual(r.returncode, 0)
         self.assertEqual(r.stderr.decode().count('the KV cache is not fully saved'), 1)
         self.assertEqual(self.ids()[-1][0], 'assistant')
+
+    def test_a_program_that_reads_the_file_costs_no_block(self):
+        first = self.turn('hi ' * 200, *GREEDY)
+        self.forget_rates()
+        reader = sqlite3.connect(self.kv_path(), isolation_level=None)
+        reader.execute('BEGIN')
+        reader.execute('SELECT count(*) FROM kv_block').fetchall()
+        lines = self.lines(MODEL, '--session', 's', *GREEDY, '-n', '12', '-p', 'and now?')
+        reader.execute('ROLLBACK')
+        reader.close()
+        self.assert_resumes(first, [line for line in lines if line['type'] == 'assistant'][0])
+        self.assertGreater(self.turn('once more', *GREEDY)['reused_disk'], first['prompt_tokens'])
 
     def test_what_an_earlier_program_did_not_forget_is_forgotten(self):
         self.turn('hi ' * 200, *GREEDY, session='a')

@@ -11,7 +11,7 @@
 static void expect(const struct turn_stats *stats, uint64_t written, const char *text)
 {
     struct buf out = {0};
-    receipt_append(&out, stats, written);
+    receipt_append(&out, stats, written, 0);
     assert_string_equal(buf_text(&out), text);
     buf_fini(&out);
 }
@@ -40,6 +40,16 @@ static void receipt__append__keeps_a_turn_short(void **state)
     expect(&first, 100, "prefilled 20 · wrote 100 bytes");
     const struct turn_stats nothing = {0};
     expect(&nothing, 0, "");
+}
+
+static void receipt__append__what_was_prepared_is_told_apart(void **state)
+{
+    (void)state;
+    const struct turn_stats stats = {.prompt_tokens = 59, .prefilled_tokens = 59};
+    struct buf out = {0};
+    receipt_append(&out, &stats, 1024, 160256);
+    assert_string_equal(buf_text(&out), "prefilled 59 · wrote 1.0 KiB · prepared 156.5 KiB");
+    buf_fini(&out);
 }
 
 static void receipt__append__names_oddities(void **state)
@@ -94,6 +104,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(receipt__append__tells_a_resume),
         cmocka_unit_test(receipt__append__keeps_a_turn_short),
+        cmocka_unit_test(receipt__append__what_was_prepared_is_told_apart),
         cmocka_unit_test(receipt__append__names_oddities),
         cmocka_unit_test(receipt__append__tells_times_as_people_do),
         cmocka_unit_test(receipt__numbers__read_well),
