@@ -76,10 +76,11 @@ static bool run_steps(struct store *s, int64_t version, struct err *err)
     return set_numbers(s, err);
 }
 
-/* Two programs may meet here: the second finds the work done when it gets the lock. */
+/* page_size and auto_vacuum count only before the first table exists, and setting them writes to the file:
+ * nowhere else. Two programs may meet here: the second finds the work done when it gets the lock. */
 static bool create(struct store *s, struct err *err)
 {
-    if (!store_exec(s, "BEGIN EXCLUSIVE", err))
+    if (!store_exec(s, "PRAGMA page_size=4096; PRAGMA auto_vacuum=INCREMENTAL; BEGIN EXCLUSIVE", err))
         return false;
     int64_t n_tables;
     bool ok = read_number(s, "SELECT count(*) FROM sqlite_schema", &n_tables, err);

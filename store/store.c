@@ -3,7 +3,10 @@
 #include "store/store.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "engine/base/mem.h"
 #include "store/sql.h"
@@ -128,9 +131,7 @@ static bool set_up(struct store *s, bool writable, struct err *err)
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     static const char for_all[] = "PRAGMA foreign_keys=ON; PRAGMA cell_size_check=ON; PRAGMA mmap_size=0;"
                                   "PRAGMA temp_store=MEMORY; PRAGMA cache_size=-8000;";
-    /* page_size and auto_vacuum count only before the first table exists. */
     static const char for_writers[] =
-        "PRAGMA page_size=4096; PRAGMA auto_vacuum=INCREMENTAL;"
         "PRAGMA journal_mode=TRUNCATE; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON;";
     if (sqlite3_exec(s->db, for_all, NULL, NULL, NULL) != SQLITE_OK)
         return store_fail(s, err, "opening it");
@@ -139,16 +140,33 @@ static bool set_up(struct store *s, bool writable, struct err *err)
     return schema_prepare(s, writable, err);
 }
 
+/* Whether SQLite can have a journal beside the file: one that is there, or one that it may make. */
+static bool may_have_journal(const char *path)
+{
+    struct buf journal = {0}, directory = {0};
+    const char *slash = strrchr(path, '/');
+    buf_printf(&journal, "%s-journal", path);
+    buf_append(&directory, slash ? path : ".", slash ? (size_t)(slash - path) + 1 : 1);
+    bool ok = access(buf_text(&journal), R_OK | W_OK) == 0 ||
+              (errno == ENOENT && access(buf_text(&directory), W_OK | X_OK) == 0);
+    buf_fini(&journal);
+    buf_fini(&directory);
+    return ok;
+}
+
 /* A connection to the file, set up; closed when that fails. */
 static bool connect_to(struct store *s, bool writable, struct err *err)
 {
     int flags = SQLITE_OPEN_NOMUTEX | (writable ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY);
     bool ok = sqlite3_open_v2(s->path, &s->db, flags, NULL) == SQLITE_OK || store_fail(s, err, "opening it");
-    /* SQLite silently falls back to reading when the file may not be written: say so now, not at the first
-     * turn. */
-    if (ok && writable && sqlite3_db_readonly(s->db, "main") == 1)
-        ok = err_set(err, ERR_DATABASE,
-                     "%s: may be read but not written; check its permissions or use --data-dir", s->path);
+    /* SQLite silently falls back to reading when the file may not be written, and finds out at the first turn
+     * that it has no journal: say so now. */
+    if (ok && writable && (sqlite3_db_readonly(s->db, "main") == 1 || !may_have_journal(s->path)))
+        ok = err_set(
+            err, ERR_DATABASE,
+            "%s: may be read but not written; check its permissions and those of its directory, or use "
+            "--data-dir",
+            s->path);
     if (ok && set_up(s, writable, err))
         return true;
     sqlite3_close(s->db);
@@ -164,7 +182,8 @@ static bool undo_half_written(struct store *s, struct err *err)
     if (rc == SQLITE_OK) {
         sqlite3_extended_result_codes(s->db, 1);
         sqlite3_busy_handler(s->db, wait_for_lock, s);
-        rc = sqlite3_exec(s->db, "PRAGMA schema_version", NULL, NULL, NULL);
+        /* Whoever has the file alone undoes without deleting the journal, which the directory may forbid. */
+        rc = sqlite3_exec(s->db, "PRAGMA locking_mode=EXCLUSIVE; PRAGMA schema_version", NULL, NULL, NULL);
     }
     bool ok = rc == SQLITE_OK;
     if (!ok)
@@ -201,7 +220,7 @@ struct store *store_open_until(const char *path, enum store_mode mode, const ato
     s->owner = pthread_self();
     s->stop = stop;
     bool ok = connect_to(s, writable, &trouble);
-    if (!ok && s->code == SQLITE_READONLY_ROLLBACK)
+    if (!ok && (s->code == SQLITE_READONLY_ROLLBACK || s->code == SQLITE_IOERR_DELETE))
         ok = undo_half_written(s, &trouble) && connect_to(s, writable, &trouble);
     if (ok)
         return s;
