@@ -189,7 +189,7 @@ static void drain_db(struct one_turn *t)
     while (session_next_db_event(&t->session, &event)) {
         if (event.type == CHAT_DB_TROUBLE)
             report_line("%s; trying again", event.error.text);
-        if (event.type == CHAT_DB_CREATED && event.name_taken)
+        if ((event.type == CHAT_DB_CREATED && event.name_taken) || event.type == CHAT_DB_GONE)
             report_line("%s", event.error.text);
         if (event.type == CHAT_DB_FAILED && !t->failure.code)
             t->failure = event.error;

@@ -315,6 +315,8 @@ bool session_start(struct session *s, struct err *err)
 static void leave_chat(struct session *s)
 {
     session_stop_warming(s);
+    session_store_unkept(s);
+    s->unkept = false;
     mem_free(s->draft);
     s->draft = NULL;
     s->prof_of = -1;

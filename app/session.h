@@ -10,7 +10,9 @@
  *     when it ends.
  *  5. A text is handed to chat_db in its new place (message, draft) before it leaves its old one; a crash in
  * between repeats it and never loses it.
- *  6. A chat that another program deleted while it is open is stored again, whole, as a new one.
+ *  6. A chat that another program deleted while it is open is stored again, whole, as a new one. One of which
+ * chat_db let a write go for another reason is stored whole again at the next chance (a turn begins or ends,
+ * the chat is left), each time it fails.
  *  7. With a finished answer its profile is kept, but never before, or instead of, its text; under --private
  *     nowhere.
  *  8. Warming (the path on screen is brought into the KV cache while nobody waits) never holds up a turn, and
@@ -58,8 +60,11 @@ struct session {
 
     struct chat_db *db; /* NULL: --private */
     struct chat *chat;
-    bool db_open;      /* jobs run */
-    bool stored;       /* chat_db knows the chat */
+    bool db_open;                              /* jobs run */
+    bool stored;                               /* chat_db knows the chat */
+    bool unkept;                               /* it let go of something of the chat */
+    bool saving;                               /* session_save runs: there is no next turn */
+    unsigned char renewed_uid[CHAT_UID_BYTES]; /* the last one that a chat had before it was stored anew */
     bool title_open;   /* the title is that of a first message that may yet be refused */
     bool title_due;    /* the title is to be stored when the chat's number is known */
     bool draft_loose;  /* the draft that belongs to no chat yet is that of this chat */

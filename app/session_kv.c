@@ -146,13 +146,15 @@ void session_forget(struct session *s, const unsigned char uid[CHAT_UID_BYTES])
     s->forget_due = true;
 }
 
-void session_renewed(struct session *s, const unsigned char old_uid[CHAT_UID_BYTES])
+void session_renewed(struct session *s, const unsigned char old_uid[CHAT_UID_BYTES], bool is_gone)
 {
     bool is_working = s->engine && (s->warming || s->submitted);
     if (s->engine)
         engine_rename_owner(s->engine, old_uid, s->chat->uid);
-    memcpy(s->forget_uid, old_uid, CHAT_UID_BYTES);
-    s->forget_due = true;
+    if (is_gone) {
+        memcpy(s->forget_uid, old_uid, CHAT_UID_BYTES);
+        s->forget_due = true;
+    }
     if (!is_working && s->stays)
         session_warm(s, false); /* which offers the rows in memory again */
     if (!is_working && !s->warming)

@@ -10,8 +10,10 @@ void session_put_msg(struct session *s, int msg);
 /* The same for the answer of the turn that has just ended, with its profile. */
 void session_put_answer(struct session *s);
 /* A turn begins: the chat is known to chat.db with this model, then messages [first, n_msgs) are stored (-1:
- * none). */
+ * none); a new chat, and one of which something was let go, whole. */
 void session_store_asked(struct session *s, int first);
+/* The whole chat again, where chat.db let something of it go. */
+void session_store_unkept(struct session *s);
 void session_store_head(struct session *s);
 void session_store_title(struct session *s);
 /* The first words of a text, cut between words where one ends early enough. mem_free. */
@@ -45,8 +47,9 @@ void session_stop_warming(struct session *s);
 bool session_take_warm_event(struct session *s, struct engine_event *event);
 /* After ENGINE_DONE of a turn is taken in. */
 void session_turn_ended(struct session *s);
-/* The chat has a new uid: blocks of the old one are forgotten, after all that the engine offers under it. */
-void session_renewed(struct session *s, const unsigned char old_uid[CHAT_UID_BYTES]);
+/* The chat has a new uid. is_gone: blocks of the old one are forgotten, after all that the engine offers
+ * under it. */
+void session_renewed(struct session *s, const unsigned char old_uid[CHAT_UID_BYTES], bool is_gone);
 /* A chat that an earlier program deleted and whose blocks are perhaps kept still. */
 void session_forget_later(struct session *s, const unsigned char uid[CHAT_UID_BYTES]);
 /* Tells the KV cache about those, once it is open, and chat.db which ones are done. */

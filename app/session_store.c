@@ -30,14 +30,15 @@ static void note_saved(struct session *s, int msg)
 
 void session_put_msg(struct session *s, int msg)
 {
-    if (s->db)
+    if (s->db && s->stored)
         chat_db_put_one(s->db, s->chat, msg);
     note_saved(s, msg);
 }
 
 void session_put_answer(struct session *s)
 {
-    if (s->db)
+    session_store_unkept(s);
+    if (s->db && s->stored)
         chat_db_put_answer(s->db, s->chat, s->answer, session_turn_prof(s));
     note_saved(s, s->answer);
 }
@@ -54,15 +55,23 @@ void session_store_asked(struct session *s, int first)
     if (!s->db)
         return;
     struct store_model model = model_of(s);
-    if (!s->stored)
+    if (!s->stored) {
         chat_db_create(s->db, s->chat, &model);
-    else if (s->other_model)
-        chat_db_set_model(s->db, s->chat, &model);
+    } else {
+        if (s->other_model || s->unkept)
+            chat_db_set_model(s->db, s->chat, &model);
+        if (first >= 0 || s->unkept)
+            chat_db_put(s->db, s->chat, s->unkept ? 0 : first);
+    }
     s->stored = true;
-    s->other_model = false;
+    s->other_model = s->unkept = false;
     s->turn_unsaved = true;
-    if (first >= 0)
-        chat_db_put(s->db, s->chat, first);
+}
+
+void session_store_unkept(struct session *s)
+{
+    if (s->unkept)
+        session_store_asked(s, 0);
 }
 
 void session_store_head(struct session *s)
@@ -166,19 +175,36 @@ char *session_take_back(struct session *s, const char *said, const char *typed)
 
 /* ---- what chat.db says ---- */
 
-/* Another program deleted the chat that is open here. */
+/* Another program deleted the chat that is open here, or stored another message under the id of one here. */
 static void store_again(struct session *s, struct chat_db_event *event)
 {
     unsigned char old_uid[CHAT_UID_BYTES];
     memcpy(old_uid, s->chat->uid, sizeof old_uid);
-    chat_renew_uid(s->chat);
-    session_renewed(s, old_uid);
+    memcpy(s->renewed_uid, old_uid, sizeof old_uid);
+    chat_renew(s->chat);
+    session_renewed(s, old_uid, !event->id_taken);
     s->stored = s->title_due = false;
     session_store_asked(s, 0);
     if (s->draft && *s->draft)
         chat_db_put_draft(s->db, s->chat, s->draft, s->draft_cursor);
     err_set(&event->error, ERR_DATABASE,
-            "This chat was deleted by another program; it is kept as a new chat.");
+            event->id_taken ? "What is new here cannot be stored beside what another program wrote into this "
+                              "chat; it is kept, whole, as a new chat."
+                            : "This chat was deleted by another program; it is kept as a new chat.");
+}
+
+/* A write for the chat that is open here was let go. Without a number the chat itself is not there yet.
+ * False: people know already. */
+static bool note_unkept(struct session *s, struct chat_db_event *event)
+{
+    struct err why = event->error;
+    bool is_news = !s->unkept;
+    s->unkept = true;
+    if (!s->chat->id)
+        s->stored = false;
+    err_set(&event->error, ERR_DATABASE, "%.380s; this chat is not all saved%s", why.text,
+            s->saving ? "" : " (the next turn tries again)");
+    return is_news;
 }
 
 static void on_created(struct session *s, struct chat_db_event *event)
@@ -197,6 +223,22 @@ static void on_created(struct session *s, struct chat_db_event *event)
     s->chat->name = NULL;
 }
 
+/* A write for the chat that is open here, or for one that was, found it gone. False: there is nothing to say.
+ */
+static bool on_gone(struct session *s, struct chat_db_event *event, bool is_ours)
+{
+    if (is_ours && s->stored) {
+        store_again(s, event);
+        return true;
+    }
+    if (is_ours || !memcmp(event->uid, s->renewed_uid, sizeof event->uid))
+        return false; /* of a job given before: the whole chat was, or will be, stored after it */
+    err_set(
+        &event->error, ERR_DATABASE,
+        "The chat that was left was deleted by another program; what was written there last is not saved.");
+    return true;
+}
+
 bool session_next_db_event(struct session *s, struct chat_db_event *event)
 {
     for (;;) {
@@ -212,14 +254,14 @@ bool session_next_db_event(struct session *s, struct chat_db_event *event)
             log_line("database: %s", event->error.text);
         if (event->type == CHAT_DB_CREATED && is_ours)
             on_created(s, event);
-        if (event->type != CHAT_DB_GONE)
+        bool is_told = true;
+        if (event->type == CHAT_DB_GONE)
+            is_told = on_gone(s, event, is_ours);
+        else if (event->type == CHAT_DB_FAILED && is_ours)
+            is_told = note_unkept(s, event);
+        if (is_told)
             return true;
-        if (is_ours && s->stored) {
-            store_again(s, event);
-            return true;
-        }
-        chat_db_event_fini(
-            event); /* of a chat that is not open any more, or of a job given before it was renewed */
+        chat_db_event_fini(event);
     }
 }
 
@@ -292,6 +334,8 @@ static bool drain(struct session *s, struct err *failed)
     bool more = false;
     while (session_next_db_event(s, &event)) {
         more |= event.type == CHAT_DB_GONE || event.type == CHAT_DB_CREATED;
+        if (event.type == CHAT_DB_GONE)
+            report_line("%s", event.error.text);
         if (event.type == CHAT_DB_FAILED && !failed->code)
             *failed = event.error;
         if (event.type == CHAT_DB_CREATED && event.name_taken)
@@ -326,6 +370,8 @@ bool session_save(struct session *s, struct err *err)
         s->db = NULL;
         return true;
     }
+    s->saving = true;
+    session_store_unkept(s);
     do {
         saved = chat_db_flush(s->db, SLICE_MS, &why);
         more = drain(s, &failed);

@@ -79,6 +79,18 @@ static void send_error(struct chat_db *db, enum chat_db_event_type type, const s
     send_event(db, &event);
 }
 
+/* A job that is let go. */
+static void send_failure(struct chat_db *db, const struct job *job, const struct store *s,
+                         const struct err *err)
+{
+    struct chat_db_event event = {.type = CHAT_DB_FAILED, .id = job->id, .error = *err};
+    memcpy(event.uid, job->uid, sizeof event.uid);
+    event.id_taken = job_is_write(job) && store_id_is_taken(s);
+    if (event.id_taken || (job_is_write(job) && store_chat_is_gone(s)))
+        event.type = CHAT_DB_GONE;
+    send_event(db, &event);
+}
+
 /* Under the mutex: the next job, or NULL when it is time to leave. Waits. */
 static struct job *next_job(struct chat_db *db)
 {
@@ -128,7 +140,7 @@ static bool run_first(struct chat_db *db, struct store *s)
     if (!ok)
         chat_db_event_fini(&event);
     if (!ok && !retry)
-        send_error(db, job_is_write(job) && store_chat_is_gone(s) ? CHAT_DB_GONE : CHAT_DB_FAILED, job, &err);
+        send_failure(db, job, s, &err);
     if (retry && !db->in_trouble)
         send_error(db, CHAT_DB_TROUBLE, job, &err);
     if (ok && job_is_write(job) && db->in_trouble)
@@ -310,6 +322,7 @@ void chat_db_create(struct chat_db *db, const struct chat *chat, const struct st
     mem_free(job->chat->title);
     job->chat->title = mem_strdup(chat->title);
     job_copy_model(job, model);
+    job_copy_msgs(job, chat, 0, chat->n_msgs);
     add(db, job);
 }
 

@@ -5,7 +5,8 @@
  *  2. A write that fails for a reason that may pass (locked, full, read-only, I/O error) is kept and tried
  * again (every second, and at each new job) while the text stays in memory; the first failure and the
  * recovery are each reported once. A write that can never succeed is reported (CHAT_DB_GONE, CHAT_DB_FAILED)
- * and let go, so that it does not stand in the way of others.
+ * and let go, so that it does not stand in the way of others: whoever gave it has the text still, and must
+ * not take it for stored.
  *  3. Successive updates of one streaming message that have not run yet are merged.
  *  4. chat_db_close runs all that is waiting (up to its time limit) before it joins the thread.
  * Thread rule: all functions are for one thread (app's); events come through a descriptor. Arguments are
@@ -27,8 +28,9 @@ enum chat_db_event_type {
                      read (error) */
     CHAT_DB_TROUBLE, /* error: writing does not work for now; the text is kept in memory */
     CHAT_DB_RECOVERED,
-    CHAT_DB_GONE,   /* uid: a write found the chat deleted by another program; what it held is not stored */
-    CHAT_DB_FAILED, /* error: a question, a delete, or a write that can never succeed */
+    CHAT_DB_GONE, /* uid: a write found the chat deleted by another program, or (id_taken) the id of a message
+                     in use for another one; what it held is not stored, and must be under new ids */
+    CHAT_DB_FAILED, /* error: a question, a delete, or a write that can never succeed (uid: of its chat) */
     CHAT_DB_FORGET, /* uid: of a chat deleted by an earlier program, whose blocks kv.db may still hold; comes
                        after opening, and at each start until chat_db_forgotten_done was called */
 };
@@ -39,6 +41,7 @@ struct chat_db_event {
     int64_t id;
     bool found;
     bool name_taken;
+    bool id_taken;
     struct chat_list list;
     struct chat *chat;
     struct chat_info info;
@@ -65,6 +68,7 @@ int chat_db_event_fd(const struct chat_db *db);
 bool chat_db_next_event(struct chat_db *db, struct chat_db_event *event);
 
 /* Jobs. Each copies its arguments. */
+/* A new chat, whole: with its messages and head. */
 void chat_db_create(struct chat_db *db, const struct chat *chat, const struct store_model *model);
 /* Stores messages [first, n_msgs) of the chat and its head; msgs already stored are updated. */
 void chat_db_put(struct chat_db *db, const struct chat *chat, int first);

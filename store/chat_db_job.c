@@ -103,7 +103,7 @@ void job_copy_key(struct job *job, const struct chat_key *key)
 bool job_is_write(const struct job *job)
 {
     return job->type == JOB_CREATE || job->type == JOB_PUT || job->type == JOB_SET_MODEL ||
-           job->type == JOB_PUT_DRAFT || job->type == JOB_FORGOTTEN_DONE;
+           job->type == JOB_RENAME || job->type == JOB_PUT_DRAFT || job->type == JOB_FORGOTTEN_DONE;
 }
 
 bool job_supersedes(const struct job *newer, const struct job *older)
@@ -155,8 +155,8 @@ bool job_run(struct job *job, struct store *s, struct chat_db_event *event, bool
     switch (job->type) {
     case JOB_CREATE:
         event->type = CHAT_DB_CREATED;
-        return store_create(s, job->chat, job->has_model ? &job->model : NULL, &event->id, &event->name_taken,
-                            err);
+        return store_create(s, job->chat, job->has_model ? &job->model : NULL, job->rows, job->n_rows,
+                            job->id, &event->id, &event->name_taken, err);
     case JOB_PUT:
         return store_put_msgs(s, uid, job->rows, job->n_rows, job->id, err);
     case JOB_SET_MODEL:
@@ -166,7 +166,6 @@ bool job_run(struct job *job, struct store *s, struct chat_db_event *event, bool
     case JOB_FORGOTTEN_DONE:
         return store_forgotten_done(s, uid, err);
     case JOB_RENAME:
-        *has_event = false;
         return store_rename(s, job->id, job->text, err);
     case JOB_DELETE:
         event->type = CHAT_DB_DELETED;

@@ -24,7 +24,7 @@ struct job {
     unsigned char uid[CHAT_UID_BYTES];
     bool has_uid;
     int64_t id;           /* conv, head or message id */
-    struct chat *chat;    /* JOB_CREATE: uid, name and title; no messages */
+    struct chat *chat;    /* JOB_CREATE: uid, name and title; its messages are the rows */
     struct msg_row *rows; /* texts, ids and profiles inside are owned */
     size_t n_rows;
     bool has_model;

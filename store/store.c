@@ -91,6 +91,11 @@ bool store_chat_is_gone(const struct store *s)
     return s->chat_is_gone;
 }
 
+bool store_id_is_taken(const struct store *s)
+{
+    return s->id_is_taken;
+}
+
 /* SQLite's busy handler: another program holds the lock; called again after each nap. */
 static int wait_for_lock(void *arg, int n_naps)
 {
@@ -105,7 +110,7 @@ static int wait_for_lock(void *arg, int n_naps)
 bool store_begin(struct store *s, struct err *err)
 {
     store_assert_owner(s);
-    s->may_retry = s->chat_is_gone = false;
+    s->may_retry = s->chat_is_gone = s->id_is_taken = false;
     s->code = SQLITE_OK;
     if (sqlite3_exec(s->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK)
         return store_fail(s, err, "beginning to write");

@@ -33,9 +33,11 @@ struct store *store_open_until(const char *path, enum store_mode mode, const ato
 void store_close(struct store *s);
 
 /* Why the last failing call of this store failed: whether trying the same again may succeed (locked, full,
- * read-only, I/O), and whether the chat it named is not there (any more). */
+ * read-only, I/O), whether the chat it named is not there (any more), and whether the id of a message of it
+ * is that of another one. */
 bool store_may_retry(const struct store *s);
 bool store_chat_is_gone(const struct store *s);
+bool store_id_is_taken(const struct store *s);
 
 /* The model a chat was last used with. */
 struct store_model {
@@ -93,13 +95,9 @@ struct chat_key {
 struct chat *store_load(struct store *s, const struct chat_key *key, struct chat_info *info, bool *found,
                         struct err *err);
 
-/* Writes; each is one transaction. A name that another chat has already is not taken: the chat is stored
- * without
- * (*name_taken). */
-bool store_create(struct store *s, const struct chat *chat, const struct store_model *model, int64_t *id,
-                  bool *name_taken, struct err *err);
-/* Inserts or updates messages of the chat, and makes head the chat's head (msg id; STORE_HEAD_NONE: no
- * message is shown). parent_id 0: a root. No rows: the head alone. */
+/* Writes; each is one transaction. */
+
+/* head_id: which message is the chat's head. */
 #define STORE_HEAD_NONE (-1)
 struct msg_row {
     int64_t id, parent_id;
@@ -114,7 +112,15 @@ struct msg_row {
     int64_t prof_of;              /* another message, whose profile it gets a copy of, or 0 */
     const struct kept_prof *prof; /* of a finished answer, or NULL: the one that is stored stays */
 };
-/* A profile that cannot be stored is left out (and logged): it never keeps a text from being saved. */
+/* A new chat: its uid, name and title are those of chat, its messages the rows (none: an empty chat); all of
+ * it is there afterwards, or nothing. A name that another chat has already is not taken: the chat is stored
+ * without (*name_taken). */
+bool store_create(struct store *s, const struct chat *chat, const struct store_model *model,
+                  const struct msg_row *rows, size_t n_rows, int64_t head_id, int64_t *id, bool *name_taken,
+                  struct err *err);
+/* Inserts or updates messages of the chat. parent_id 0: a root. No rows: the head alone. A row whose id
+ * another message has, of any chat, is refused, all rows with it (store_id_is_taken). Here as in store_create
+ * a profile that cannot be stored is left out (and logged): it never keeps a text from being saved. */
 bool store_put_msgs(struct store *s, const unsigned char uid[CHAT_UID_BYTES], const struct msg_row *rows,
                     size_t n_rows, int64_t head_id, struct err *err);
 bool store_rename(struct store *s, int64_t id, const char *title, struct err *err);

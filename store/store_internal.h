@@ -12,11 +12,11 @@ struct store {
     sqlite3 *db;
     char *path;
     pthread_t owner;
-    const atomic_bool *stop;      /* see store_open_until */
-    int version;                  /* of the schema; a file that is only read may have an older one */
-    int code;                     /* SQLite's extended code of the last failure */
-    bool may_retry, chat_is_gone; /* of the last failure */
-    bool index_is_broken;         /* beyond repair: nothing is indexed any more */
+    const atomic_bool *stop; /* see store_open_until */
+    int version;             /* of the schema; a file that is only read may have an older one */
+    int code;                /* SQLite's extended code of the last failure */
+    bool may_retry, chat_is_gone, id_is_taken; /* of the last failure */
+    bool index_is_broken;                      /* beyond repair: nothing is indexed any more */
 };
 
 /* Sets up an empty file, or checks that an old one is ours; one of an older version is brought up to date

@@ -76,26 +76,15 @@ static bool insert_conv(struct store *s, const struct chat *chat, int64_t model,
     return ok;
 }
 
-bool store_create(struct store *s, const struct chat *chat, const struct store_model *model, int64_t *id,
-                  bool *name_taken, struct err *err)
-{
-    int64_t model_id;
-    if (!store_begin(s, err))
-        return false;
-    bool ok = put_model(s, model, &model_id, err) && insert_conv(s, chat, model_id, name_taken, err);
-    if (ok)
-        *id = sqlite3_last_insert_rowid(s->db);
-    return store_end(s, ok, err);
-}
-
 static bool put_msg(struct store *s, int64_t conv, const struct msg_row *row, struct err *err)
 {
-    sqlite3_stmt *stmt = store_prepare(
-        s,
-        "INSERT INTO msg(id,conv,parent,role,status,text,think,params,stats,created)"
-        " VALUES(?1,?2,nullif(?3,0),?4,?5,?6,?7,?8,?9,?10)"
-        " ON CONFLICT(id) DO UPDATE SET status=?5,text=?6,think=?7,params=?8,stats=?9 WHERE conv=?2",
-        err);
+    sqlite3_stmt *stmt =
+        store_prepare(s,
+                      "INSERT INTO msg(id,conv,parent,role,status,text,think,params,stats,created)"
+                      " VALUES(?1,?2,nullif(?3,0),?4,?5,?6,?7,?8,?9,?10)"
+                      " ON CONFLICT(id) DO UPDATE SET status=?5,text=?6,think=?7,params=?8,stats=?9"
+                      " WHERE conv=?2 AND role=?4 AND created=?10",
+                      err);
     if (!stmt)
         return false;
     sqlite3_bind_int64(stmt, 1, row->id);
@@ -113,11 +102,12 @@ static bool put_msg(struct store *s, int64_t conv, const struct msg_row *row, st
         return false;
     bool changed = sqlite3_changes(s->db) == 1;
     index_add_msg(s, row->id);
-    /* Without a change the id belongs to a message of another chat: text that is not stored must not pass as
-     * stored. */
-    return changed || err_set(err, ERR_DATABASE,
-                              "%s: message %lld is there already, in another chat; please report this",
-                              s->path, (long long)row->id);
+    /* Without a change the id belongs to another message, of another chat or by another program: neither text
+     * may take the other's place, nor pass as stored when it is not. */
+    s->id_is_taken = !changed;
+    return changed ||
+           err_set(err, ERR_DATABASE, "%s: the id of message %lld is that of another message already",
+                   s->path, (long long)row->id);
 }
 
 /* A message without ids (an answer that a stop cut to nothing) must not keep the ids of an earlier save. */
@@ -171,20 +161,46 @@ static bool touch_conv(struct store *s, int64_t conv, int64_t head_id, struct er
     return store_run(s, stmt, "saving a chat's place", err);
 }
 
-static bool put_msgs(struct store *s, const unsigned char *uid, const struct msg_row *rows, size_t n_rows,
-                     int64_t head_id, bool with_profs, struct err *err)
+/* Messages for a chat that is there (uid), or that is made for them (create). */
+struct change {
+    const unsigned char *uid;
+    const struct chat *create;
+    const struct store_model *model; /* of create */
+    int64_t *id;                     /* of create; on success */
+    bool *name_taken;
+    const struct msg_row *rows;
+    size_t n_rows;
+    int64_t head_id;
+};
+
+static bool create_or_find(struct store *s, const struct change *c, int64_t *conv, struct err *err)
+{
+    int64_t model_id;
+    if (!c->create)
+        return find_conv(s, c->uid, conv, err);
+    if (!put_model(s, c->model, &model_id, err) || !insert_conv(s, c->create, model_id, c->name_taken, err))
+        return false;
+    *conv = sqlite3_last_insert_rowid(s->db);
+    return true;
+}
+
+static bool put_rows(struct store *s, const struct change *c, bool with_profs, struct err *err)
 {
     int64_t conv;
     if (!store_begin(s, err))
         return false;
-    bool ok = find_conv(s, uid, &conv, err);
-    for (size_t i = 0; i < n_rows && ok; i++)
-        ok = put_msg(s, conv, &rows[i], err) && put_tokens(s, &rows[i], err);
-    ok = ok && touch_conv(s, conv, head_id, err);
-    for (size_t i = 0; i < n_rows && ok && with_profs; i++)
-        ok = (!rows[i].prof_of || store_copy_prof(s, rows[i].prof_of, rows[i].id, err)) &&
-             (!rows[i].prof || store_put_prof(s, rows[i].id, rows[i].prof, err));
-    return store_end(s, ok, err);
+    bool ok = create_or_find(s, c, &conv, err);
+    for (size_t i = 0; i < c->n_rows && ok; i++)
+        ok = put_msg(s, conv, &c->rows[i], err) && put_tokens(s, &c->rows[i], err);
+    ok = ok && ((c->create && !c->n_rows) || touch_conv(s, conv, c->head_id, err));
+    for (size_t i = 0; i < c->n_rows && ok && with_profs; i++)
+        ok = (!c->rows[i].prof_of || store_copy_prof(s, c->rows[i].prof_of, c->rows[i].id, err)) &&
+             (!c->rows[i].prof || store_put_prof(s, c->rows[i].id, c->rows[i].prof, err));
+    if (!store_end(s, ok, err))
+        return false;
+    if (c->create)
+        *c->id = conv;
+    return true;
 }
 
 static bool have_profs(const struct msg_row *rows, size_t n_rows)
@@ -195,22 +211,41 @@ static bool have_profs(const struct msg_row *rows, size_t n_rows)
     return false;
 }
 
-bool store_put_msgs(struct store *s, const unsigned char uid[CHAT_UID_BYTES], const struct msg_row *rows,
-                    size_t n_rows, int64_t head_id, struct err *err)
+static bool put(struct store *s, const struct change *c, struct err *err)
 {
     struct err why = {0};
-    bool with_profs = have_profs(rows, n_rows);
-    if (put_msgs(s, uid, rows, n_rows, head_id, with_profs, &why))
+    bool with_profs = have_profs(c->rows, c->n_rows);
+    if (put_rows(s, c, with_profs, &why))
         return true;
     bool is_locked = (s->code & 0xFF) == SQLITE_BUSY;
-    if (with_profs && !s->chat_is_gone && !is_locked &&
-        put_msgs(s, uid, rows, n_rows, head_id, false, NULL)) {
+    if (with_profs && !s->chat_is_gone && !s->id_is_taken && !is_locked && put_rows(s, c, false, NULL)) {
         log_line("an answer is saved without its profile: %s", why.text);
         return true;
     }
     if (err)
         *err = why;
     return false;
+}
+
+bool store_create(struct store *s, const struct chat *chat, const struct store_model *model,
+                  const struct msg_row *rows, size_t n_rows, int64_t head_id, int64_t *id, bool *name_taken,
+                  struct err *err)
+{
+    const struct change c = {.create = chat,
+                             .model = model,
+                             .id = id,
+                             .name_taken = name_taken,
+                             .rows = rows,
+                             .n_rows = n_rows,
+                             .head_id = head_id};
+    return put(s, &c, err);
+}
+
+bool store_put_msgs(struct store *s, const unsigned char uid[CHAT_UID_BYTES], const struct msg_row *rows,
+                    size_t n_rows, int64_t head_id, struct err *err)
+{
+    const struct change c = {.uid = uid, .rows = rows, .n_rows = n_rows, .head_id = head_id};
+    return put(s, &c, err);
 }
 
 bool store_rename(struct store *s, int64_t id, const char *title, struct err *err)

@@ -15,11 +15,20 @@ static int64_t now_ns(void)
 
 /* Positive, ordered by time at millisecond grain, below 2^53 (JSON readers keep it exactly); 11 random bits
  * keep two processes apart. */
-static int64_t new_id(void)
+#define SALT 0x7FF
+
+/* The id after `before`. Where the clock does not help (a burst, a clock that was set back) the step is
+ * random: two programs that go on from the same message must not come to the same id. */
+static int64_t new_id(int64_t before)
 {
     uint16_t salt = 0;
     (void)!getrandom(&salt, sizeof salt, 0);
-    return (now_ns() / 1000000) << 11 | (salt & 0x7FF);
+    int64_t id = (now_ns() / 1000000) << 11 | (salt & SALT);
+    if (id > before)
+        return id;
+    /* No room above, in a file nobody of ours wrote: the store refuses the second of two, and all get new
+     * ones (chat_renew). */
+    return before > INT64_MAX - 1 - SALT ? before : before + 1 + (salt & SALT);
 }
 
 struct chat *chat_new(void)
@@ -31,10 +40,16 @@ struct chat *chat_new(void)
     return chat;
 }
 
-void chat_renew_uid(struct chat *chat)
+void chat_renew(struct chat *chat)
 {
     (void)!getrandom(chat->uid, sizeof chat->uid, 0);
     chat->id = 0;
+    for (int i = 0; i < chat->n_msgs; i++) {
+        struct chat_msg *msg = &chat->msgs[i];
+        if (!msg->copied_from)
+            msg->copied_from = msg->id;
+        msg->id = new_id(i ? msg[-1].id : 0);
+    }
 }
 
 static void msg_fini(struct chat_msg *msg)
@@ -65,10 +80,9 @@ int chat_add(struct chat *chat, int parent, enum chat_role role, const char *tex
         chat->msgs = mem_need_resize(chat->msgs, (size_t)chat->cap_msgs, sizeof *chat->msgs);
     }
     struct chat_msg *msg = &chat->msgs[chat->n_msgs];
-    *msg =
-        (struct chat_msg){.parent = parent, .role = role, .id = new_id(), .created_ms = now_ns() / 1000000};
-    if (chat->n_msgs > 0 && msg->id <= chat->msgs[chat->n_msgs - 1].id)
-        msg->id = chat->msgs[chat->n_msgs - 1].id + 1;
+    int64_t before = chat->n_msgs ? chat->msgs[chat->n_msgs - 1].id : 0;
+    *msg = (struct chat_msg){
+        .parent = parent, .role = role, .id = new_id(before), .created_ms = now_ns() / 1000000};
     if (text)
         buf_append(&msg->text, text, n_bytes);
     chat->head = chat->n_msgs++;

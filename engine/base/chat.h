@@ -55,8 +55,9 @@ struct chat {
 
 struct chat *chat_new(void); /* fresh uid, empty title, head -1 */
 void chat_free(struct chat *chat);
-/* The chat was deleted where it is kept: a fresh uid and no number, so that it can be stored as a new one. */
-void chat_renew_uid(struct chat *chat);
+/* The chat cannot be stored as what it was (it was deleted, perhaps by somebody whose other program stored it
+ * again meanwhile): a fresh uid, no number, and a fresh id for each message, so that it is a new one. */
+void chat_renew(struct chat *chat);
 
 /* Appends a message under parent (-1: a root), makes it the head, returns its index. text may be NULL. */
 int chat_add(struct chat *chat, int parent, enum chat_role role, const char *text, size_t n_bytes);

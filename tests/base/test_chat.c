@@ -41,18 +41,58 @@ static void chat_new__is_empty_and_unique(void **state)
     chat_free(NULL);
 }
 
-static void chat_renew_uid__names_the_same_messages_anew(void **state)
+static void chat_renew__names_all_anew(void **state)
 {
     (void)state;
     unsigned char old[CHAT_UID_BYTES];
-    struct chat *chat = chat_new();
-    chat_add(chat, -1, CHAT_USER, "hi", 2);
+    struct chat *chat = branched();
+    int64_t ids[7];
     chat->id = 7;
+    chat->msgs[2].copied_from = 5;
     memcpy(old, chat->uid, sizeof old);
-    chat_renew_uid(chat);
+    for (int i = 0; i < 7; i++)
+        ids[i] = chat->msgs[i].id;
+    chat_renew(chat);
     assert_memory_not_equal(old, chat->uid, CHAT_UID_BYTES);
     assert_int_equal(chat->id, 0);
-    assert_int_equal(chat->n_msgs, 1);
+    assert_int_equal(chat->n_msgs, 7);
+    for (int i = 0; i < 7; i++) {
+        for (int k = 0; k < 7; k++)
+            assert_int_not_equal(chat->msgs[i].id, ids[k]);
+        assert_true(i == 0 || chat->msgs[i].id > chat->msgs[i - 1].id);
+        assert_int_equal(chat->msgs[i].copied_from, i == 2 ? 5 : ids[i]);
+    }
+    chat_free(chat);
+}
+
+/* Two programs with one chat, and a clock that was set back since its last message. */
+static void chat_add__behind_a_message_of_the_future__steps_at_random(void **state)
+{
+    (void)state;
+    int n_same = 0;
+    for (int i = 0; i < 8; i++) {
+        struct chat *a = chat_new(), *b = chat_new();
+        add(a, -1, CHAT_USER, "q");
+        add(b, -1, CHAT_USER, "q");
+        a->msgs[0].id = b->msgs[0].id = INT64_C(1) << 52;
+        add(a, 0, CHAT_ASSISTANT, "a");
+        add(b, 0, CHAT_ASSISTANT, "b");
+        assert_true(a->msgs[1].id > a->msgs[0].id);
+        n_same += a->msgs[1].id == b->msgs[1].id;
+        chat_free(a);
+        chat_free(b);
+    }
+    assert_true(n_same < 4);
+}
+
+static void chat_add__behind_the_last_id__does_not_overflow(void **state)
+{
+    (void)state;
+    struct chat *chat = chat_new();
+    add(chat, -1, CHAT_USER, "q");
+    chat->msgs[0].id = INT64_MAX;
+    add(chat, 0, CHAT_ASSISTANT, "a");
+    assert_true(chat->msgs[1].id > 0);
     chat_free(chat);
 }
 
@@ -128,7 +168,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(chat_new__is_empty_and_unique),
-        cmocka_unit_test(chat_renew_uid__names_the_same_messages_anew),
+        cmocka_unit_test(chat_renew__names_all_anew),
+        cmocka_unit_test(chat_add__behind_a_message_of_the_future__steps_at_random),
+        cmocka_unit_test(chat_add__behind_the_last_id__does_not_overflow),
         cmocka_unit_test(chat_add__moves_the_head_and_orders_ids),
         cmocka_unit_test(chat_path__runs_from_the_root_and_counts_beyond_max),
         cmocka_unit_test(chat_siblings__counts_regenerated_and_edited),

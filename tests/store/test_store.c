@@ -51,7 +51,7 @@ static int64_t save(struct store *s, const struct chat *chat)
 {
     struct err err = {0};
     int64_t id = 0;
-    if (!store_create(s, chat, NULL, &id, &(bool){false}, &err))
+    if (!store_create(s, chat, NULL, NULL, 0, STORE_HEAD_NONE, &id, &(bool){false}, &err))
         fail_msg("%s", err.text);
     for (int i = 0; i < chat->n_msgs; i++) {
         struct msg_row row = row_of(chat, i);
@@ -420,7 +420,7 @@ static void store__create__a_taken_name_is_not_taken_again(void **state)
         chat->name = mem_strdup("work");
         int64_t id;
         bool taken = i == 0;
-        assert_true(store_create(s, chat, NULL, &id, &taken, &err));
+        assert_true(store_create(s, chat, NULL, NULL, 0, STORE_HEAD_NONE, &id, &taken, &err));
         assert_int_equal(taken, i == 1);
         struct chat_info info;
         struct chat *back = load(s, (struct chat_key){.kind = CHAT_BY_ID, .id = id}, &info);
@@ -625,13 +625,13 @@ static void store__write__fails_with_a_sentence_while_locked(void **state)
     struct chat *chat = sample_chat();
     struct err err = {0};
     int64_t id;
-    assert_false(store_create(s, chat, NULL, &id, &(bool){false}, &err));
+    assert_false(store_create(s, chat, NULL, NULL, 0, STORE_HEAD_NONE, &id, &(bool){false}, &err));
     assert_non_null(strstr(err.text, "another program holds it"));
     assert_true(store_may_retry(s));
     sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL);
     sqlite3_close(other);
     err_clear(&err);
-    assert_true(store_create(s, chat, NULL, &id, &(bool){false}, &err));
+    assert_true(store_create(s, chat, NULL, NULL, 0, STORE_HEAD_NONE, &id, &(bool){false}, &err));
     chat_free(chat);
     store_close(s);
 }
@@ -715,7 +715,7 @@ static void store__kill__loses_no_committed_message(void **state)
             struct store *s = store_open(path, STORE_READ_WRITE, &err);
             struct chat *chat = chat_new();
             int64_t id;
-            if (!s || !store_create(s, chat, NULL, &id, &(bool){false}, &err))
+            if (!s || !store_create(s, chat, NULL, NULL, 0, STORE_HEAD_NONE, &id, &(bool){false}, &err))
                 _exit(1);
             for (int i = 0; i < 1000; i++) {
                 chat_add(chat, i - 1, i % 2 ? CHAT_ASSISTANT : CHAT_USER, "text of a turn", 14);

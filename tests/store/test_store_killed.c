@@ -32,7 +32,7 @@ static int64_t create(struct store *s, const struct chat *chat)
 {
     struct err err = {0};
     int64_t id = 0;
-    if (!store_create(s, chat, NULL, &id, &(bool){false}, &err))
+    if (!store_create(s, chat, NULL, NULL, 0, STORE_HEAD_NONE, &id, &(bool){false}, &err))
         fail_msg("%s", err.text);
     return id;
 }

@@ -109,7 +109,7 @@ static int64_t save(struct store *s, const struct chat *chat)
 {
     struct err err = {0};
     int64_t id = 0;
-    bool ok = store_create(s, chat, NULL, &id, &(bool){false}, &err);
+    bool ok = store_create(s, chat, NULL, NULL, 0, STORE_HEAD_NONE, &id, &(bool){false}, &err);
     for (int i = 0; i < chat->n_msgs && ok; i++) {
         struct kept_prof *kept = i && !chat->msgs[i].copied_from ? profile_of((uint64_t)i) : NULL;
         ok = put(s, chat, i, kept, &err);

@@ -1,0 +1,123 @@
+"""One chat in two programs, and what becomes of their texts when others meddle with it.
+
+Run as: python3 shared_chat_test.py FERRUM_CHAT MKTINY
+"""
+import os
+import select
+import time
+
+from harness import CHATML, PROGRAM, ProgramTest, main
+
+OPTIONS = ['--temp', '0', '-n', '5', '--session', 's']
+
+
+class Terminal:
+    """ferrum-chat --plain on a terminal of its own."""
+
+    def __init__(self, test):
+        self.test, self.text = test, ''
+        self.pid, self.fd = test.on_terminal(PROGRAM, CHATML, '--plain', *OPTIONS)
+        self.wait('> ')
+
+    def wait(self, words, seconds=30):
+        until = time.monotonic() + seconds
+        while words not in self.text:
+            self.test.assertLess(time.monotonic(), until, 'no %r in %r' % (words, self.text))
+            if select.select([self.fd], [], [], 0.05)[0]:
+                self.text += os.read(self.fd, 65536).decode(errors='replace').replace('\r', '')
+
+    def say(self, line):
+        self.text = ''
+        os.write(self.fd, line.encode() + b'\n')
+
+    def quit(self):
+        """Ctrl-D; the exit code."""
+        os.write(self.fd, b'\x04')
+        self.test.drain(self.fd, 0.2)
+        until = time.monotonic() + 30
+        while True:
+            self.test.drain(self.fd, 0.02)
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                os.close(self.fd)
+                return os.waitstatus_to_exitcode(status)
+            self.test.assertLess(time.monotonic(), until)
+
+
+class TwoPrograms(ProgramTest):
+    def setUp(self):
+        super().setUp()
+        self.check(0, CHATML, *OPTIONS, '-p', 'hello')
+        self.a, self.b = Terminal(self), Terminal(self)
+
+    def has(self, text):
+        return lambda: self.sql('SELECT count(*) FROM msg WHERE role=1 AND text=?', (text,))[0][0] > 0
+
+    def say(self, terminal, text, expected=None):
+        terminal.say(text)
+        if expected:
+            terminal.wait(expected)
+        self.wait_until(self.has(text))
+        # The answer is stored too before the next is said.
+        self.wait_until(lambda: self.sql('SELECT count(*) FROM msg a JOIN msg q ON a.parent=q.id AND a.conv=q.conv'
+                                         ' WHERE q.text=? AND a.status=0', (text,))[0][0] > 0)
+
+    def texts(self):
+        """The messages of people on each chat's path."""
+        return sorted([m['text'] for m in self.export(chat['id'])['messages'] if m['role'] == 'user']
+                      for chat in self.sessions())
+
+    def orphans(self):
+        return self.sql('SELECT id FROM msg m WHERE parent IS NOT NULL AND NOT EXISTS'
+                        ' (SELECT 1 FROM msg p WHERE p.id=m.parent AND p.conv=m.conv)')
+
+    def test_a_chat_deleted_by_a_third_is_kept_by_both(self):
+        self.check(0, 'sessions', 'delete', '1')
+        self.say(self.b, 'from b', 'was deleted by another program')
+        self.say(self.a, 'from a', 'was deleted by another program')
+        self.say(self.a, 'from a again')
+        self.say(self.b, 'from b again')
+        self.assertEqual([self.a.quit(), self.b.quit()], [0, 0])
+        self.assertEqual(self.texts(), [['hello', 'from a', 'from a again'], ['hello', 'from b', 'from b again']])
+        self.assertEqual(self.orphans(), [])
+
+    def test_an_id_in_use_makes_it_a_new_chat(self):
+        """As if another program's message had come to the id of A's new one before A added ids to it."""
+        self.sql("CREATE TRIGGER other AFTER INSERT ON msg WHEN new.text='two' BEGIN"
+                 " UPDATE msg SET created=created+1 WHERE id=new.id; END")
+        self.say(self.a, 'one')
+        self.say(self.a, 'two', 'it is kept, whole, as a new chat')
+        self.assertEqual([self.a.quit(), self.b.quit()], [0, 0])
+        self.assertIn(['hello', 'one', 'two'], self.texts())
+        self.assertEqual(self.orphans(), [])
+
+    def test_a_save_let_go_is_made_up_for(self):
+        """A trigger refuses for a while what A writes, for good each time: SQLite's constraint error."""
+        self.sql("CREATE TRIGGER no BEFORE INSERT ON msg BEGIN SELECT RAISE(ABORT, 'refused for a test'); END")
+        self.a.say('first')
+        self.a.wait('refused for a test')
+        self.a.wait('the next turn tries again')
+        self.sql('DROP TRIGGER no')
+        self.say(self.a, 'second')
+        self.assertEqual([self.a.quit(), self.b.quit()], [0, 0])
+        self.assertEqual(self.texts(), [['hello', 'first', 'second']])
+        self.assertEqual(self.orphans(), [])
+
+    def test_a_save_let_go_is_made_up_for_at_the_end(self):
+        self.sql("CREATE TRIGGER no BEFORE INSERT ON msg BEGIN SELECT RAISE(ABORT, 'refused for a test'); END")
+        self.a.say('first')
+        self.a.wait('the next turn tries again')
+        self.a.wait('\n> ')
+        self.sql('DROP TRIGGER no')
+        self.assertEqual(self.a.quit(), 0)
+        self.assertEqual(self.texts(), [['hello', 'first']])
+
+    def test_a_save_let_go_for_ever_is_an_error_at_the_end(self):
+        self.sql("CREATE TRIGGER no BEFORE INSERT ON msg BEGIN SELECT RAISE(ABORT, 'refused for a test'); END")
+        self.a.say('first')
+        self.a.wait('the next turn tries again')
+        self.assertEqual(self.a.quit(), 6)
+
+
+if __name__ == '__main__':
+    main()
