@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "engine/base/clock.h"
@@ -35,7 +36,8 @@ static bool offer(void *ctx, const struct kv_block *block, atomic_uint *pins)
 {
     struct kv_io *io = ctx;
     pthread_mutex_lock(&io->mutex);
-    bool ok = io->n_ring < KV_IO_RING_SLOTS && !io->stats.off && !io->closing && !kv_io_is_late(io);
+    bool ok = io->n_ring < KV_IO_RING_SLOTS && !io->kernels_are_new && !io->stats.off && !io->closing &&
+              !kv_io_is_late(io);
     if (ok) {
         size_t slot = (io->first + io->n_ring++) % KV_IO_RING_SLOTS;
         io->ring[slot] = *block;
@@ -121,6 +123,17 @@ static void note_prefill(void *ctx, double ns_per_token)
     pthread_mutex_unlock(&io->mutex);
 }
 
+/* What waits in the ring was computed by those before. */
+static void note_kernels(void *ctx, const char *kernels)
+{
+    struct kv_io *io = ctx;
+    pthread_mutex_lock(&io->mutex);
+    io->kernels_are_new |= strncmp(io->kernels, kernels, sizeof io->kernels) != 0;
+    snprintf(io->kernels, sizeof io->kernels, "%s", kernels);
+    pthread_cond_signal(&io->work);
+    pthread_mutex_unlock(&io->mutex);
+}
+
 /* ---- app's side ---- */
 
 static void copy_options(struct kv_io_options *to, const struct kv_io_options *from)
@@ -152,6 +165,7 @@ struct kv_io *kv_io_open(const struct kv_io_options *options, struct err *err)
     timed_wait_init(&io->change);
     pthread_mutex_init(&io->mutex, NULL);
     io->batch = KV_IO_BATCH_BLOCKS;
+    snprintf(io->kernels, sizeof io->kernels, "%s", options->numerics);
     io->untidy = io->stats_are_old = true;
     io->shelf = (struct kv_shelf){.ctx = io,
                                   .root = kv_space_hash(&options->space),
@@ -160,7 +174,8 @@ struct kv_io *kv_io_open(const struct kv_io_options *options, struct err *err)
                                   .fetch = fetch,
                                   .prefill_ns_per_token = prefill_ns_per_token,
                                   .fetch_ns_per_byte = fetch_ns_per_byte,
-                                  .note_prefill = note_prefill};
+                                  .note_prefill = note_prefill,
+                                  .note_kernels = note_kernels};
     int rc = thread_start(&io->thread, kv_io_thread, io);
     if (rc == 0)
         return io;

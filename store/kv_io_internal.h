@@ -55,6 +55,8 @@ struct kv_io {
     size_t n_forgotten;
     double prefill_ns, fetch_ns;
     bool prefill_is_new; /* not in the file yet */
+    char kernels[KV_KERNELS_BYTES];
+    bool kernels_are_new; /* the file is not told yet: until then nothing is offered or found */
     bool untidy;
     uint64_t locked_until_ns; /* another program held the file: until then nothing is looked for */
     bool stats_are_old;       /* what is said about the whole file */

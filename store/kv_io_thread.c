@@ -112,6 +112,21 @@ static bool write_batch(struct kv_io *io)
     return true;
 }
 
+static void tell_kernels(struct kv_io *io)
+{
+    const struct kv_io_options *o = &io->options;
+    char kernels[sizeof io->kernels];
+    memcpy(kernels, io->kernels, sizeof kernels);
+    leave(io, io->deadline_ns);
+    struct err err = {0};
+    bool ok = kv_db_set_space(io->db, &o->space, o->label, kernels, o->exact, &err);
+    enter(io);
+    if (ok)
+        io->kernels_are_new = strcmp(kernels, io->kernels) != 0;
+    else
+        try_again(io, &err);
+}
+
 /* A find sees what was offered before it; a locked file must not keep it waiting, though. */
 static void answer(struct kv_io *io)
 {
@@ -119,14 +134,17 @@ static void answer(struct kv_io *io)
     bool locked = q->kind == QUESTION_FIND && clock_now_ns() < io->locked_until_ns;
     while (io->db && q->kind == QUESTION_FIND && !locked && io->n_ring && write_batch(io)) {
     }
+    if (io->db && io->kernels_are_new && !io->n_ring && !locked)
+        tell_kernels(io);
     if (q->kind == QUESTION_NONE) /* withdrawn meanwhile */
         return;
+    bool knows_kernels = !io->kernels_are_new;
     q->state = QUESTION_RUNNING;
     leave(io, io->deadline_ns);
     struct err err = {0};
     size_t result = 0;
     uint64_t start = clock_now_ns();
-    if (io->db && q->kind == QUESTION_FIND && !locked)
+    if (io->db && q->kind == QUESTION_FIND && !locked && knows_kernels)
         result = kv_db_find(io->db, q->parent, q->ids, q->n, q->owner, q->out, q->max, &err);
     else if (io->db && q->kind == QUESTION_FETCH)
         result = kv_db_fetch(io->db, q->found, q->ids, q->bytes, q->n_bytes, &err);
@@ -190,7 +208,7 @@ static void tidy(struct kv_io *io)
 static bool has_work(const struct kv_io *io)
 {
     return (io->question.kind && io->question.state == QUESTION_ASKED) || io->n_ring || io->n_forget ||
-           io->prefill_is_new || io->closing;
+           io->prefill_is_new || io->kernels_are_new || io->closing;
 }
 
 static void count_all(struct kv_io *io)
@@ -239,6 +257,8 @@ static bool step(struct kv_io *io)
         wait_for_work(io, -1); /* which can only be a question, or the end */
     else if (io->n_ring)
         write_batch(io);
+    else if (io->kernels_are_new && !io->stats.off)
+        tell_kernels(io);
     else if (io->n_forget)
         forget_first(io);
     else if (io->prefill_is_new)

@@ -83,6 +83,10 @@ struct kv_shelf {
     double (*prefill_ns_per_token)(void *ctx);
     double (*fetch_ns_per_byte)(void *ctx);
     void (*note_prefill)(void *ctx, double ns_per_token);
+
+    /* What computes the blocks that are offered from now on, and what others are compared with: before the
+     * first offer, and when that changes. (optional: the shelf knows by itself) */
+    void (*note_kernels)(void *ctx, const char *kernels);
 };
 
 #endif

@@ -125,6 +125,42 @@ static void kv_io__offer_find_fetch__the_same_bytes(void **state)
     chain_free(&chain);
 }
 
+static size_t n_foreign(const struct kv_found *found, size_t n)
+{
+    size_t n_others = 0;
+    for (size_t i = 0; i < n; i++)
+        n_others += found[i].is_foreign;
+    return n_others;
+}
+
+/* A device was lost: what was offered before is its own, also what has not been written yet. */
+static void kv_io__kernels_change__blocks_belong_to_those_that_made_them(void **state)
+{
+    struct kv_io *io = open_io(temp_path(state, "kv.db"));
+    const struct kv_shelf *shelf = kv_io_shelf(io);
+    struct kv_found found[TEST_MAX_BLOCKS];
+    offer_chain(io, 128);
+    shelf->note_kernels(shelf->ctx, "others");
+    assert_int_equal(find(io, 300, found, NULL), 2);
+    assert_int_equal(n_foreign(found, 2), 2);
+    assert_string_equal(found[0].kernels, "test");
+    chain_free(&chain);
+    chain_make(&chain, &space, ids + 600, 128, 1);
+    for (size_t i = 0; i < chain.n; i++)
+        assert_true(offer(io, chain.list[i]));
+    shelf->note_kernels(shelf->ctx, "test");
+    assert_int_equal(find(io, 300, found, NULL), 2);
+    assert_int_equal(n_foreign(found, 2), 0);
+    unsigned char owner[KV_OWNER_BYTES];
+    test_owner(1, owner);
+    assert_int_equal(
+        shelf->find(shelf->ctx, &shelf->root, ids + 600, 128, owner, found, TEST_MAX_BLOCKS, NULL), 2);
+    assert_int_equal(n_foreign(found, 2), 2);
+    assert_string_equal(found[0].kernels, "others");
+    assert_true(kv_io_close(io, LONG_MS));
+    chain_free(&chain);
+}
+
 static void kv_io_close__offers_left__are_written(void **state)
 {
     struct kv_io *io = open_io(temp_path(state, "kv.db"));
@@ -518,6 +554,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(kv_io__offer_find_fetch__the_same_bytes),
+        TEST(kv_io__kernels_change__blocks_belong_to_those_that_made_them),
         TEST(kv_io_close__offers_left__are_written),
         TEST(kv_io__file_locked__ring_fills_and_refuses_then_all_is_written),
         TEST(kv_io_close__file_locked__drops_when_time_is_over),
