@@ -24,7 +24,7 @@ struct samples {
 
 struct bench {
     const char *path;
-    struct backend backend;
+    struct loader_backends backends;
     struct model *model;
     struct timeline *timeline;
     enum dtype kv_type;
@@ -143,8 +143,8 @@ static bool prepare(struct bench *b, const struct options *o, struct err *err)
         return err_set(err, ERR_PROMPT,
                        "depth %zu and %zu tokens do not fit --ctx %zu; expected at least %zu", b->depth, most,
                        n_ctx, b->depth + most);
-    if (!loader_kv_type(o, DTYPE_F16, &b->kv_type, err) || !loader_backend(o, &b->backend, err) ||
-        !(b->model = loader_model(b->path, &b->backend, err)))
+    if (!loader_kv_type(o, DTYPE_F16, &b->kv_type, err) || !loader_backends(o, true, &b->backends, err) ||
+        !(b->model = loader_model(b->path, &b->backends, err)))
         return false;
     const struct timeline_options options = {.n_ctx = (uint32_t)n_ctx, .kv_type = b->kv_type};
     b->ids = mem_array(b->depth + most + 1, sizeof *b->ids, err);
@@ -179,15 +179,15 @@ static json_t *test_json(struct bench *b, const char *kind, size_t n, struct sam
 static json_t *report_json(struct bench *b)
 {
     const struct model_config *config = model_config(b->model);
+    const struct backend *backend = model_n_device(b->model) ? &b->backends.device : &b->backends.cpu;
     json_t *tests = json_array();
     if (b->n_prompt)
         json_array_append_new(tests, test_json(b, "pp", b->n_prompt, &b->prefill));
     if (b->n_gen)
         json_array_append_new(tests, test_json(b, "tg", b->n_gen, &b->decode));
     return json_pack("{s:s, s:s, s:s, s:s, s:i, s:f, s:o}", "model", loader_display_name(config, b->path),
-                     "arch", config->arch, "quant", config->quant, "backend", b->backend.ops->name, "threads",
-                     b->backend.ops->n_threads(b->backend.ctx), "read_gb_s", median(&b->reads), "tests",
-                     tests);
+                     "arch", config->arch, "quant", config->quant, "backend", backend->ops->name, "threads",
+                     backend->ops->n_threads(backend->ctx), "read_gb_s", median(&b->reads), "tests", tests);
 }
 
 static void print_table(const json_t *report)
@@ -217,8 +217,7 @@ static void bench_fini(struct bench *b)
 {
     timeline_free(b->timeline);
     model_free(b->model);
-    if (b->backend.ops)
-        backend_close(&b->backend);
+    loader_backends_close(&b->backends);
     mem_free(b->ids);
     mem_free(b->prefill.values);
     mem_free(b->decode.values);

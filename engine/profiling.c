@@ -32,16 +32,14 @@ static bool init_experts(struct profiling *p, const struct prof_shape *s, size_t
         return err_set(err, ERR_MEMORY, "a batch of %zu tokens is too large to count", n_batch);
     p->seen = mem_array(s->n_experts, sizeof *p->seen, err);
     p->chosen = p->seen ? mem_array((size_t)s->n_layers * s->n_used, sizeof *p->chosen, err) : NULL;
-    if (!p->chosen || p->backend->ops->buf_host)
-        return p->chosen != NULL;
-    p->ids = mem_array(n_ids, sizeof *p->ids, err);
+    p->ids = !p->chosen ? NULL : mem_array(n_ids, sizeof *p->ids, err);
     return p->ids != NULL;
 }
 
-bool profiling_init(struct profiling *p, struct backend *backend, const struct prof_shape *shape,
-                    size_t n_batch, struct trace *trace, struct err *err)
+bool profiling_init(struct profiling *p, const struct prof_shape *shape, size_t n_batch, struct trace *trace,
+                    struct err *err)
 {
-    *p = (struct profiling){.backend = backend};
+    *p = (struct profiling){0};
     p->prof = prof_new(shape, err);
     if (!p->prof || !init_experts(p, shape, n_batch, err)) {
         profiling_fini(p);
@@ -63,13 +61,13 @@ void profiling_fini(struct profiling *p)
 
 /* ---- experts ---- */
 
-static const int32_t *read_ids(struct profiling *p, enum prof_phase phase, uint32_t layer,
-                               const struct bbuf *ids, size_t n, struct err *err)
+static const int32_t *read_ids(struct profiling *p, struct backend *backend, enum prof_phase phase,
+                               uint32_t layer, const struct bbuf *ids, size_t n, struct err *err)
 {
-    if (!p->ids)
-        return p->backend->ops->buf_host(ids);
+    if (backend->ops->buf_host)
+        return backend->ops->buf_host(ids);
     uint64_t start_ns = clock_now_ns();
-    if (!backend_buf_read(p->backend, ids, 0, p->ids, n * sizeof *p->ids, err))
+    if (!backend_buf_read(backend, ids, 0, p->ids, n * sizeof *p->ids, err))
         return NULL;
     profiling_op(p, phase, layer, PROF_SYNC, start_ns, n * sizeof *p->ids);
     return p->ids;
@@ -96,12 +94,12 @@ static size_t count_distinct(struct profiling *p, const int32_t *ids, size_t n)
     return n_distinct;
 }
 
-bool profiling_routed(struct profiling *p, enum prof_phase phase, uint32_t layer, const struct bbuf *ids,
-                      size_t n_tokens, struct err *err)
+bool profiling_routed(struct profiling *p, struct backend *backend, enum prof_phase phase, uint32_t layer,
+                      const struct bbuf *ids, size_t n_tokens, struct err *err)
 {
     const struct prof_shape *shape = &p->prof->shape;
     size_t n = n_tokens * shape->n_used;
-    const int32_t *chosen = read_ids(p, phase, layer, ids, n, err);
+    const int32_t *chosen = read_ids(p, backend, phase, layer, ids, n, err);
     if (!chosen)
         return false;
     for (size_t i = 0; i < n; i++)
@@ -109,7 +107,7 @@ bool profiling_routed(struct profiling *p, enum prof_phase phase, uint32_t layer
             return err_set(err, ERR_RUNTIME,
                            "route: the %s backend chose expert %d, expected 0 to %u; start again, or use "
                            "--backend cpu",
-                           p->backend->ops->name, chosen[i], shape->n_experts - 1);
+                           backend->ops->name, chosen[i], shape->n_experts - 1);
     p->n_distinct = count_distinct(p, chosen, n);
     if (phase == PROF_PREFILL)
         count_prefill(p->prof, layer, chosen, n);

@@ -30,6 +30,7 @@ struct cl_rows {
     cl_mem bias;   /* f32 [n], or NULL */
     enum dtype type;
     size_t n, row_bytes;
+    size_t taken_bytes; /* of cl_take */
 };
 
 struct bweight {
@@ -66,7 +67,8 @@ struct cl_backend {
     struct cl_room ids;      /* i32 [T] */
     struct cl_room expanded; /* f32: rows of a weight */
     struct cl_room starts, pairs, tiles, gate_up;
-    cl_mem nothing; /* stands for arguments that are not there */
+    struct cl_room parts; /* f32: of attention split over the keys */
+    cl_mem nothing;       /* stands for arguments that are not there */
 };
 
 /* Logs what failed and marks the device lost; returns false. */
@@ -103,7 +105,9 @@ static inline size_t cl_groups(size_t n, size_t each)
 /* cl_buffer.c */
 struct bbuf *cl_buf_new(void *ctx, size_t n_bytes, struct err *err);
 void cl_buf_free(void *ctx, struct bbuf *buf);
-size_t cl_buf_largest(void *ctx);
+void cl_buf_room(void *ctx, struct buf_room *out);
+/* Counts memory of the device as taken; false: with it less would be left than others need there. */
+bool cl_take(struct cl_backend *b, size_t n_bytes);
 bool cl_buf_write(void *ctx, struct bbuf *buf, size_t offset, const void *from, size_t n_bytes);
 bool cl_buf_read(void *ctx, const struct bbuf *buf, size_t offset, void *to, size_t n_bytes);
 
@@ -121,6 +125,9 @@ bool cl_rms_norm(void *ctx, const struct op_rms_norm *op);
 bool cl_silu_mul(void *ctx, const struct op_silu_mul *op);
 bool cl_qkv_rope_cache(void *ctx, const struct op_qkv_rope_cache *op);
 bool cl_attention(void *ctx, const struct op_attention *op);
+/* Its two ways: heads that share a KV head together, over parts of the keys; each head over all keys. */
+bool cl_attend_few(struct cl_backend *b, const struct op_attention *op);
+bool cl_attend_many(struct cl_backend *b, const struct op_attention *op);
 bool cl_route(void *ctx, const struct op_route *op);
 bool cl_moe_gate_up(void *ctx, const struct op_moe_gate_up *op);
 bool cl_moe_down(void *ctx, const struct op_moe_down *op);
