@@ -241,6 +241,13 @@ struct backend_ops {
     /* The device has failed, what it holds is gone, and every operation refuses. (optional: never) */
     bool (*is_lost)(void *ctx);
 
+    /* What operations take on a device, sampled; nothing waits for it. Between begin and end each mark names,
+     * by a number of the caller's, what was enqueued since the one before; end follows a read back, and hands
+     * out a time for each mark with any. (optional: all three or none) */
+    bool (*time_begin)(void *ctx);
+    void (*time_mark)(void *ctx, uint32_t number);
+    void (*time_end)(void *ctx, void (*take)(void *arg, uint32_t number, uint64_t ns), void *arg);
+
     /* Plain reads of [p, p+n) by the backend's own threads; returns GB/s. For `bench`. (optional) */
     double (*read_bandwidth)(void *ctx, const void *p, size_t n_bytes);
     /* Between turns: threads stop spinning until the next op. (optional) */

@@ -18,9 +18,10 @@
 
 struct profiling {
     struct prof *prof;
-    struct trace *trace; /* or NULL */
-    int32_t *ids;        /* [n_batch * n_used] what is read back from a device */
-    uint32_t *seen;      /* [n_experts] the number of the last look that met it */
+    struct trace *trace;   /* or NULL */
+    struct backend *timed; /* the device whose times are taken in this step, or NULL */
+    int32_t *ids;          /* [n_batch * n_used] what is read back from a device */
+    uint32_t *seen;        /* [n_experts] the number of the last look that met it */
     uint32_t n_looks;
     uint16_t *chosen;  /* [n_layers][n_used] of the decoded token in work, heaviest first */
     size_t n_distinct; /* experts that the tokens of the layer in work go to */
@@ -37,6 +38,8 @@ static inline void profiling_op(struct profiling *p, enum prof_phase phase, uint
                                 uint64_t start_ns, uint64_t n_bytes)
 {
     uint64_t ns = clock_now_ns() - start_ns;
+    if (p->timed)
+        p->timed->ops->time_mark(p->timed->ctx, layer * PROF_N_OPS + op);
     prof_add(p->prof, phase, layer, op, ns, n_bytes);
     if (p->trace)
         trace_add_op(p->trace, phase,
@@ -50,6 +53,9 @@ bool profiling_routed(struct profiling *p, struct backend *backend, enum prof_ph
 
 /* Time of a step that is not in profiling_end_step's, as sampling; or of one that failed. */
 void profiling_wall(struct profiling *p, enum prof_phase phase, uint64_t ns);
+/* A step begins: of some decoded tokens the device's times are taken. profiling_end_step ends that, or, where
+ * the step fails, profiling_cut. */
+void profiling_begin_step(struct profiling *p, enum prof_phase phase, struct backend *device);
 /* A step ends well, now. pos: of its first token. */
 void profiling_end_step(struct profiling *p, enum prof_phase phase, uint64_t start_ns, size_t n_tokens,
                         size_t pos);

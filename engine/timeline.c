@@ -354,6 +354,8 @@ static bool eval_all(struct timeline *t, const int32_t *ids, size_t n, const str
                             .phase = n == 1 && !(control && control->is_prompt) ? PROF_DECODE : PROF_PREFILL,
                             .layer = model_config(t->model)->n_layer,
                             .profiling = t->profiling.prof ? &t->profiling : NULL};
+        if (step.profiling)
+            profiling_begin_step(step.profiling, step.phase, last_run(t)->backend);
         if (!eval_batch(t, &step, at + n_tokens == n, all_logits ? all_logits + at * n_vocab : NULL, err)) {
             end_failed(t, &step, start_ns);
             return false;

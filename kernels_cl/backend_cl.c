@@ -80,6 +80,7 @@ static void close_cl(void *ctx)
     for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++)
         if (rooms[i])
             b->api.clReleaseMemObject(rooms[i]);
+    cl_times_fini(b);
     if (b->queue)
         b->api.clReleaseCommandQueue(b->queue);
     if (b->context)
@@ -120,6 +121,9 @@ static const struct backend_ops cl_ops = {
     .add_gated = cl_add_gated,
     .sync = sync,
     .is_lost = is_lost,
+    .time_begin = cl_time_begin,
+    .time_mark = cl_time_mark,
+    .time_end = cl_time_end,
 };
 
 /* What drivers have to say about a context. */
@@ -161,7 +165,7 @@ static bool open_device(struct cl_backend *b, struct err *err)
 
 static bool prepare(struct cl_backend *b, const char *cache_dir, struct err *err)
 {
-    if (!(b->table_shown = mem_array(CL_TABLE_PAGES, sizeof *b->table_shown, err)))
+    if (!(b->table_shown = mem_array(CL_TABLE_PAGES, sizeof *b->table_shown, err)) || !cl_times_init(b, err))
         return false;
     if (!cl_room_need(b, &b->table, CL_TABLE_PAGES * sizeof *b->table_shown))
         return err_set(err, ERR_MEMORY, "OpenCL: %.60s gives no memory; use --backend cpu", b->device.name);

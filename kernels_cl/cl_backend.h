@@ -50,6 +50,18 @@ struct cl_room {
     size_t n_bytes;
 };
 
+/* Launches of the tokens whose times are taken (cl_times.c). */
+#define CL_TIMES_MAX 4096
+struct cl_times {
+    bool on;
+    cl_command_queue queue, other; /* with events; the one without while this one is in use */
+    cl_event *events;              /* [CL_TIMES_MAX] */
+    struct {
+        uint32_t number, n_events; /* the events before it */
+    } * marks;                     /* [CL_TIMES_MAX] */
+    uint32_t n_events, n_marks;
+};
+
 struct cl_backend {
     struct cl_api api;
     struct cl_device device;
@@ -68,7 +80,8 @@ struct cl_backend {
     struct cl_room expanded; /* f32: rows of a weight */
     struct cl_room starts, pairs, tiles, gate_up;
     struct cl_room parts; /* f32: of attention split over the keys */
-    cl_mem nothing;       /* stands for arguments that are not there */
+    struct cl_times times;
+    cl_mem nothing; /* stands for arguments that are not there */
 };
 
 /* Logs what failed and marks the device lost; returns false. */
@@ -101,6 +114,14 @@ static inline size_t cl_groups(size_t n, size_t each)
 {
     return (n + each - 1) / each;
 }
+
+/* cl_times.c */
+/* A device that gives no second queue has no times, which is no error. */
+bool cl_times_init(struct cl_backend *b, struct err *err);
+bool cl_time_begin(void *ctx);
+void cl_time_mark(void *ctx, uint32_t number);
+void cl_time_end(void *ctx, void (*take)(void *arg, uint32_t number, uint64_t ns), void *arg);
+void cl_times_fini(struct cl_backend *b);
 
 /* cl_buffer.c */
 struct bbuf *cl_buf_new(void *ctx, size_t n_bytes, struct err *err);
