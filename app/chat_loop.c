@@ -288,8 +288,9 @@ static void on_done(struct chat_loop *c)
 {
     const struct session *s = &c->session;
     char no_answer[256];
-    if (s->stats.decode_ms > 0 && s->stats.completion_tokens > 1) /* the first comes with the prompt */
-        c->rate.shown = s->stats.completion_tokens / (s->stats.decode_ms / 1000);
+    double per_s = turn_tokens_per_s(&s->stats);
+    if (per_s > 0)
+        c->rate.shown = per_s;
     if (s->answer >= 0 && session_ended_in_thought(s, no_answer, sizeof no_answer) && *no_answer)
         ui_notice(c->ui, true, no_answer);
     else if (s->reason == FINISH_CONTEXT)

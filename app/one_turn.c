@@ -281,9 +281,8 @@ static void say_statistics(const struct one_turn *t)
     struct buf receipt = {0}, rate = {0};
     if (t->session.kv.io)
         session_receipt(&t->session, &receipt);
-    if (n->completion_tokens > 1 &&
-        n->decode_ms > 0) /* the first comes with the prompt: alone it has no speed */
-        buf_printf(&rate, " at %.1f tokens/s", n->completion_tokens / n->decode_ms * 1000);
+    if (turn_tokens_per_s(n) > 0)
+        buf_printf(&rate, " at %.1f tokens/s", turn_tokens_per_s(n));
     report_line("%" PRIu32 " token%s%s (%s); prompt %" PRIu32 " tokens, %" PRIu32
                 " reused, first token after %.0f ms; seed %" PRIu64 "%s%s",
                 n->completion_tokens, n->completion_tokens == 1 ? "" : "s", buf_text(&rate),

@@ -39,6 +39,10 @@ static bool has_guide(void)
 /* Nobody should write for an hour and then hear that the profile has no place. */
 static bool check_files(const struct options *o, struct err *err)
 {
+    if (opt_given(o, OPT_PROFILE) && opt_given(o, OPT_TRACE) &&
+        strcmp(opt_text(o, OPT_PROFILE), opt_text(o, OPT_TRACE)) == 0)
+        return err_set(err, ERR_USAGE, "--profile and --trace both name %s; give each a file of its own",
+                       opt_text(o, OPT_TRACE));
     return (!opt_given(o, OPT_PROFILE) || out_file_check("--profile", opt_text(o, OPT_PROFILE), err)) &&
            (!opt_given(o, OPT_TRACE) || out_file_check("--trace", opt_text(o, OPT_TRACE), err));
 }

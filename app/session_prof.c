@@ -28,7 +28,6 @@ struct kept_prof *session_turn_prof(const struct session *s)
         return NULL;
     }
     const struct backend *backend = session_backend(s);
-    double seconds = s->stats.decode_ms / 1000, n_decoded = (double)prof->n_tokens[PROF_DECODE];
     struct kept_prof *kept = mem_need(sizeof *kept);
     *kept = (struct kept_prof){
         .build = mem_strdup(version_build()),
@@ -37,7 +36,7 @@ struct kept_prof *session_turn_prof(const struct session *s)
         .kv_type = mem_strdup(dtype_info(s->kv_type)->name),
         .n_threads = (uint32_t)backend->ops->n_threads(backend->ctx),
         .pos = s->stats.prompt_tokens,
-        .tokens_per_s = seconds > 0 ? n_decoded / seconds : 0, /* the first token came with the prompt */
+        .tokens_per_s = turn_tokens_per_s(&s->stats),
         .prof = prof,
     };
     memcpy(kept->fingerprint, s->fingerprint, sizeof kept->fingerprint);

@@ -12,6 +12,11 @@
 
 #define N_EVENTS 256
 
+double turn_tokens_per_s(const struct turn_stats *stats)
+{
+    return stats->decode_ms > 0 ? stats->timed_tokens / (stats->decode_ms / 1000) : 0;
+}
+
 const char *finish_reason_name(enum finish_reason reason)
 {
     static const char *const names[] = {[FINISH_STOP] = "stop",

@@ -90,8 +90,12 @@ struct turn_stats {
     double fetch_ms;                        /* finding and reading blocks; not part of prefill_ms */
     double saved_ms;            /* what prefilling reused_disk would have cost, less fetch_ms; 0: not known */
     uint32_t completion_tokens; /* sampled ones, without the end token; as many as events with an id */
+    uint32_t timed_tokens;      /* sampled behind the first one, the end token too: decode_ms is theirs */
     double ttft_ms, prefill_ms, decode_ms; /* ttft from submit */
 };
+
+/* 0 where there is none: the first token comes with the prompt and has no speed of its own. */
+double turn_tokens_per_s(const struct turn_stats *stats);
 
 enum engine_event_type {
     ENGINE_LOADING,  /* done, total: bytes */

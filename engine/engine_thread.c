@@ -196,6 +196,7 @@ static bool take_token(struct turn *t, size_t n_done, int32_t *id, enum finish_r
         *reason = FINISH_ERROR;
         return false;
     }
+    t->stats.timed_tokens = (uint32_t)n_done;
     if (vocab_is_end(model_vocab(turn_model(t)), *id)) {
         *reason = end_turn(t, *id);
         return false;

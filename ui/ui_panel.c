@@ -1,10 +1,22 @@
 /* Owns the door between the screen and its profiler panel: keys and commands go in, what app hands over is
  * cleaned, and app is told whose profile is looked at. */
+#include <stdio.h>
 #include <string.h>
 
 #include "engine/base/mem.h"
 #include "ui/sanitize.h"
 #include "ui/view.h"
+
+static void say_what_is_known(struct ui *ui)
+{
+    const struct prof *prof = ui->panel.prof;
+    char last[32] = "", words[128];
+    if (prof)
+        snprintf(last, sizeof last, ", 0 to %u", prof->shape.n_layers - 1);
+    snprintf(words, sizeof words,
+             "say /profile prefill, decode, ops, layers, experts, all, or the number of a layer%s", last);
+    ui_notice(ui, true, words);
+}
 
 /* "/profile" alone opens and closes; with words it opens and shows that. */
 static void open_or_close(struct ui *ui, const char *argument, size_t n)
@@ -16,8 +28,7 @@ static void open_or_close(struct ui *ui, const char *argument, size_t n)
     }
     p->open = true;
     if (!panel_command(p, argument, n))
-        ui_notice(ui, true,
-                  "say /profile prefill, decode, ops, layers, experts, all, or the number of a layer");
+        say_what_is_known(ui);
 }
 
 /* F3 shows the next view, and opens the panel at first. */

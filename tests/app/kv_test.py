@@ -512,8 +512,8 @@ class Damage(KvTest):
 
 class Kill(KvTest):
     def finished(self):
-        """The ids of the finished answers."""
-        if not os.path.exists(self.database()):
+        """The ids of the finished answers; none where the kill came before the tables were there."""
+        if not os.path.exists(self.database()) or not self.sql("SELECT 1 FROM sqlite_master WHERE name='seg'"):
             return {}
         rows = self.sql('SELECT m.id, s.tok FROM msg m LEFT JOIN seg s ON s.msg=m.id WHERE m.role=2 AND m.status=0')
         return dict(rows)

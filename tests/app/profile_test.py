@@ -90,6 +90,11 @@ class Profiles(ProgramTest):
             self.assertEqual(self.check(1, LONG, *TURN, option, '', words=[option, 'cannot be written']), b'')
         self.assertEqual(sorted(os.listdir(self.home)), ['old--profile', 'old--trace'])
 
+    def test_two_options_do_not_write_one_file(self):
+        path = os.path.join(self.home, 'both')
+        self.check(2, LONG, *TURN, '--profile', path, '--trace', path, words=['--profile and --trace', path])
+        self.assertFalse(os.path.exists(path))
+
 
 class Traces(ProgramTest):
     def trace(self, *args):
