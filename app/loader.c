@@ -185,9 +185,7 @@ static void say_line(void *arg, const char *line)
 
 static void say_warnings(const struct model *m)
 {
-    char fewer[768];
-    const char *warnings[] = {vocab_warning(model_vocab(m)), model_warning(m),
-                              model_says_fewer(m, fewer, sizeof fewer) ? fewer : NULL};
+    const char *warnings[] = {vocab_warning(model_vocab(m)), model_warning(m), model_fewer(m)};
     for (size_t i = 0; i < sizeof warnings / sizeof *warnings; i++)
         if (warnings[i])
             report_line("%s", warnings[i]);

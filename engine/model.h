@@ -74,11 +74,12 @@ struct backend *model_host(const struct model *m);
 
 /* Layers of the device. */
 uint32_t model_n_device(const struct model *m);
-/* Leaves n_device layers or less to the device, why being the reason. Timelines must be rebuilt; the thread
- * that uses them calls it. False: the model can only be freed. */
+/* Leaves n_device layers or less to the device. why: the reason, for model_fewer, while nobody else has the
+ * model yet; later NULL. Timelines must be rebuilt; the thread that uses them calls it. False: the model can
+ * only be freed. */
 bool model_move(struct model *m, uint32_t n_device, const struct err *why, struct err *err);
-/* A sentence where the device has fewer layers than it was to have. */
-bool model_says_fewer(const struct model *m, char *out, size_t n);
+/* A sentence where the device got fewer layers than it was to have, or NULL. */
+const char *model_fewer(const struct model *m);
 /* What computes, for people: "cpu x8 avx2", "opencl NVIDIA H200 gpu 20/32 cpu x8 avx2". */
 void model_describe_places(const struct model *m, char out[KV_KERNELS_BYTES]);
 

@@ -84,7 +84,7 @@ struct model {
     uint32_t n_device;             /* layers of the device, the last ones */
     struct backend *embed_backend, *head_backend;
     struct backend *target; /* that weights are being bound to */
-    struct err why_fewer;   /* why the device has not the layers it was to have; no code: it has them */
+    char fewer[768];        /* model_fewer */
 };
 
 /* model_places.c: binds what is not bound where it belongs. Where the device has no memory, or its kernels

@@ -117,12 +117,25 @@ static uint32_t n_bound(const struct model *m)
     return n;
 }
 
+static const char *describe(const struct backend *b)
+{
+    return b->ops->describe(b->ctx);
+}
+
+/* While loading: later nobody may write what other threads read. */
+static void note_fewer(struct model *m, const struct err *why)
+{
+    snprintf(m->fewer, sizeof m->fewer,
+             "%" PRIu32 " of %" PRIu32 " layers are computed by %s, the others by the CPU: %s", m->n_device,
+             m->config.n_layer, describe(m->device), why->text);
+}
+
 /* A device that lacks memory takes what it can; one whose kernels fail takes nothing. */
 static void give_way(struct model *m, const struct err *why)
 {
     uint32_t n = n_bound(m);
     m->n_device = why->code != ERR_MEMORY ? 0 : n < m->n_device ? n : n - 1;
-    m->why_fewer = *why;
+    note_fewer(m, why);
     log_line("%s; %" PRIu32 " layers are left to the device", why->text, m->n_device);
 }
 
@@ -141,7 +154,8 @@ bool model_bind(struct model *m, const struct load_progress *progress, struct er
 bool model_move(struct model *m, uint32_t n_device, const struct err *why, struct err *err)
 {
     m->n_device = n_device < m->n_device ? n_device : m->n_device;
-    m->why_fewer = *why;
+    if (why)
+        note_fewer(m, why);
     return model_bind(m, NULL, err);
 }
 
@@ -150,18 +164,9 @@ uint32_t model_n_device(const struct model *m)
     return m->n_device;
 }
 
-static const char *describe(const struct backend *b)
+const char *model_fewer(const struct model *m)
 {
-    return b->ops->describe(b->ctx);
-}
-
-bool model_says_fewer(const struct model *m, char *out, size_t n)
-{
-    if (!m->why_fewer.code)
-        return false;
-    snprintf(out, n, "%" PRIu32 " of %" PRIu32 " layers are computed by %s, the others by the CPU: %s",
-             m->n_device, m->config.n_layer, describe(m->device), m->why_fewer.text);
-    return true;
+    return m->fewer[0] ? m->fewer : NULL;
 }
 
 void model_describe_places(const struct model *m, char out[KV_KERNELS_BYTES])

@@ -157,12 +157,12 @@ static void note_recent(struct profiling *p)
     p->told_ns = prof->wall_ns[PROF_DECODE];
 }
 
-/* One token of so many, the second first: short answers have one too. */
+/* One token of so many, of every answer the second first: short ones have one too. */
 #define SAMPLE_EVERY 16
 
 void profiling_begin_step(struct profiling *p, enum prof_phase phase, struct backend *device)
 {
-    bool is_sampled = phase == PROF_DECODE && p->prof->n_tokens[PROF_DECODE] % SAMPLE_EVERY == 1;
+    bool is_sampled = phase == PROF_DECODE && p->n_since_prompt % SAMPLE_EVERY == 1;
     if (is_sampled && device->ops->time_begin && device->ops->time_begin(device->ctx))
         p->timed = device;
 }
@@ -193,6 +193,7 @@ void profiling_end_step(struct profiling *p, enum prof_phase phase, uint64_t sta
                         size_t pos)
 {
     end_sample(p, true);
+    p->n_since_prompt = phase == PROF_DECODE ? p->n_since_prompt + 1 : 0;
     if (phase == PROF_DECODE)
         count_token(p);
     uint64_t end_ns = clock_now_ns();

@@ -20,6 +20,7 @@ struct profiling {
     struct prof *prof;
     struct trace *trace;   /* or NULL */
     struct backend *timed; /* the device whose times are taken in this step, or NULL */
+    size_t n_since_prompt; /* decoded tokens */
     int32_t *ids;          /* [n_batch * n_used] what is read back from a device */
     uint32_t *seen;        /* [n_experts] the number of the last look that met it */
     uint32_t n_looks;

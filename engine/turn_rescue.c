@@ -104,7 +104,7 @@ static bool move_to_host(struct turn *t, const struct err *why, const int32_t *i
     struct engine *e = t->engine;
     struct eval_control control = {
         .cancel = t->cancel, .progress = report_again, .arg = t, .is_prompt = true};
-    e->is_ruined = !model_move(atomic_load(&e->model), 0, why, err) || !timeline_rebuild(e->timeline, err);
+    e->is_ruined = !model_move(atomic_load(&e->model), 0, NULL, err) || !timeline_rebuild(e->timeline, err);
     if (e->is_ruined)
         return false;
     say_moved(t, n, why);

@@ -156,6 +156,6 @@ bool cl_weighted_sum(void *ctx, const struct op_weighted_sum *op);
 bool cl_add_gated(void *ctx, const struct op_add_gated *op);
 
 /* cl_check.c: a known answer of every program. */
-bool cl_check(void *backend, enum cl_group group, struct err *err);
+enum cl_answer cl_check(void *backend, enum cl_group group, struct err *err);
 
 #endif

@@ -284,16 +284,18 @@ static bool check_group(struct cl_backend *b, enum cl_group group, struct err *e
     return ok;
 }
 
-bool cl_check(void *backend, enum cl_group group, struct err *err)
+enum cl_answer cl_check(void *backend, enum cl_group group, struct err *err)
 {
     struct cl_backend *b = backend;
     char name[32];
     bool was_lost = b->is_lost;
-    if (check_group(b, group, err))
-        return true;
+    struct err why = {0};
+    if (check_group(b, group, &why))
+        return CL_ANSWER_RIGHT;
+    bool has_run = !why.code && b->is_lost == was_lost;
     b->is_lost = was_lost; /* a kernel that cannot be started may have another variant that can */
     cl_group_name(group, name);
-    return err_set(err, ERR_RUNTIME,
-                   "OpenCL: the kernels \"%s\" compute something wrong on %.60s; use --backend cpu", name,
-                   b->device.name);
+    err_set(err, ERR_RUNTIME, "OpenCL: the kernels \"%s\" %s on %.60s; use --backend cpu", name,
+            has_run ? "compute something wrong" : "cannot be run", b->device.name);
+    return has_run ? CL_ANSWER_WRONG : CL_ANSWER_NONE;
 }
