@@ -237,11 +237,12 @@ INLINE void block_quants(const global uchar *b, uint i, float16 *lo, float16 *hi
 #define BLOCK_BYTES KQ_BYTES
 INLINE void block_scales(const global uchar *b, float *scale, float *min)
 {
-    uchar4 s0 = vload4(0, b + 4), s1 = vload4(1, b + 4), s2 = vload4(2, b + 4);
-    uchar8 scales = (uchar8)(s0 & (uchar4)63, (s2 & (uchar4)15) | (s0 >> (uchar4)6) << (uchar4)4);
-    uchar8 mins = (uchar8)(s1 & (uchar4)63, (s2 >> (uchar4)4) | (s1 >> (uchar4)6) << (uchar4)4);
-    vstore8(convert_float8(scales) * half_at(b), 0, scale);
-    vstore8(convert_float8(mins) * half_at(b + 2), 0, min);
+    /* Four bytes at a time: the device is little-endian (cl_device.c). */
+    uint s0 = as_uint(vload4(0, b + 4)), s1 = as_uint(vload4(1, b + 4)), s2 = as_uint(vload4(2, b + 4));
+    uint2 scales = (uint2)(s0 & 0x3f3f3f3f, (s2 & 0x0f0f0f0f) | (s0 >> 2 & 0x30303030));
+    uint2 mins = (uint2)(s1 & 0x3f3f3f3f, (s2 >> 4 & 0x0f0f0f0f) | (s1 >> 2 & 0x30303030));
+    vstore8(convert_float8(as_uchar8(scales)) * half_at(b), 0, scale);
+    vstore8(convert_float8(as_uchar8(mins)) * half_at(b + 2), 0, min);
 }
 INLINE void block_quants(const global uchar *b, uint j, float16 *lo, float16 *hi)
 {
