@@ -31,6 +31,7 @@ static const struct about_row files[] = {
 static const struct about_row environment[] = {
     {"FERRUM_CPU", "the CPU kernels to compute with: scalar, avx2 or avx512; for tests"},
     {"FERRUM_CL_STYLE", "how OpenCL kernels are written: gpu or cpu; for tests"},
+    {"FERRUM_SPECULATE", "off: no tokens are guessed ahead; always: also where it does not pay; for tests"},
     {"FERRUM_MOE_PROFILE", "set to anything but 0: at the end of one turn, a table on standard error of what "
                            "the operations took, and of the experts of each layer"},
     {"FERRUM_MOE_LOAD_TRACE", "set to anything but 0: a line per layer on standard error and in the log: how "

@@ -1,5 +1,6 @@
 /* cmd_bench.c: `bench MODEL -p 512 -n 64 -r 3 [-d DEPTH] [--json]`: medians of prefill and decode speed, next
- * to what plain reads of the same bytes by the same threads reach. */
+ * to what plain reads of the same bytes by the same threads reach, and what their multiply-adds reach on
+ * registers alone. */
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,16 +23,30 @@ struct samples {
     size_t n;
 };
 
+/* One kind of work: what it took, and what the profile says was read for it. */
+struct test {
+    const char *kind; /* "pp", "tg" */
+    size_t n;         /* tokens, 0: not wanted */
+    struct samples tok_s;
+    double n_bytes, n_tokens; /* of all repetitions */
+};
+
 struct bench {
     const char *path;
     struct loader_backends backends;
     struct model *model;
     struct timeline *timeline;
     enum dtype kv_type;
-    size_t n_prompt, n_gen, depth, n_repeat;
-    int32_t *ids; /* [depth + max(n_prompt, n_gen)], any tokens */
-    struct samples prefill, decode, reads;
+    size_t depth, n_repeat;
+    int32_t *ids; /* [depth + n of the longer test], any tokens */
+    struct test prefill, decode;
+    struct samples reads, peaks[ARITH_N]; /* GB/s; 1e9 multiply-adds a second */
 };
+
+static const struct backend *main_backend(const struct bench *b)
+{
+    return model_n_device(b->model) ? &b->backends.device : &b->backends.cpu;
+}
 
 static void add_sample(struct samples *s, double value)
 {
@@ -69,7 +84,34 @@ static void measure_reads(struct bench *b)
         add_sample(&b->reads, read_speed_gb_s(&sum));
 }
 
+static void measure_peaks(struct bench *b)
+{
+    const struct backend *backend = main_backend(b);
+    const struct backend_ops *ops = backend->ops;
+    for (int i = 0; ops->arith_peak && i < ARITH_N; i++)
+        add_sample(&b->peaks[i], ops->arith_peak(backend->ctx, (enum arith)i) / 1e9);
+}
+
+/* What drifts is measured before, between and after what it is compared with. */
+static void measure_machine(struct bench *b)
+{
+    measure_reads(b);
+    measure_peaks(b);
+}
+
 /* ---- the tests ---- */
+
+/* Weights and KV that operations were given so far, counted once per operation. */
+static double bytes_so_far(const struct bench *b)
+{
+    const struct prof *prof = timeline_prof(b->timeline);
+    uint64_t sum = 0;
+    for (int phase = 0; phase < PROF_N_PHASES; phase++)
+        for (int op = 0; op < PROF_N_OPS; op++)
+            if (op != PROF_COPY && op != PROF_SYNC)
+                sum += prof_sum(prof, (enum prof_phase)phase, (enum prof_op)op).bytes;
+    return (double)sum;
+}
 
 /* Brings the timeline to `depth` tokens. */
 static bool rewind_to_depth(struct bench *b, struct err *err)
@@ -78,26 +120,35 @@ static bool rewind_to_depth(struct bench *b, struct err *err)
     return kept >= b->depth || timeline_eval(b->timeline, b->ids + kept, b->depth - kept, NULL, NULL, err);
 }
 
-static bool time_prefill(struct bench *b, size_t n, double *tok_s, struct err *err)
+/* n tokens from the depth on, `each` of them a call. */
+static bool eval(struct bench *b, size_t n, size_t each, double *seconds, struct err *err)
 {
-    if (!rewind_to_depth(b, err))
-        return false;
     uint64_t begin = clock_now_ns();
-    if (!timeline_eval(b->timeline, b->ids + b->depth, n, NULL, NULL, err))
-        return false;
-    *tok_s = (double)n / ((double)(clock_now_ns() - begin) / 1e9);
+    for (size_t at = 0; at < n; at += each)
+        if (!timeline_eval(b->timeline, b->ids + b->depth + at, each, NULL, NULL, err))
+            return false;
+    *seconds = (double)(clock_now_ns() - begin) / 1e9;
     return true;
 }
 
-static bool time_decode(struct bench *b, size_t n, double *tok_s, struct err *err)
+static size_t tokens_of_call(const struct bench *b, const struct test *t)
 {
+    return t == &b->prefill ? t->n : 1;
+}
+
+static bool run_test(struct bench *b, struct test *t, struct err *err)
+{
+    double seconds;
+    if (!t->n)
+        return true;
     if (!rewind_to_depth(b, err))
         return false;
-    uint64_t begin = clock_now_ns();
-    for (size_t i = 0; i < n; i++)
-        if (!timeline_eval(b->timeline, b->ids + b->depth + i, 1, NULL, NULL, err))
-            return false;
-    *tok_s = (double)n / ((double)(clock_now_ns() - begin) / 1e9);
+    double before = bytes_so_far(b);
+    if (!eval(b, t->n, tokens_of_call(b, t), &seconds, err))
+        return false;
+    t->n_bytes += bytes_so_far(b) - before;
+    t->n_tokens += (double)t->n;
+    add_sample(&t->tok_s, (double)t->n / seconds);
     return true;
 }
 
@@ -105,37 +156,31 @@ static bool time_decode(struct bench *b, size_t n, double *tok_s, struct err *er
 static bool warm_up(struct bench *b, struct err *err)
 {
     double ignored;
-    size_t n = b->n_prompt < WARM_UP_TOKENS ? b->n_prompt : WARM_UP_TOKENS;
-    return time_prefill(b, n, &ignored, err) && (!b->n_gen || time_decode(b, 1, &ignored, err));
+    size_t n = b->prefill.n < WARM_UP_TOKENS ? b->prefill.n : WARM_UP_TOKENS;
+    return rewind_to_depth(b, err) && (!n || eval(b, n, n, &ignored, err)) && rewind_to_depth(b, err) &&
+           (!b->decode.n || eval(b, 1, 1, &ignored, err));
 }
 
 static bool run_tests(struct bench *b, struct err *err)
 {
     if (!warm_up(b, err))
         return false;
-    measure_reads(b);
+    measure_machine(b);
     for (size_t i = 0; i < b->n_repeat; i++) {
-        double tok_s;
-        if (b->n_prompt && !time_prefill(b, b->n_prompt, &tok_s, err))
+        if (!run_test(b, &b->prefill, err) || !run_test(b, &b->decode, err))
             return false;
-        if (b->n_prompt)
-            add_sample(&b->prefill, tok_s);
-        if (b->n_gen && !time_decode(b, b->n_gen, &tok_s, err))
-            return false;
-        if (b->n_gen)
-            add_sample(&b->decode, tok_s);
-        measure_reads(b);
+        measure_machine(b);
     }
     return true;
 }
 
 static bool prepare(struct bench *b, const struct options *o, struct err *err)
 {
-    b->n_prompt = (size_t)opt_int(o, OPT_BENCH_PROMPT, 512);
-    b->n_gen = (size_t)opt_int(o, OPT_BENCH_GEN, 64);
+    b->prefill = (struct test){.kind = "pp", .n = (size_t)opt_int(o, OPT_BENCH_PROMPT, 512)};
+    b->decode = (struct test){.kind = "tg", .n = (size_t)opt_int(o, OPT_BENCH_GEN, 64)};
     b->depth = (size_t)opt_int(o, OPT_BENCH_DEPTH, 0);
     b->n_repeat = (size_t)opt_int(o, OPT_BENCH_REPEAT, 3);
-    size_t most = b->n_prompt > b->n_gen ? b->n_prompt : b->n_gen;
+    size_t most = b->prefill.n > b->decode.n ? b->prefill.n : b->decode.n;
     size_t n_ctx = (size_t)opt_int(o, OPT_CTX, (int64_t)(b->depth + most));
     if (!most)
         return err_set(err, ERR_USAGE, "-p 0 and -n 0 leave nothing to measure");
@@ -167,27 +212,80 @@ static double gb_per_s(const struct bench *b, size_t n, double tok_s)
     return ((double)model_config(b->model)->token_weight_bytes + kv) * tok_s / 1e9;
 }
 
-static json_t *test_json(struct bench *b, const char *kind, size_t n, struct samples *s)
+/* Multiply-adds of one call with the weights it needs, by how they are computed. */
+static void count_macs(const struct bench *b, const struct test *t, double macs[ARITH_N])
+{
+    const struct backend *backend = main_backend(b);
+    struct model_macs of;
+    model_count_macs(b->model, &of);
+    for (int type = 0; type < DTYPE_N; type++)
+        macs[backend->ops->weight_arith(backend->ctx, (enum dtype)type)] +=
+            (double)of.token[type] * (double)tokens_of_call(b, t) + (double)of.head[type];
+}
+
+/* Multiply-adds a second, and the time they would take at their peaks as a share of the time they took. */
+static void add_arith(struct bench *b, const struct test *t, double tok_s, json_t *out)
+{
+    double macs[ARITH_N] = {0}, sum = 0, least_s = 0, calls_s = tok_s / (double)tokens_of_call(b, t);
+    count_macs(b, t, macs);
+    for (int i = 0; i < ARITH_N; i++) {
+        double peak = median(&b->peaks[i]);
+        sum += macs[i];
+        least_s += peak > 0 ? macs[i] / (peak * 1e9) : 0;
+    }
+    json_object_set_new(out, "gmac_s", json_real(sum * calls_s / 1e9));
+    json_object_set_new(out, "peak_share", json_real(least_s * calls_s));
+}
+
+static json_t *test_json(struct bench *b, struct test *t)
 {
     char name[32];
-    double tok_s = median(s);
-    snprintf(name, sizeof name, "%s%zu", kind, n);
-    return json_pack("{s:s, s:f, s:f, s:f, s:f}", "name", name, "tok_s", tok_s, "min", s->values[0], "max",
-                     s->values[s->n - 1], "gb_s", gb_per_s(b, n, tok_s));
+    double tok_s = median(&t->tok_s), reads = median(&b->reads),
+           read = t->n_bytes / t->n_tokens * tok_s / 1e9;
+    snprintf(name, sizeof name, "%s%zu", t->kind, t->n);
+    json_t *out =
+        json_pack("{s:s, s:f, s:f, s:f, s:f}", "name", name, "tok_s", tok_s, "min", t->tok_s.values[0], "max",
+                  t->tok_s.values[t->tok_s.n - 1], "gb_s", gb_per_s(b, t->n, tok_s));
+    json_object_set_new(out, "read_share", json_real(reads > 0 ? read / reads : 0));
+    if (main_backend(b)->ops->arith_peak)
+        add_arith(b, t, tok_s, out);
+    return out;
 }
 
 static json_t *report_json(struct bench *b)
 {
     const struct model_config *config = model_config(b->model);
-    const struct backend *backend = model_n_device(b->model) ? &b->backends.device : &b->backends.cpu;
+    const struct backend *backend = main_backend(b);
     json_t *tests = json_array();
-    if (b->n_prompt)
-        json_array_append_new(tests, test_json(b, "pp", b->n_prompt, &b->prefill));
-    if (b->n_gen)
-        json_array_append_new(tests, test_json(b, "tg", b->n_gen, &b->decode));
-    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:f, s:o}", "model", loader_display_name(config, b->path),
-                     "arch", config->arch, "quant", config->quant, "backend", backend->ops->name, "threads",
-                     backend->ops->n_threads(backend->ctx), "read_gb_s", median(&b->reads), "tests", tests);
+    if (b->prefill.n)
+        json_array_append_new(tests, test_json(b, &b->prefill));
+    if (b->decode.n)
+        json_array_append_new(tests, test_json(b, &b->decode));
+    json_t *out = json_pack("{s:s, s:s, s:s, s:s, s:i, s:f}", "model", loader_display_name(config, b->path),
+                            "arch", config->arch, "quant", config->quant, "backend", backend->ops->name,
+                            "threads", backend->ops->n_threads(backend->ctx), "read_gb_s", median(&b->reads));
+    if (backend->ops->arith_peak) {
+        json_object_set_new(out, "int8_gmac_s", json_real(median(&b->peaks[ARITH_INT8])));
+        json_object_set_new(out, "f32_gmac_s", json_real(median(&b->peaks[ARITH_F32])));
+    }
+    json_object_set_new(out, "tests", tests);
+    return out;
+}
+
+static double number(const json_t *object, const char *key)
+{
+    return json_number_value(json_object_get(object, key));
+}
+
+/* GB/s is what was read: unlike gb_s of the JSON, a prompt's weights count once for its batch. */
+static void print_test(const json_t *test, double read_gb_s)
+{
+    double share = number(test, "read_share");
+    printf("%-10s %12.2f %12.2f %12.2f %10.2f %8.1f %%", json_string_value(json_object_get(test, "name")),
+           number(test, "tok_s"), number(test, "min"), number(test, "max"), share * read_gb_s, 100 * share);
+    if (json_object_get(test, "gmac_s"))
+        printf(" %10.1f %8.1f %%", number(test, "gmac_s"), 100 * number(test, "peak_share"));
+    putchar('\n');
 }
 
 static void print_table(const json_t *report)
@@ -195,22 +293,20 @@ static void print_table(const json_t *report)
     size_t i;
     const json_t *test;
     char *model = sanitize_line(json_string_value(json_object_get(report, "model")));
-    printf("%s %s %s, %s, %d threads, plain reads %.1f GB/s\n\n", model,
+    bool has_peaks = json_object_get(report, "f32_gmac_s") != NULL;
+    printf("%s %s %s, %s, %d threads, plain reads %.1f GB/s", model,
            json_string_value(json_object_get(report, "arch")),
            json_string_value(json_object_get(report, "quant")),
            json_string_value(json_object_get(report, "backend")),
-           (int)json_integer_value(json_object_get(report, "threads")),
-           json_number_value(json_object_get(report, "read_gb_s")));
+           (int)json_integer_value(json_object_get(report, "threads")), number(report, "read_gb_s"));
     mem_free(model);
-    printf("%-10s %12s %12s %12s %10s\n", "test", "tokens/s", "min", "max", "GB/s");
+    if (has_peaks)
+        printf(", multiply-adds on registers: int8 %.0f, f32 %.0f GMAC/s", number(report, "int8_gmac_s"),
+               number(report, "f32_gmac_s"));
+    printf("\n\n%-10s %12s %12s %12s %10s %10s", "test", "tokens/s", "min", "max", "GB/s", "of reads");
+    puts(has_peaks ? "     GMAC/s    of peak" : "");
     json_array_foreach(json_object_get(report, "tests"), i, test)
-    {
-        printf("%-10s %12.2f %12.2f %12.2f %10.2f\n", json_string_value(json_object_get(test, "name")),
-               json_number_value(json_object_get(test, "tok_s")),
-               json_number_value(json_object_get(test, "min")),
-               json_number_value(json_object_get(test, "max")),
-               json_number_value(json_object_get(test, "gb_s")));
-    }
+        print_test(test, number(report, "read_gb_s"));
 }
 
 static void bench_fini(struct bench *b)
@@ -219,9 +315,11 @@ static void bench_fini(struct bench *b)
     model_free(b->model);
     loader_backends_close(&b->backends);
     mem_free(b->ids);
-    mem_free(b->prefill.values);
-    mem_free(b->decode.values);
+    mem_free(b->prefill.tok_s.values);
+    mem_free(b->decode.tok_s.values);
     mem_free(b->reads.values);
+    for (int i = 0; i < ARITH_N; i++)
+        mem_free(b->peaks[i].values);
 }
 
 bool cmd_bench(const struct options *o, struct err *err)

@@ -50,6 +50,7 @@ void config_environment(struct environment *env)
         .term = getenv("TERM"),
         .cpu = is_set("FERRUM_CPU") ? getenv("FERRUM_CPU") : NULL,
         .cl_style = is_set("FERRUM_CL_STYLE") ? getenv("FERRUM_CL_STYLE") : NULL,
+        .speculate = is_set("FERRUM_SPECULATE") ? getenv("FERRUM_SPECULATE") : NULL,
         .moe_profile = is_on("FERRUM_MOE_PROFILE"),
         .moe_load_trace = is_on("FERRUM_MOE_LOAD_TRACE"),
         .no_color = is_set("NO_COLOR"),

@@ -14,10 +14,11 @@
 struct environment {
     const char *home, *config_home, *data_home, *cache_home, *state_home;
     const char *term;
-    const char *cpu;      /* FERRUM_CPU: the kernels to compute with (scalar, avx2, avx512); for tests */
-    const char *cl_style; /* FERRUM_CL_STYLE: how OpenCL kernels are written (gpu, cpu); for tests */
-    bool moe_profile;     /* FERRUM_MOE_PROFILE: a table of the profile at the end of one turn */
-    bool moe_load_trace;  /* FERRUM_MOE_LOAD_TRACE: how the experts of each layer are computed */
+    const char *cpu;       /* FERRUM_CPU: the kernels to compute with (scalar, avx2, avx512); for tests */
+    const char *cl_style;  /* FERRUM_CL_STYLE: how OpenCL kernels are written (gpu, cpu); for tests */
+    const char *speculate; /* FERRUM_SPECULATE: whether tokens are guessed (off, always); for tests */
+    bool moe_profile;      /* FERRUM_MOE_PROFILE: a table of the profile at the end of one turn */
+    bool moe_load_trace;   /* FERRUM_MOE_LOAD_TRACE: how the experts of each layer are computed */
     bool no_color;
     int escape_ms; /* ESCDELAY, 0 unset */
 };

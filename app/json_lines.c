@@ -60,12 +60,13 @@ void json_line_assistant(struct buf *out, const struct session *s)
     const struct chat_msg *msg = &s->chat->msgs[s->answer];
     const struct turn_stats *t = &s->stats;
     json_t *line = json_pack(
-        "{s:s, s:o, s:o, s:s, s:I, s:I, s:I, s:I, s:f, s:f, s:f}", "type", "assistant", "text",
+        "{s:s, s:o, s:o, s:s, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:I, s:I}", "type", "assistant", "text",
         text_json(msg->text.data, msg->text.len), "reasoning", text_json(msg->think.data, msg->think.len),
         "finish_reason", finish_reason_name(s->reason), "prompt_tokens", (json_int_t)t->prompt_tokens,
         "reused_tokens", (json_int_t)t->reused_tokens, "prefilled_tokens", (json_int_t)t->prefilled_tokens,
         "completion_tokens", (json_int_t)t->completion_tokens, "ttft_ms", t->ttft_ms, "prefill_ms",
-        t->prefill_ms, "decode_ms", t->decode_ms);
+        t->prefill_ms, "decode_ms", t->decode_ms, "guessed_tokens", (json_int_t)t->guessed_tokens,
+        "right_guesses", (json_int_t)t->right_guesses);
     if (s->kv.io) {
         json_object_set_new(line, "reused_memory", json_integer((json_int_t)t->reused_memory));
         json_object_set_new(line, "reused_disk", json_integer((json_int_t)t->reused_disk));

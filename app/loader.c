@@ -24,6 +24,22 @@ void loader_cl_kernels(const char *style, const char *cache_dir)
     cl_cache_dir = cache_dir;
 }
 
+static const char *speculation;
+
+void loader_speculation(const char *name)
+{
+    speculation = name;
+}
+
+bool loader_speculation_mode(enum speculation_mode *out, struct err *err)
+{
+    bool never = speculation && !strcmp(speculation, "off"),
+         always = speculation && !strcmp(speculation, "always");
+    *out = never ? SPECULATION_NEVER : always ? SPECULATION_ALWAYS : SPECULATION_WHEN_IT_PAYS;
+    return never || always || !speculation ||
+           err_set(err, ERR_USAGE, "FERRUM_SPECULATE is \"%s\"; expected off or always", speculation);
+}
+
 /* Without a compiled program on disk the next start only takes longer. */
 static bool open_cl(bool gpu_only, struct backend *out, struct err *err)
 {

@@ -5,6 +5,7 @@
 
 #include "app/options.h"
 #include "engine/model.h"
+#include "engine/speculation.h"
 
 /* Said once at the start, borrowed: the CPU kernels to take (see backend_cpu_open), NULL: the best. */
 void loader_cpu_kernels(const char *name);
@@ -24,6 +25,10 @@ bool loader_backends(const struct options *o, bool must_have, struct loader_back
 void loader_backends_close(struct loader_backends *b);
 /* The one that most is asked of. */
 struct backend *loader_main_backend(struct loader_backends *b);
+/* Said once at the start, borrowed: FERRUM_SPECULATE, or NULL. What it means, or a sentence when it is no
+ * such word. */
+void loader_speculation(const char *name);
+bool loader_speculation_mode(enum speculation_mode *out, struct err *err);
 /* --kv-type, or the fallback. */
 bool loader_kv_type(const struct options *o, enum dtype fallback, enum dtype *out, struct err *err);
 /* Loads on this thread, with progress on stderr if that is a terminal, then what is unusual about the model,

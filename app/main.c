@@ -161,6 +161,7 @@ int main(int argc, char **argv)
     config_environment(&env);
     paths_config(&paths, &env);
     loader_cpu_kernels(env.cpu);
+    loader_speculation(env.speculate);
     loader_trace_experts(env.moe_load_trace);
     loader_progress_on(isatty(STDERR_FILENO) && env.term && strcmp(env.term, "dumb"));
 

@@ -21,7 +21,8 @@
 
 static const struct command_info commands[CMD_N] = {
     [CMD_CHAT] = {"", "[MODEL.gguf] [options]", "chat, or one turn with -p or a pipe"},
-    [CMD_BENCH] = {"bench", "bench MODEL [options]", "measure prefill and decode speed"},
+    [CMD_BENCH] = {"bench", "bench MODEL [options]",
+                   "measure prefill and decode speed, beside the limits of the machine"},
     [CMD_LOGITS] = {"logits", "logits MODEL --tokens 1,2,3 --out FILE [options]",
                     "write the logits of exactly these tokens (little-endian f32)"},
     [CMD_TOKENIZE] = {"tokenize", "tokenize MODEL [options] <TEXT", "turn standard input into token ids"},

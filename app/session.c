@@ -296,6 +296,9 @@ bool session_start(struct session *s, struct err *err)
         !(s->trace = trace_new(s->config.n_layer,
                                (uint32_t)opt_int(s->options, OPT_TRACE_TOKENS, TRACE_TOKENS), err)))
         return false;
+    enum speculation_mode speculation;
+    if (!loader_speculation_mode(&speculation, err))
+        return false;
     kv_cache_open(&s->kv, s->paths->kv_db, s->options, main_one, &s->config, s->model_name);
     const struct engine_options options = {
         .model_path = s->model_path,
@@ -305,6 +308,7 @@ bool session_start(struct session *s, struct err *err)
         .n_ctx = (uint32_t)opt_int(s->options, OPT_CTX, 0),
         .kv_type = s->kv_type,
         .shelf = kv_cache_shelf(&s->kv),
+        .speculation = speculation,
         .trace = s->trace,
     };
     s->opened_ns = clock_now_ns();

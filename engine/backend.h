@@ -182,6 +182,9 @@ struct op_attention {
     struct kv_layer kv;
 };
 
+/* How a product is computed: what peaks are measured of. */
+enum arith { ARITH_F32, ARITH_INT8, ARITH_N };
+
 struct experts_shape {
     size_t n_experts, n, k; /* per expert [n, k] */
     size_t expert_bytes;    /* of one expert, all parts */
@@ -250,6 +253,11 @@ struct backend_ops {
 
     /* Plain reads of [p, p+n) by the backend's own threads; returns GB/s. For `bench`. (optional) */
     double (*read_bandwidth)(void *ctx, const void *p, size_t n_bytes);
+    /* How products with weights of that type are computed, and how many multiply-adds a second the backend's
+     * own threads do that way on registers alone, over some milliseconds. For `bench`. (optional, both or
+     * none) */
+    enum arith (*weight_arith)(void *ctx, enum dtype type);
+    double (*arith_peak)(void *ctx, enum arith arith);
     /* Between turns: threads stop spinning until the next op. (optional) */
     void (*park)(void *ctx);
 };

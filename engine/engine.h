@@ -27,6 +27,7 @@
 #include "engine/model.h"
 #include "engine/prompt_template.h"
 #include "engine/sampler.h"
+#include "engine/speculation.h"
 
 struct engine;
 struct trace;
@@ -42,6 +43,7 @@ struct engine_options {
     enum dtype kv_type;
     /* Where KV blocks are kept between runs; NULL: nowhere. Outlives the engine. */
     const struct kv_shelf *shelf;
+    enum speculation_mode speculation; /* what is drawn does not depend on it */
     /* Where operations are recorded one by one, to be read after engine_close; NULL: nowhere. */
     struct trace *trace;
 };
@@ -91,7 +93,8 @@ struct turn_stats {
     double saved_ms;            /* what prefilling reused_disk would have cost, less fetch_ms; 0: not known */
     uint32_t completion_tokens; /* sampled ones, without the end token; as many as events with an id */
     uint32_t timed_tokens;      /* sampled behind the first one, the end token too: decode_ms is theirs */
-    double ttft_ms, prefill_ms, decode_ms; /* ttft from submit */
+    uint32_t guessed_tokens, right_guesses; /* tried ahead of the answer, and how many came true */
+    double ttft_ms, prefill_ms, decode_ms;  /* ttft from submit */
 };
 
 /* 0 where there is none: the first token comes with the prompt and has no speed of its own. */

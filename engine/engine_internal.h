@@ -44,6 +44,7 @@ struct engine {
     uint64_t n_requests;
     /* engine's thread alone */
     struct timeline *timeline;
+    struct speculation speculation;
     unsigned char owner[KV_OWNER_BYTES]; /* of the timeline */
     bool template_failed;                /* the model's template could not render a chat: not asked again */
     bool distrusts_shelf;                /* rows from it have failed: not asked again */

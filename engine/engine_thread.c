@@ -42,6 +42,7 @@ static bool load(struct engine *e)
     struct load_progress progress = {report_loading, e};
     const struct model_places places = {e->options.backend, e->options.device, e->options.n_device};
     struct model *m = model_load_on(e->options.model_path, &places, &progress, &failed.error);
+    speculation_init(&e->speculation, e->options.speculation);
     if (m && engine_open_timeline(e, m, &failed.error)) {
         e->before = prof_new(&timeline_prof(e->timeline)->shape, &failed.error);
         e->prof = e->before ? prof_new(&e->before->shape, &failed.error) : NULL;
@@ -142,13 +143,46 @@ static void publish(struct turn *t)
 
 /* --- tokens --- */
 
-static bool eval_token(struct turn *t, int32_t id, struct err *err)
+/* Whether the row of the token is there already: it was guessed. */
+static bool is_guessed(struct turn *t, int32_t id)
 {
+    int32_t guess = timeline_guess(t->engine->timeline);
+    if (guess < 0)
+        return false;
+    speculation_judge(&t->engine->speculation, guess == id);
+    t->stats.right_guesses += guess == id;
+    return guess == id;
+}
+
+/* The token, and with it what is guessed to follow, as far as the answer may go on. */
+static bool compute_token(struct turn *t, int32_t id, size_t n_left, struct err *err)
+{
+    struct timeline *timeline = t->engine->timeline;
+    struct speculation *s = &t->engine->speculation;
     struct eval_control control = {.cancel = t->cancel};
+    int32_t ids[1 + SPECULATION_MAX] = {id};
+    size_t most = timeline_most_guesses(timeline);
+    most = most < n_left - 1 ? most : n_left - 1;
+    size_t n_guesses =
+        speculation_guess(s, timeline_ids(timeline), timeline_length(timeline), id, most, ids + 1);
     note_round(t);
-    bool ok = turn_eval(t, &id, 1, &control, err);
+    uint64_t start_ns = clock_now_ns();
+    bool ok = turn_try(t, ids, 1 + n_guesses, &control, err);
     t->round_ns = clock_now_ns();
+    if (ok)
+        speculation_passed(s, n_guesses, t->round_ns - start_ns);
+    t->stats.guessed_tokens += ok ? (uint32_t)n_guesses : 0;
     return ok;
+}
+
+/* Logits behind the token; n_left more, at most, are wanted. */
+static bool eval_token(struct turn *t, int32_t id, size_t n_left, struct err *err)
+{
+    if (!is_guessed(t, id))
+        return compute_token(t, id, n_left, err);
+    note_round(t);
+    t->round_ns = clock_now_ns();
+    return turn_accept(t, id, err);
 }
 
 static int32_t sample(struct turn *t)
@@ -224,7 +258,7 @@ static enum finish_reason answer_tokens(struct turn *t, struct err *err)
         publish(t);
         if (!goes_on)
             return reason;
-        if (++n_done < n_predict && !eval_token(t, id, err))
+        if (++n_done < n_predict && !eval_token(t, id, n_predict - n_done, err))
             return fail_or_cancel(err);
     }
     return FINISH_LENGTH;

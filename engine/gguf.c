@@ -1,11 +1,14 @@
 /* gguf.c: a model as one or several files: opening, splits, the tensor index, reading ahead. */
 #include "engine/gguf.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 #include "engine/base/mem.h"
 #include "engine/base/thread.h"
@@ -331,16 +334,33 @@ const struct tensor *gguf_find_tensor(const struct gguf *g, const char *name)
 
 /* ---- reading ahead ---- */
 
+/* Whether a byte is in memory: reading it needs no wait. No where the file system cannot tell. */
+static bool is_there(int fd, size_t at)
+{
+    char byte;
+    struct iovec to = {&byte, 1};
+    return preadv2(fd, &to, 1, (off_t)at, RWF_NOWAIT) == 1;
+}
+
+/* Asking for what is there is no small thing: the kernel walks over all its pages, on a core that has other
+ * things to do. What is missing in the middle of a piece whose ends are there is read when it is needed. */
+static void ask_for(const struct gguf_file *part, int fd, size_t at)
+{
+    size_t left = part->n_bytes - at, n = left < PREFETCH_PIECE_BYTES ? left : PREFETCH_PIECE_BYTES;
+    if (!is_there(fd, at) || !is_there(fd, at + n - 1))
+        madvise((void *)(uintptr_t)(part->bytes + at), n, MADV_WILLNEED);
+}
+
 static void *prefetch_main(void *arg)
 {
     struct prefetch *p = arg;
     for (int i = 0; i < p->model->n_parts; i++) {
         const struct gguf_file *part = &p->model->parts[i];
-        for (size_t at = 0; at < part->n_bytes && !atomic_load(&p->stop); at += PREFETCH_PIECE_BYTES) {
-            size_t left = part->n_bytes - at;
-            madvise((void *)(uintptr_t)(part->bytes + at),
-                    left < PREFETCH_PIECE_BYTES ? left : PREFETCH_PIECE_BYTES, MADV_WILLNEED);
-        }
+        int fd = open(part->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+        for (size_t at = 0; at < part->n_bytes && !atomic_load(&p->stop); at += PREFETCH_PIECE_BYTES)
+            ask_for(part, fd, at);
+        if (fd >= 0)
+            close(fd);
     }
     return NULL;
 }

@@ -39,6 +39,13 @@ struct model_config {
     uint64_t token_weight_bytes; /* read per decoded token: head once, one embedding row, used experts only */
 };
 
+/* Multiply-adds with the weights of the file, by the type of the weight: every matrix once for a token, of
+ * experts those it is given to. The head apart: a prompt needs it once. A row of the embedding is read, not
+ * multiplied; attention's own products are not with weights. */
+struct model_macs {
+    uint64_t token[DTYPE_N], head[DTYPE_N];
+};
+
 /* Called now and then while loading, from the loading thread; false cancels (ERR_CANCELLED). */
 struct load_progress {
     bool (*report)(void *arg, uint64_t done_bytes, uint64_t total_bytes);
@@ -69,6 +76,7 @@ const char *model_warning(const struct model *m);
 /* How the experts of a layer are computed, tensor by tensor, for people: in the types of the file ("packed"),
  * or as f32 copies for want of a kernel ("dense fallback"). False: it has none. */
 bool model_say_experts(const struct model *m, uint32_t layer, struct buf *out);
+void model_count_macs(const struct model *m, struct model_macs *out);
 const struct gguf *model_gguf(const struct model *m);
 struct backend *model_host(const struct model *m);
 

@@ -210,15 +210,21 @@ static bool read_vocab_size(const struct gguf *g, struct model_config *c, struct
     return true;
 }
 
+/* What one token meets of something that is spread evenly over the tensor. */
+static uint64_t of_token(const struct model_config *c, const struct tensor *t, uint64_t n)
+{
+    bool is_stack = c->n_expert && t->n_dims == 3 && t->dims[2] == c->n_expert;
+    return is_stack ? n / c->n_expert * c->n_expert_used : n;
+}
+
 /* A decoded token reads every weight once, but of the embedding table one row, unless that table is the head
  * too. */
 static void count_bytes(const struct gguf *g, struct model_config *c)
 {
     for (size_t i = 0; i < gguf_n_tensors(g); i++) {
         const struct tensor *t = gguf_tensor_at(g, i);
-        bool is_stack = c->n_expert && t->n_dims == 3 && t->dims[2] == c->n_expert;
         c->weight_bytes += t->n_bytes;
-        c->token_weight_bytes += is_stack ? t->n_bytes / c->n_expert * c->n_expert_used : t->n_bytes;
+        c->token_weight_bytes += of_token(c, t, t->n_bytes);
     }
     const struct tensor *embed = gguf_find_tensor(g, "token_embd.weight");
     if (!embed || !c->n_vocab)
@@ -227,6 +233,23 @@ static void count_bytes(const struct gguf *g, struct model_config *c)
     c->token_weight_bytes += row;
     if (gguf_find_tensor(g, "output.weight"))
         c->token_weight_bytes -= embed->n_bytes;
+}
+
+void model_count_macs(const struct model *m, struct model_macs *out)
+{
+    const struct tensor *embed = gguf_find_tensor(m->gguf, "token_embd.weight");
+    const struct tensor *output = gguf_find_tensor(m->gguf, "output.weight");
+    *out = (struct model_macs){0};
+    for (size_t i = 0; i < gguf_n_tensors(m->gguf); i++) {
+        const struct tensor *t = gguf_tensor_at(m->gguf, i);
+        uint64_t n = 1;
+        for (int d = 0; d < t->n_dims; d++)
+            n *= t->dims[d];
+        if (t == (output ? output : embed))
+            out->head[t->type] += n;
+        else if (t != embed && t->n_dims >= 2)
+            out->token[t->type] += of_token(&m->config, t, n);
+    }
 }
 
 bool model_read_config(const struct gguf *g, struct model_config *out, struct err *err)

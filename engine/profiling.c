@@ -31,7 +31,8 @@ static bool init_experts(struct profiling *p, const struct prof_shape *s, size_t
     if (!mem_mul(n_batch, s->n_used, &n_ids))
         return err_set(err, ERR_MEMORY, "a batch of %zu tokens is too large to count", n_batch);
     p->seen = mem_array(s->n_experts, sizeof *p->seen, err);
-    p->chosen = p->seen ? mem_array((size_t)s->n_layers * s->n_used, sizeof *p->chosen, err) : NULL;
+    p->chosen =
+        p->seen ? mem_array(PROFILING_ROWS * (size_t)s->n_layers * s->n_used, sizeof *p->chosen, err) : NULL;
     p->ids = !p->chosen ? NULL : mem_array(n_ids, sizeof *p->ids, err);
     return p->ids != NULL;
 }
@@ -80,6 +81,21 @@ static void count_prefill(struct prof *prof, uint32_t layer, const int32_t *ids,
         pairs[ids[i]]++;
 }
 
+/* Of row `row` of a step of decode, [n_used]. */
+static uint16_t *chosen_at(struct profiling *p, size_t row, uint32_t layer)
+{
+    const struct prof_shape *s = &p->prof->shape;
+    return p->chosen + (row * s->n_layers + layer) * s->n_used;
+}
+
+static void keep_chosen(struct profiling *p, uint32_t layer, const int32_t *ids, size_t n_tokens)
+{
+    uint32_t n_used = p->prof->shape.n_used;
+    for (size_t row = 0; row < n_tokens && row < PROFILING_ROWS; row++)
+        for (uint32_t i = 0; i < n_used; i++)
+            chosen_at(p, row, layer)[i] = (uint16_t)ids[row * n_used + i];
+}
+
 static size_t count_distinct(struct profiling *p, const int32_t *ids, size_t n)
 {
     size_t n_distinct = 0;
@@ -112,8 +128,7 @@ bool profiling_routed(struct profiling *p, struct backend *backend, enum prof_ph
     if (phase == PROF_PREFILL)
         count_prefill(p->prof, layer, chosen, n);
     else
-        for (size_t i = 0; i < shape->n_used; i++)
-            p->chosen[(size_t)layer * shape->n_used + i] = (uint16_t)chosen[i];
+        keep_chosen(p, layer, chosen, n_tokens);
     return true;
 }
 
@@ -126,12 +141,12 @@ static uint64_t n_common(const uint16_t *a, const uint16_t *b, uint32_t n)
     return common;
 }
 
-static void count_token(struct profiling *p)
+static void count_token(struct profiling *p, size_t row)
 {
     struct prof *prof = p->prof;
     uint32_t n_used = prof->shape.n_used;
     for (uint32_t layer = 0; n_used && layer < prof->shape.n_layers; layer++) {
-        const uint16_t *chosen = p->chosen + (size_t)layer * n_used;
+        const uint16_t *chosen = chosen_at(p, row, layer);
         uint16_t *newest = prof_newest(prof, layer);
         if (p->follows)
             prof->repeats[layer] += n_common(chosen, newest, n_used);
@@ -195,15 +210,22 @@ void profiling_end_step(struct profiling *p, enum prof_phase phase, uint64_t sta
     end_sample(p, true);
     p->n_since_prompt = phase == PROF_DECODE ? p->n_since_prompt + 1 : 0;
     if (phase == PROF_DECODE)
-        count_token(p);
+        count_token(p, 0);
     uint64_t end_ns = clock_now_ns();
-    p->prof->n_tokens[phase] += n_tokens;
+    p->prof->n_tokens[phase] += phase == PROF_DECODE ? 1 : n_tokens;
     profiling_wall(p, phase, end_ns - start_ns);
     if (phase == PROF_DECODE)
         note_recent(p);
     p->follows = phase == PROF_DECODE;
     if (p->trace)
         trace_end_step(p->trace, phase, start_ns, end_ns, (uint32_t)n_tokens, pos);
+}
+
+void profiling_accepted(struct profiling *p, size_t row)
+{
+    count_token(p, row);
+    p->prof->n_tokens[PROF_DECODE]++;
+    note_recent(p);
 }
 
 void profiling_cut(struct profiling *p)

@@ -6,8 +6,9 @@
  *     times is at most that of the steps (prof.h: wall_ns).
  *  2. Recording allocates nothing and takes no lock.
  *  3. Pairs, newest and repeats of decoded tokens are those of finished steps; pairs, times and calls of a
- *     prompt are also those of batches that were cancelled.
- * Thread rule: the engine's thread. Ownership: owns its prof; the trace is the caller's. */
+ *     prompt are also those of batches that were cancelled. Times and bytes of decode are those of all rows
+ * of a step; tokens and pairs are of those that became part of the answer. Thread rule: the engine's thread.
+ * Ownership: owns its prof; the trace is the caller's. */
 #ifndef FERRUM_PROFILING_H
 #define FERRUM_PROFILING_H
 
@@ -15,6 +16,8 @@
 #include "engine/base/clock.h"
 #include "engine/base/prof.h"
 #include "engine/trace.h"
+
+#define PROFILING_ROWS 8 /* tokens of a step of decode, guesses included, at most */
 
 struct profiling {
     struct prof *prof;
@@ -24,7 +27,7 @@ struct profiling {
     int32_t *ids;          /* [n_batch * n_used] what is read back from a device */
     uint32_t *seen;        /* [n_experts] the number of the last look that met it */
     uint32_t n_looks;
-    uint16_t *chosen;  /* [n_layers][n_used] of the decoded token in work, heaviest first */
+    uint16_t *chosen;  /* [PROFILING_ROWS][n_layers][n_used] of the decoded tokens in work, heaviest first */
     size_t n_distinct; /* experts that the tokens of the layer in work go to */
     uint64_t told_ns;  /* wall_ns of decode when recent_us was written last */
     bool follows;      /* the step before was a decoded token, and the next one comes right behind it */
@@ -57,9 +60,12 @@ void profiling_wall(struct profiling *p, enum prof_phase phase, uint64_t ns);
 /* A step begins: of some decoded tokens the device's times are taken. profiling_end_step ends that, or, where
  * the step fails, profiling_cut. */
 void profiling_begin_step(struct profiling *p, enum prof_phase phase, struct backend *device);
-/* A step ends well, now. pos: of its first token. */
+/* A step ends well, now. pos: of its first token. A step of decode counts as one token, whatever it took; the
+ * guesses behind it (n_tokens - 1 of them) count when they are accepted. */
 void profiling_end_step(struct profiling *p, enum prof_phase phase, uint64_t start_ns, size_t n_tokens,
                         size_t pos);
+/* The guess in row `row` of the last step is a token of its own. */
+void profiling_accepted(struct profiling *p, size_t row);
 /* The next step does not go on from the last one. */
 void profiling_cut(struct profiling *p);
 

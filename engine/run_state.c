@@ -12,32 +12,34 @@ static bool new_floats(struct run_state *r, struct bbuf **out, size_t n_rows, si
     return *out != NULL;
 }
 
-/* Host memory for one stretch of positions at a time. */
+/* Positions whose angles are made at a time. */
 #define ROPE_CHUNK 1024
 
 static bool make_rope_tables(struct run_state *r, const struct rope_params *rope, size_t n_ctx,
                              struct err *err)
 {
     size_t n_pairs = rope->n_rot / 2;
-    bool ok = false;
-    float *cos_rows = mem_array(ROPE_CHUNK * n_pairs, sizeof(float), err);
-    float *sin_rows = cos_rows ? mem_array(ROPE_CHUNK * n_pairs, sizeof(float), err) : NULL;
-    if (!sin_rows || !new_floats(r, &r->cos, n_ctx, n_pairs, err) ||
-        !new_floats(r, &r->sin, n_ctx, n_pairs, err))
-        goto out;
-    for (size_t at = 0; at < n_ctx; at += ROPE_CHUNK) {
-        size_t n = n_ctx - at < ROPE_CHUNK ? n_ctx - at : ROPE_CHUNK;
-        size_t offset = at * n_pairs * sizeof(float), n_bytes = n * n_pairs * sizeof(float);
-        rope_fill(rope, at, n, cos_rows, sin_rows);
-        if (!backend_buf_write(r->backend, r->cos, offset, cos_rows, n_bytes, err) ||
-            !backend_buf_write(r->backend, r->sin, offset, sin_rows, n_bytes, err))
-            goto out;
+    r->rope = *rope;
+    r->n_ctx = n_ctx;
+    r->turns = mem_array(2 * ROPE_CHUNK * n_pairs, sizeof *r->turns, err);
+    return r->turns && new_floats(r, &r->cos, n_ctx, n_pairs, err) &&
+           new_floats(r, &r->sin, n_ctx, n_pairs, err);
+}
+
+bool run_state_turn(struct run_state *r, size_t n, struct err *err)
+{
+    size_t n_pairs = r->rope.n_rot / 2;
+    float *cos_rows = r->turns, *sin_rows = r->turns + ROPE_CHUNK * n_pairs;
+    while (r->n_turned < n) {
+        size_t left = r->n_ctx - r->n_turned, n_rows = left < ROPE_CHUNK ? left : ROPE_CHUNK;
+        size_t row_bytes = n_pairs * sizeof(float), offset = r->n_turned * row_bytes;
+        rope_fill(&r->rope, r->n_turned, n_rows, cos_rows, sin_rows);
+        if (!backend_buf_write(r->backend, r->cos, offset, cos_rows, n_rows * row_bytes, err) ||
+            !backend_buf_write(r->backend, r->sin, offset, sin_rows, n_rows * row_bytes, err))
+            return false;
+        r->n_turned += n_rows;
     }
-    ok = true;
-out:
-    mem_free(cos_rows);
-    mem_free(sin_rows);
-    return ok;
+    return true;
 }
 
 static bool make_moe(struct run_state *r, const struct model_config *c, struct err *err)
@@ -91,5 +93,6 @@ void run_state_fini(struct run_state *r)
                            r->expert_out};
     for (size_t i = 0; i < sizeof bufs / sizeof bufs[0]; i++)
         backend_buf_free(r->backend, bufs[i]);
+    mem_free(r->turns);
     *r = (struct run_state){0};
 }

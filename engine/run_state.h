@@ -32,11 +32,17 @@ struct run_state {
     struct bbuf *expert_ff;      /* [N*K, G] */
     struct bbuf *expert_out;     /* [N*K, E] */
     struct bbuf *logits;         /* [RUN_LOGIT_ROWS, V] */
-    struct bbuf *cos, *sin;      /* [n_ctx, R/2] */
+    struct bbuf *cos, *sin;      /* [n_ctx, R/2], the first n_turned rows */
+    struct rope_params rope;
+    size_t n_ctx, n_turned;
+    float *turns; /* host, cos and sin of the rows on their way to the device */
 };
 
 bool run_state_init(struct run_state *r, struct backend *backend, const struct model_config *c,
                     const struct rope_params *rope, size_t n_batch, size_t n_ctx, struct err *err);
+/* Rows of the rope tables for the positions 0 .. n-1 <= n_ctx. A long context has millions of angles, and
+ * most chats need few of them. Allocates nothing. */
+bool run_state_turn(struct run_state *r, size_t n, struct err *err);
 void run_state_fini(struct run_state *r);
 
 #endif

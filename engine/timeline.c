@@ -28,7 +28,9 @@ struct timeline {
     size_t n_runs;
     int32_t *ids; /* [n_ctx] */
     size_t n;
-    float *logits; /* [n_vocab] */
+    size_t n_guesses; /* ids[n .. n + n_guesses) have rows */
+    size_t row;       /* of the last pass, whose logits are token n-1's when there are guesses */
+    float *logits;    /* [n_vocab] */
     bool has_logits;
     double ns_per_token;        /* of the last prefill step, 0: not known */
     struct profiling profiling; /* empty when untimed */
@@ -195,6 +197,7 @@ size_t timeline_length(const struct timeline *t)
 static void cut(struct timeline *t, size_t n)
 {
     t->n = n;
+    t->n_guesses = 0;
     t->has_logits = false;
     profiling_cut(&t->profiling);
     kv_pages_cut(&t->pages, n);
@@ -207,11 +210,6 @@ bool timeline_rebuild(struct timeline *t, struct err *err)
     cut(t, 0);
     close_places(t);
     return open_places(t, kv_type, err);
-}
-
-const int32_t *timeline_ids(const struct timeline *t)
-{
-    return t->ids;
 }
 
 size_t timeline_shared(const struct timeline *t, const int32_t *ids, size_t n)
@@ -251,19 +249,21 @@ static struct run_state *last_run(struct timeline *t)
     return &t->runs[t->n_runs - 1];
 }
 
-/* Where a device computes, the rest of the step is waited for first: that is no copying. */
-static bool read_logits(struct timeline *t, const struct step *step, size_t n, float *out, struct err *err)
+/* Of n rows that the head was given, from row `first` on. Where a device computes, the rest of the step is
+ * waited for first: that is no copying. */
+static bool read_logits(struct timeline *t, const struct step *step, size_t first, size_t n, float *out,
+                        struct err *err)
 {
     const struct run_state *r = last_run(t);
     struct backend *backend = r->backend;
-    size_t n_bytes = n * model_config(t->model)->n_vocab * sizeof *out;
+    size_t row_bytes = model_config(t->model)->n_vocab * sizeof *out, n_bytes = n * row_bytes;
     if (step->profiling && !backend->ops->buf_host) {
         struct timer wait = timer_start(step);
         backend->ops->sync(backend->ctx); /* a fault shows in the read that follows */
         timer_add(&wait, PROF_SYNC, 0);
     }
     struct timer copy = timer_start(step);
-    bool ok = backend_buf_read(backend, r->logits, 0, out, n_bytes, err);
+    bool ok = backend_buf_read(backend, r->logits, first * row_bytes, out, n_bytes, err);
     timer_add(&copy, PROF_COPY, n_bytes);
     return ok;
 }
@@ -275,7 +275,7 @@ static bool head_of_all(struct timeline *t, const struct step *step, float *out,
     for (size_t at = 0; at < step->n_tokens; at += RUN_LOGIT_ROWS) {
         size_t n = step->n_tokens - at < RUN_LOGIT_ROWS ? step->n_tokens - at : RUN_LOGIT_ROWS;
         if (!model_head(t->model, last_run(t), step, at, n, err) ||
-            !read_logits(t, step, n, out + at * n_vocab, err))
+            !read_logits(t, step, 0, n, out + at * n_vocab, err))
             return false;
     }
     memcpy(t->logits, out + (step->n_tokens - 1) * n_vocab, n_vocab * sizeof *out);
@@ -285,7 +285,7 @@ static bool head_of_all(struct timeline *t, const struct step *step, float *out,
 static bool head_of_last(struct timeline *t, const struct step *step, struct err *err)
 {
     return model_head(t->model, last_run(t), step, step->n_tokens - 1, 1, err) &&
-           read_logits(t, step, 1, t->logits, err);
+           read_logits(t, step, 0, 1, t->logits, err);
 }
 
 static void offer(struct timeline *t, const struct step *step)
@@ -297,14 +297,26 @@ static void offer(struct timeline *t, const struct step *step)
     timer_add(&timer, PROF_COPY, 0);
 }
 
-static bool eval_batch(struct timeline *t, const struct step *step, bool is_last, float *all_logits,
-                       struct err *err)
+/* Rows of all tokens of the step: activations and KV. */
+static bool forward(struct timeline *t, const struct step *step, struct err *err)
 {
     bool reserved = kv_pages_reserve(&t->pages, step->pos + step->n_tokens);
     assert(reserved); /* the pool has pages for n_ctx, and check_tokens has counted */
     (void)reserved;
     t->has_logits = false;
-    if (!t->model->family->forward(t->model, t->runs, step, err))
+    t->n_guesses = 0;
+    if (step->profiling)
+        profiling_begin_step(step->profiling, step->phase, last_run(t)->backend);
+    for (size_t i = 0; i < t->n_runs; i++)
+        if (!run_state_turn(&t->runs[i], step->pos + step->n_tokens, err))
+            return false;
+    return t->model->family->forward(t->model, t->runs, step, err);
+}
+
+static bool eval_batch(struct timeline *t, const struct step *step, bool is_last, float *all_logits,
+                       struct err *err)
+{
+    if (!forward(t, step, err))
         return false;
     if (all_logits ? !head_of_all(t, step, all_logits, err) : is_last && !head_of_last(t, step, err))
         return false;
@@ -338,24 +350,29 @@ static void end_failed(struct timeline *t, const struct step *step, uint64_t sta
     cut(t, t->n);
 }
 
+static struct step step_of(struct timeline *t, const int32_t *ids, size_t n, enum prof_phase phase,
+                           const struct eval_control *control)
+{
+    return (struct step){.ids = ids,
+                         .n_tokens = n,
+                         .pos = t->n,
+                         .pages = &t->pages,
+                         .cancel = control ? control->cancel : NULL,
+                         .phase = phase,
+                         .layer = model_config(t->model)->n_layer,
+                         .profiling = t->profiling.prof ? &t->profiling : NULL};
+}
+
 static bool eval_all(struct timeline *t, const int32_t *ids, size_t n, const struct eval_control *control,
                      float *all_logits, struct err *err)
 {
     size_t n_vocab = model_config(t->model)->n_vocab;
+    enum prof_phase phase = n == 1 && !(control && control->is_prompt) ? PROF_DECODE : PROF_PREFILL;
     for (size_t at = 0; at < n;) {
         size_t n_tokens = timeline_batch_tokens(t->ns_per_token, t->n_batch);
         n_tokens = n_tokens < n - at ? n_tokens : n - at;
         uint64_t start_ns = clock_now_ns();
-        struct step step = {.ids = ids + at,
-                            .n_tokens = n_tokens,
-                            .pos = t->n,
-                            .pages = &t->pages,
-                            .cancel = control ? control->cancel : NULL,
-                            .phase = n == 1 && !(control && control->is_prompt) ? PROF_DECODE : PROF_PREFILL,
-                            .layer = model_config(t->model)->n_layer,
-                            .profiling = t->profiling.prof ? &t->profiling : NULL};
-        if (step.profiling)
-            profiling_begin_step(step.profiling, step.phase, last_run(t)->backend);
+        struct step step = step_of(t, ids + at, n_tokens, phase, control);
         if (!eval_batch(t, &step, at + n_tokens == n, all_logits ? all_logits + at * n_vocab : NULL, err)) {
             end_failed(t, &step, start_ns);
             return false;
@@ -379,6 +396,76 @@ bool timeline_eval(struct timeline *t, const int32_t *ids, size_t n, const struc
         return eval_all(t, ids, n, control, all_logits, err);
     mem_guard_enter();
     bool ok = eval_all(t, ids, n, control, all_logits, err);
+    mem_guard_leave();
+    return ok;
+}
+
+const int32_t *timeline_ids(const struct timeline *t)
+{
+    return t->ids;
+}
+
+size_t timeline_most_guesses(const struct timeline *t)
+{
+    size_t rows = t->n_batch < RUN_LOGIT_ROWS ? t->n_batch : RUN_LOGIT_ROWS, left = t->n_ctx - t->n;
+    rows = rows < left ? rows : left;
+    return rows ? rows - 1 : 0;
+}
+
+/* The sure token is appended; its guesses lie behind it. */
+static bool try_step(struct timeline *t, const struct step *step, struct err *err)
+{
+    if (!forward(t, step, err) || !model_head(t->model, last_run(t), step, 0, step->n_tokens, err) ||
+        !read_logits(t, step, 0, 1, t->logits, err))
+        return false;
+    memcpy(t->ids + t->n, step->ids, step->n_tokens * sizeof *t->ids);
+    t->n++;
+    t->n_guesses = step->n_tokens - 1;
+    t->row = 0;
+    t->has_logits = true;
+    offer(t, step);
+    return true;
+}
+
+bool timeline_try(struct timeline *t, const int32_t *ids, size_t n, const struct eval_control *control,
+                  struct err *err)
+{
+    assert(n >= 1 && n <= RUN_LOGIT_ROWS && n <= t->n_batch);
+    if (!check_tokens(t, ids, n, err))
+        return false;
+    mem_guard_enter();
+    uint64_t start_ns = clock_now_ns();
+    struct step step = step_of(t, ids, n, PROF_DECODE, control);
+    bool ok = try_step(t, &step, err);
+    if (!ok)
+        end_failed(t, &step, start_ns);
+    else if (step.profiling)
+        profiling_end_step(step.profiling, PROF_DECODE, start_ns, n, step.pos);
+    mem_guard_leave();
+    return ok;
+}
+
+int32_t timeline_guess(const struct timeline *t)
+{
+    return t->n_guesses ? t->ids[t->n] : -1;
+}
+
+bool timeline_accept(struct timeline *t, struct err *err)
+{
+    assert(t->n_guesses);
+    struct step step = step_of(t, t->ids + t->n, 1, PROF_DECODE, NULL);
+    mem_guard_enter();
+    bool ok = read_logits(t, &step, t->row + 1, 1, t->logits, err);
+    if (ok) {
+        t->n++;
+        t->n_guesses--;
+        t->row++;
+        offer(t, &step);
+        if (step.profiling)
+            profiling_accepted(step.profiling, t->row);
+    } else {
+        cut(t, t->n);
+    }
     mem_guard_leave();
     return ok;
 }

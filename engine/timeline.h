@@ -6,8 +6,9 @@
  *  3. n <= n_ctx always; a call that would pass it fails with ERR_PROMPT before anything is changed.
  *  4. A cancelled or failed call leaves a shorter valid prefix: rows past the last finished batch do not
  * count.
- *  5. Decoding (n_new = 1) allocates nothing, and waits for nothing but the backend.
- *  6. A prefix that was loaded has the bits that were saved. What cannot be loaded leaves it as it was.
+ *  5. Decoding (n_new = 1, and what is tried) allocates nothing, and waits for nothing but the backend.
+ *  6. Guesses are no part of the prefix, nor are their rows seen by the shelf, until they are accepted.
+ *  7. A prefix that was loaded has the bits that were saved. What cannot be loaded leaves it as it was.
  * Ownership: belongs to one thread (the engine's); model and backend outlive it. */
 #ifndef FERRUM_TIMELINE_H
 #define FERRUM_TIMELINE_H
@@ -50,8 +51,6 @@ size_t timeline_length(const struct timeline *t);
 /* After model_move: everything is made anew where the model is now. The prefix is empty then, and its ids are
  * the caller's to give again. False: only timeline_free is left. */
 bool timeline_rebuild(struct timeline *t, struct err *err);
-/* Those of the prefix, [timeline_length]. */
-const int32_t *timeline_ids(const struct timeline *t);
 
 /* How many of ids[0..n) the prefix begins with. */
 size_t timeline_shared(const struct timeline *t, const int32_t *ids, size_t n);
@@ -77,6 +76,25 @@ size_t timeline_batch_tokens(double ns_per_token, size_t n_batch);
  * ERR_CANCELLED, ERR_RUNTIME, ERR_MEMORY. control may be NULL. */
 bool timeline_eval(struct timeline *t, const int32_t *ids, size_t n, const struct eval_control *control,
                    float *all_logits, struct err *err);
+
+/* --- guesses (speculation.h) --- */
+
+/* The tokens of the prefix, [timeline_length]. */
+const int32_t *timeline_ids(const struct timeline *t);
+
+/* How many guesses there is room to try behind one token more. */
+size_t timeline_most_guesses(const struct timeline *t);
+
+/* As timeline_eval of ids[0] alone, with the bits that gives; in the same pass it computes rows for the n-1
+ * <= timeline_most_guesses tokens behind, which are guesses: kept until anything else but timeline_accept is
+ * called. */
+bool timeline_try(struct timeline *t, const int32_t *ids, size_t n, const struct eval_control *control,
+                  struct err *err);
+
+/* The next guess whose row is there, -1: none. */
+int32_t timeline_guess(const struct timeline *t);
+/* Appends that token, as timeline_eval would. Fails where the device does, then as timeline_eval. */
+bool timeline_accept(struct timeline *t, struct err *err);
 
 /* --- the shelf --- */
 

@@ -1,7 +1,8 @@
 /* trace.h: the operations of the last steps, one by one, with their times: what --trace writes.
  *
- * A step is a decoded token (its sampling included) or a batch of a prompt. Times are ns of clock.h, bytes as
- * in prof.h.
+ * A step is a decoded token (its sampling included), perhaps with guesses that were computed with it (the
+ * sampling of those that were right begins the next one), or a batch of a prompt. Times are ns of clock.h,
+ * bytes as in prof.h.
  *
  * Invariants
  *  1. Memory is taken once, in trace_new; recording allocates nothing, and the oldest makes room.

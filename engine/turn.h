@@ -50,6 +50,11 @@ bool turn_send_prompt(struct turn *t, struct err *err);
  * what was there before and these tokens (turn_rescue.c). */
 bool turn_eval(struct turn *t, const int32_t *ids, size_t n, const struct eval_control *control,
                struct err *err);
+/* The same of timeline_try. */
+bool turn_try(struct turn *t, const int32_t *ids, size_t n, const struct eval_control *control,
+              struct err *err);
+/* The same of timeline_accept; id: the guess that it appends. */
+bool turn_accept(struct turn *t, int32_t id, struct err *err);
 
 /* Brings the rows of the prompt into the KV cache: those in memory, then those on the shelf, the others
  * computed. Logits follow, but for a warm request. The statistics say what came from where, also when it

@@ -126,6 +126,27 @@ static bool go_on_with_host(struct turn *t, struct err *err)
     return ok;
 }
 
+bool turn_try(struct turn *t, const int32_t *ids, size_t n, const struct eval_control *control,
+              struct err *err)
+{
+    struct timeline *timeline = t->engine->timeline;
+    if (timeline_try(timeline, ids, n, control, err))
+        return true;
+    if (err->code == ERR_CANCELLED || !has_lost_device(t))
+        return false;
+    return go_on_with_host(t, err) && timeline_try(timeline, ids, n, control, err);
+}
+
+bool turn_accept(struct turn *t, int32_t id, struct err *err)
+{
+    struct timeline *timeline = t->engine->timeline;
+    const struct eval_control control = {.cancel = t->cancel};
+    if (timeline_accept(timeline, err))
+        return true;
+    return has_lost_device(t) && go_on_with_host(t, err) &&
+           timeline_eval(timeline, &id, 1, &control, NULL, err);
+}
+
 bool turn_eval(struct turn *t, const int32_t *ids, size_t n, const struct eval_control *control,
                struct err *err)
 {

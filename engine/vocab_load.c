@@ -313,6 +313,10 @@ static size_t bpe_text(const char *s, size_t n, char *out)
     for (size_t i = 0; i < n;) {
         uint32_t c;
         bool valid;
+        if (s[i] > ' ' && s[i] <= '~') { /* most of them, and each stands for itself */
+            out[used++] = s[i++];
+            continue;
+        }
         size_t k = utf8_decode(s + i, n - i, &c, &valid);
         int byte = valid ? vocab_bpe_byte_of_char(c) : -1;
         if (byte >= 0)
@@ -387,21 +391,47 @@ static void find_bpe_bytes(struct vocab *v)
     }
 }
 
-/* "left right" as ids. Merges whose parts or result are no tokens of text are passed over: pruned
- * vocabularies keep such lines, and nothing could come of them. joined has room for the longest token. */
-static void add_merge(struct vocab *v, struct gguf_string s, uint32_t rank, char *joined)
+/* Merges on their way into the table, some at a time: three spellings each, left, right and both joined. */
+#define MERGES_AT_ONCE (VOCAB_FIND_MANY / 3)
+
+struct merge_batch {
+    char *joined; /* [MERGES_AT_ONCE][max_spelling] */
+    struct gguf_string spellings[VOCAB_FIND_MANY];
+    int32_t ids[VOCAB_FIND_MANY];
+    uint32_t ranks[MERGES_AT_ONCE];
+    size_t n;
+};
+
+/* "left right"; one that is longer than any token can be is passed over. */
+static void take_merge(const struct vocab *v, struct merge_batch *b, struct gguf_string s, uint32_t rank)
 {
     const char *gap = s.n > 1 ? memchr(s.data + 1, ' ', s.n - 1) : NULL;
     if (!gap || s.n - 1 > v->max_spelling)
         return;
     size_t n_left = (size_t)(gap - s.data), n_right = s.n - 1 - n_left;
+    char *joined = b->joined + b->n * v->max_spelling;
+    struct gguf_string *spellings = b->spellings + 3 * b->n;
     memcpy(joined, s.data, n_left);
     memcpy(joined + n_left, gap + 1, n_right);
-    int32_t left = vocab_table_find_text(v, joined, n_left);
-    int32_t right = vocab_table_find_text(v, joined + n_left, n_right);
-    int32_t id = vocab_table_find_text(v, joined, n_left + n_right);
-    if (left >= 0 && right >= 0 && id >= 0)
-        vocab_table_add_merge(v, left, right, rank, id);
+    spellings[0] = (struct gguf_string){joined, n_left};
+    spellings[1] = (struct gguf_string){joined + n_left, n_right};
+    spellings[2] = (struct gguf_string){joined, n_left + n_right};
+    b->ranks[b->n++] = rank;
+}
+
+/* Merges whose parts or result are no tokens of text are passed over: pruned vocabularies keep such lines,
+ * and nothing could come of them. */
+static void add_merges(struct vocab *v, struct merge_batch *b)
+{
+    vocab_table_find_texts(v, b->spellings, 3 * b->n, b->ids);
+    for (size_t i = 0; i < b->n; i++)
+        vocab_table_await_merge(v, b->ids[3 * i], b->ids[3 * i + 1]);
+    for (size_t i = 0; i < b->n; i++) {
+        const int32_t *id = b->ids + 3 * i;
+        if (id[0] >= 0 && id[1] >= 0 && id[2] >= 0)
+            vocab_table_add_merge(v, id[0], id[1], b->ranks[i], id[2]);
+    }
+    b->n = 0;
 }
 
 static bool load_merges(struct loader *l, struct err *err)
@@ -415,15 +445,19 @@ static bool load_merges(struct loader *l, struct err *err)
             "%s: %s is %s; an array of strings was expected for a byte-level BPE vocabulary: use a complete "
             "file",
             gguf_label(l->g), key, kv ? "something else" : "missing");
-    char *joined = mem_alloc(v->max_spelling, err);
-    bool ok = joined && vocab_table_reserve_merges(v, (size_t)kv->n_items, err);
+    struct merge_batch batch = {.joined = mem_array(MERGES_AT_ONCE, v->max_spelling, err)};
+    bool ok = batch.joined && vocab_table_reserve_merges(v, (size_t)kv->n_items, err);
     for (uint64_t i = 0; ok && i < kv->n_items; i++) {
         struct gguf_string s;
         ok = gguf_array_string(kv, i, &s) || bad_item(l, key, (size_t)i, "a string", err);
         if (ok)
-            add_merge(v, s, (uint32_t)i, joined);
+            take_merge(v, &batch, s, (uint32_t)i);
+        if (batch.n == MERGES_AT_ONCE)
+            add_merges(v, &batch);
     }
-    mem_free(joined);
+    if (ok)
+        add_merges(v, &batch);
+    mem_free(batch.joined);
     return ok;
 }
 

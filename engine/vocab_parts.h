@@ -88,8 +88,14 @@ bool vocab_table_build(struct vocab *v, struct err *err);
 int32_t vocab_table_find(const struct vocab *v, const char *spelling, size_t n);
 /* The same, TEXT tokens only. */
 int32_t vocab_table_find_text(const struct vocab *v, const char *spelling, size_t n);
+/* The same for n spellings at once, whose waits for memory overlap. */
+#define VOCAB_FIND_MANY 48
+void vocab_table_find_texts(const struct vocab *v, const struct gguf_string *spellings, size_t n,
+                            int32_t *ids); /* n <= VOCAB_FIND_MANY */
 /* Room for n_merges merges; then each is added once, the first of equal pairs wins. */
 bool vocab_table_reserve_merges(struct vocab *v, size_t n_merges, struct err *err);
+/* A hint: that pair is added soon. */
+void vocab_table_await_merge(const struct vocab *v, int32_t left, int32_t right);
 void vocab_table_add_merge(struct vocab *v, int32_t left, int32_t right, uint32_t rank, int32_t id);
 bool vocab_table_find_merge(const struct vocab *v, int32_t left, int32_t right, uint32_t *rank, int32_t *id);
 

@@ -1,6 +1,7 @@
 /* vocab_table.c owns the two hash tables: spelling to id, and pair of ids to merge. */
 #include "engine/vocab_parts.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "engine/base/mem.h"
@@ -53,26 +54,39 @@ static struct spelling_slot *spelling_slot_of(const struct vocab *v, const char 
     }
 }
 
+static void add_token(struct vocab *v, size_t id, uint64_t h)
+{
+    const struct vocab_token *t = &v->tokens[id];
+    if (t->n_spelling == 0)
+        return; /* an empty token can come from no text */
+    struct spelling_slot *slot = spelling_slot_of(v, v->arena + t->spelling, t->n_spelling, h);
+    bool is_new = slot->id_plus_1 == 0;
+    if (is_new ||
+        (t->flags & TOKEN_FLAG_SPECIAL && !(v->tokens[slot->id_plus_1 - 1].flags & TOKEN_FLAG_SPECIAL)))
+        *slot = (struct spelling_slot){(uint32_t)(h >> 32), (uint32_t)id + 1};
+}
+
+/* A large vocabulary is mostly waits for slots that lie anywhere: those of many tokens are asked for at once.
+ */
 bool vocab_table_build(struct vocab *v, struct err *err)
 {
     size_t size;
+    uint64_t hashes[VOCAB_FIND_MANY];
     if (!table_size(v->n_tokens, &size, err))
         return false;
     v->by_spelling = mem_array(size, sizeof *v->by_spelling, err);
     if (!v->by_spelling)
         return false;
     v->spelling_mask = size - 1;
-    for (size_t id = 0; id < v->n_tokens; id++) {
-        const struct vocab_token *t = &v->tokens[id];
-        if (t->n_spelling == 0)
-            continue; /* an empty token can come from no text */
-        const char *spelling = v->arena + t->spelling;
-        uint64_t h = hash_bytes(spelling, t->n_spelling);
-        struct spelling_slot *slot = spelling_slot_of(v, spelling, t->n_spelling, h);
-        bool is_new = slot->id_plus_1 == 0;
-        if (is_new ||
-            (t->flags & TOKEN_FLAG_SPECIAL && !(v->tokens[slot->id_plus_1 - 1].flags & TOKEN_FLAG_SPECIAL)))
-            *slot = (struct spelling_slot){(uint32_t)(h >> 32), (uint32_t)id + 1};
+    for (size_t at = 0; at < v->n_tokens; at += VOCAB_FIND_MANY) {
+        size_t n = v->n_tokens - at < VOCAB_FIND_MANY ? v->n_tokens - at : VOCAB_FIND_MANY;
+        for (size_t i = 0; i < n; i++) {
+            const struct vocab_token *t = &v->tokens[at + i];
+            hashes[i] = hash_bytes(v->arena + t->spelling, t->n_spelling);
+            __builtin_prefetch(&v->by_spelling[hashes[i] & v->spelling_mask], 1);
+        }
+        for (size_t i = 0; i < n; i++)
+            add_token(v, at + i, hashes[i]);
     }
     return true;
 }
@@ -88,6 +102,33 @@ int32_t vocab_table_find_text(const struct vocab *v, const char *spelling, size_
         return -1;
     int32_t id = vocab_table_find(v, spelling, n);
     return id >= 0 && v->tokens[id].flags & TOKEN_FLAG_TEXT ? id : -1;
+}
+
+void vocab_table_find_texts(const struct vocab *v, const struct gguf_string *spellings, size_t n,
+                            int32_t *ids)
+{
+    uint64_t hashes[VOCAB_FIND_MANY];
+    assert(n <= VOCAB_FIND_MANY);
+    for (size_t i = 0; i < n; i++) {
+        hashes[i] = hash_bytes(spellings[i].data, spellings[i].n);
+        __builtin_prefetch(&v->by_spelling[hashes[i] & v->spelling_mask]);
+    }
+    /* Where they lead to, by the first slot: mostly that is the right one. */
+    for (size_t i = 0; i < n; i++) {
+        uint32_t id_plus_1 = v->by_spelling[hashes[i] & v->spelling_mask].id_plus_1;
+        __builtin_prefetch(&v->tokens[id_plus_1 ? id_plus_1 - 1 : 0]);
+    }
+    for (size_t i = 0; i < n; i++) {
+        uint32_t id_plus_1 = v->by_spelling[hashes[i] & v->spelling_mask].id_plus_1;
+        __builtin_prefetch(v->arena + v->tokens[id_plus_1 ? id_plus_1 - 1 : 0].spelling);
+    }
+    for (size_t i = 0; i < n; i++) {
+        size_t length = spellings[i].n;
+        int32_t id = length > v->max_spelling
+                         ? -1
+                         : (int32_t)spelling_slot_of(v, spellings[i].data, length, hashes[i])->id_plus_1 - 1;
+        ids[i] = id >= 0 && v->tokens[id].flags & TOKEN_FLAG_TEXT ? id : -1;
+    }
 }
 
 bool vocab_table_reserve_merges(struct vocab *v, size_t n_merges, struct err *err)
@@ -108,6 +149,11 @@ static struct merge_slot *merge_slot_of(const struct vocab *v, int32_t left, int
             (slot->left_plus_1 == (uint32_t)left + 1 && slot->right == (uint32_t)right))
             return slot;
     }
+}
+
+void vocab_table_await_merge(const struct vocab *v, int32_t left, int32_t right)
+{
+    __builtin_prefetch(&v->merges[hash_pair(left, right) & v->merge_mask], 1);
 }
 
 void vocab_table_add_merge(struct vocab *v, int32_t left, int32_t right, uint32_t rank, int32_t id)

@@ -15,6 +15,7 @@
 #include "kernels_cpu/elementwise.h"
 #include "kernels_cpu/gemm.h"
 #include "kernels_cpu/moe.h"
+#include "kernels_cpu/peak.h"
 #include "kernels_cpu/pool.h"
 #include "kernels_cpu/route.h"
 #include "kernels_cpu/weight.h"
@@ -25,6 +26,7 @@
 
 struct cpu_backend {
     struct pool *pool;
+    enum cpu_isa isa;
     const struct cpu_kernels *kernels;
     struct attn *attn;
     struct gemm_ctx *gemm;
@@ -268,6 +270,19 @@ static double read_bandwidth(void *ctx, const void *p, size_t n_bytes)
     return ns ? (double)n_bytes / (double)ns : 0;
 }
 
+static enum arith weight_arith(void *ctx, enum dtype type)
+{
+    (void)ctx;
+    return dot_act_format(type) == ACT_F32 ? ARITH_F32 : ARITH_INT8;
+}
+
+static double arith_peak(void *ctx, enum arith arith)
+{
+    struct cpu_backend *cpu = ctx;
+    const struct dot_set *set = dot_set_get(cpu->isa);
+    return peak_measure(cpu->pool, arith == ARITH_F32 ? set->peak_f32 : set->peak_int8);
+}
+
 static void park(void *ctx)
 {
     struct cpu_backend *cpu = ctx;
@@ -318,6 +333,8 @@ static const struct backend_ops cpu_ops = {
     .add_gated = add_gated,
     .sync = sync,
     .read_bandwidth = read_bandwidth,
+    .weight_arith = weight_arith,
+    .arith_peak = arith_peak,
     .park = park,
 };
 
@@ -365,6 +382,7 @@ bool backend_cpu_open(struct backend *out, int n_threads, const char *isa_name, 
     struct cpu_backend *cpu = mem_alloc(sizeof *cpu, err);
     if (!cpu)
         return false;
+    cpu->isa = isa;
     cpu->kernels = cpu_kernels_get(isa);
     cpu->pool = pool_new(n_threads, err);
     cpu->attn = cpu->pool ? attn_new(n_threads, err) : NULL;

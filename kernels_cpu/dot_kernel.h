@@ -11,6 +11,7 @@
 #include "engine/tensor.h"
 #include "kernels_cpu/act_quant.h"
 #include "kernels_cpu/cpu_features.h"
+#include "kernels_cpu/peak.h"
 
 struct tile_kernel;
 
@@ -33,17 +34,13 @@ struct dot_cols {
 /* out[c] = the row w times column c, for c in 0 .. a->n. */
 typedef void dot_fn(const uint8_t *w, const struct dot_cols *a, float *out);
 
-/* n rounds of as many multiply-adds as the machine can do on registers alone, for benchmarks; returns the
- * products that were added. The caller takes the time. */
-typedef size_t peak_fn(size_t n);
-
 struct dot_set {
     act_quant_fn *quantise;
     act_lanes_fn *lanes;   /* NULL: the kernels read natural order */
     act_chains_fn *chains; /* NULL: no tiles of floats */
     dot_fn *dot[DTYPE_N];
     const struct tile_kernel *tile[DTYPE_N]; /* NULL: none, see tile.h */
-    peak_fn *peak_int8, *peak_f32;           /* NULL: not known */
+    peak_fn *peak_int8, *peak_f32;
 };
 
 /* The kernels of an instruction set, which the machine must have. */

@@ -4,7 +4,6 @@
 #include "kernels_cpu/dot_avx2.h"
 #include "kernels_cpu/dot_avx512.h"
 #include "kernels_cpu/dot_scalar.h"
-#include "kernels_cpu/peak_avx512.h"
 #include "kernels_cpu/tile_avx512.h"
 
 #define DOT_TABLE(isa)                                                                                       \
@@ -28,10 +27,16 @@
         [DTYPE_IQ4_NL] = &tile_##isa##_iq4_nl, [DTYPE_IQ4_XS] = &tile_##isa##_iq4_xs,                        \
     }
 
-static const struct dot_set scalar_set = {.quantise = act_quant_scalar, .dot = DOT_TABLE(scalar)};
+static const struct dot_set scalar_set = {.quantise = act_quant_scalar,
+                                          .dot = DOT_TABLE(scalar),
+                                          .peak_int8 = peak_scalar_int8,
+                                          .peak_f32 = peak_scalar_f32};
 
 #if defined(__x86_64__)
-static const struct dot_set avx2_set = {.quantise = act_quant_avx2, .dot = DOT_TABLE(avx2)};
+static const struct dot_set avx2_set = {.quantise = act_quant_avx2,
+                                        .dot = DOT_TABLE(avx2),
+                                        .peak_int8 = peak_avx2_int8,
+                                        .peak_f32 = peak_avx2_f32};
 static const struct dot_set avx512_set = {.quantise = act_quant_avx2,
                                           .lanes = act_lanes_avx512,
                                           .chains = act_chains_avx512,

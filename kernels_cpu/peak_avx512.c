@@ -1,5 +1,5 @@
 /* The arithmetic peak with AVX-512 VNNI. */
-#include "kernels_cpu/peak_avx512.h"
+#include "kernels_cpu/peak.h"
 
 #include "kernels_cpu/dot_x86_512.h"
 

@@ -196,7 +196,7 @@ class OneTurn(ProgramTest):
         tokens, answer, end = lines[2:-2], lines[-2], lines[-1]
         self.assertTrue(all(list(t) == ['type', 'id', 'text'] and t['type'] == 'token' for t in tokens))
         fields = ['type', 'text', 'reasoning', 'finish_reason', 'prompt_tokens', 'reused_tokens', 'prefilled_tokens',
-                  'completion_tokens', 'ttft_ms', 'prefill_ms', 'decode_ms']
+                  'completion_tokens', 'ttft_ms', 'prefill_ms', 'decode_ms', 'guessed_tokens', 'right_guesses']
         self.assertEqual(list(answer), fields + ['reused_memory', 'reused_disk', 'kv_written_bytes',
                                                   'damaged_blocks', 'saved_ms'])
         self.assertEqual(list(self.lines(LONG, *TURN, '-p', 'hi', '--no-kv-store')[-2]), fields)
@@ -366,11 +366,45 @@ class Subcommands(ProgramTest):
 
     def test_bench_json(self):
         report = json.loads(self.check(0, 'bench', LONG, '-p', '8', '-n', '4', '-r', '2', '-d', '3', '--json'))
-        self.assertEqual(list(report), ['model', 'arch', 'quant', 'backend', 'threads', 'read_gb_s', 'tests'])
+        self.assertEqual(list(report), ['model', 'arch', 'quant', 'backend', 'threads', 'read_gb_s', 'int8_gmac_s',
+                                        'f32_gmac_s', 'tests'])
         self.assertEqual([t['name'] for t in report['tests']], ['pp8', 'tg4'])
         for t in report['tests']:
-            self.assertEqual(list(t), ['name', 'tok_s', 'min', 'max', 'gb_s'])
+            self.assertEqual(list(t), ['name', 'tok_s', 'min', 'max', 'gb_s', 'read_share', 'gmac_s', 'peak_share'])
             self.assertTrue(0 < t['min'] <= t['tok_s'] <= t['max'])
+            self.assertTrue(t['peak_share'] > 0 and t['read_share'] > 0, t)
+        self.assertTrue(report['f32_gmac_s'] > 0 and report['int8_gmac_s'] > 0)
+
+    def test_bench_counts_multiply_adds_and_bytes(self):
+        """An f32 matrix has a multiply-add for every four bytes; a prompt reads the weights once, and its head once."""
+        c = json.loads(self.check(0, 'inspect', LONG, '--json'))['config']
+        report = json.loads(self.check(0, 'bench', LONG, '-p', '16', '-n', '8', '-r', '1', '--json'))
+        prefill, decode = report['tests']
+        per_token = decode['gmac_s'] / decode['tok_s'] * 1e9
+        self.assertLess(per_token, c['token_weight_bytes'] / 4)
+        self.assertGreater(per_token, c['token_weight_bytes'] / 4 * 0.9)  # without norms and the row of the embedding
+        self.assertLess(prefill['gmac_s'] / prefill['tok_s'] * 1e9, per_token)
+        for t in report['tests']:
+            self.assertAlmostEqual(t['peak_share'], t['gmac_s'] / report['f32_gmac_s'], delta=1e-3 * t['peak_share'])
+        read = {t['name']: t['read_share'] * report['read_gb_s'] / t['tok_s'] for t in report['tests']}
+        self.assertAlmostEqual(read['tg8'], decode['gb_s'] / decode['tok_s'], delta=0.1 * read['tg8'])
+        self.assertLess(read['pp16'], read['tg8'] / 10)
+
+    def test_guesses_change_no_answer(self):
+        """Tried wherever there are any, or never: the same tokens, greedy and sampled; a word that is none is refused."""
+        for more in (('--temp', '0'), ('--temp', '0.9', '--seed', '5')):
+            answers = {}
+            for mode in ('off', 'always', ''):
+                self.env['FERRUM_SPECULATE'] = mode
+                lines = self.lines(LONG, '--private', '--raw', '-n', '200', '-p', 'abc abc abc abc', *more)
+                answers[mode] = ([line for line in lines if line['type'] == 'token'],
+                                 next(line for line in lines if line['type'] == 'assistant'))
+            self.assertEqual(answers['off'][0], answers['always'][0])
+            self.assertEqual(answers['off'][0], answers[''][0])
+            self.assertEqual([answers['off'][1][k] for k in ('guessed_tokens', 'right_guesses')], [0, 0])
+            self.assertGreater(answers['always'][1]['guessed_tokens'], 0)
+        self.env['FERRUM_SPECULATE'] = 'perhaps'
+        self.check(2, LONG, '--private', '-p', 'x', words=['FERRUM_SPECULATE', 'perhaps', 'always'])
 
     def test_a_name_with_escapes_does_not_reach_the_terminal(self):
         path = patched_copy(LONG, 'escape.gguf', b'tiny random', b'ti\x1b]0;\x07 dom')

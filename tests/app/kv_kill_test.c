@@ -31,6 +31,7 @@
 #include "kernels_cpu/backend_cpu.h"
 #include "store/kv_io.h"
 #include "tests/store/temp_dir.h"
+#include "tests/support/forced_cpu.h"
 #include "tests/support/tiny_model.h"
 
 #define N_TOKENS 330 /* of a chat: five whole blocks and a tail */
@@ -71,7 +72,7 @@ struct place {
 
 static bool open_place(struct place *p, int n_threads, const char *model_path, struct err *err)
 {
-    return backend_cpu_open(&p->cpu, n_threads, NULL, err) &&
+    return backend_cpu_open(&p->cpu, n_threads, forced_cpu(), err) &&
            (p->model = model_load(model_path, &p->cpu, NULL, err));
 }
 

@@ -1,6 +1,6 @@
 /* How close the products come to the machine: bytes per second of a decode step (one column) as a share of
  * what plain reads of the same bytes reach in the same minute, and the speed of many columns against one
- * and, with AVX-512, as a share of what its multiply-adds reach on registers alone in the same minute.
+ * and as a share of what multiply-adds reach on registers alone in the same minute.
  *
  * usage: bench_gemm [isa [threads [type]]]      not a test: nothing is asserted, a loaded machine only lowers
  * numbers */
@@ -16,7 +16,6 @@
 #define WEIGHT_BYTES ((size_t)512 << 20) /* well beyond the caches */
 #define ROUNDS 5
 #define MANY 512
-#define PEAK_ROUNDS ((size_t)1 << 20)
 
 struct read_job {
     const uint8_t *p;
@@ -59,34 +58,6 @@ static size_t fill(uint8_t *bytes, struct shape s, struct bweight *w)
     return count;
 }
 
-struct peak_job {
-    peak_fn *fn;
-    size_t products[POOL_MAX_THREADS];
-};
-
-static void run_peak(void *arg, int thread, int n_threads)
-{
-    struct peak_job *job = arg;
-    (void)n_threads;
-    job->products[thread] = job->fn(PEAK_ROUNDS);
-}
-
-/* Products a second of all threads; 0 where there is nothing to measure it with. */
-static double peak(struct pool *pool, peak_fn *fn)
-{
-    static struct peak_job job;
-    size_t products = 0;
-    if (!fn)
-        return 0;
-    job.fn = fn;
-    uint64_t start = clock_now_ns();
-    pool_run(pool, run_peak, &job);
-    double seconds = seconds_since(start);
-    for (int i = 0; i < pool_n_threads(pool); i++)
-        products += job.products[i];
-    return (double)products / seconds;
-}
-
 static void measure(struct pool *pool, struct gemm_ctx *g, struct read_job *job, struct shape s,
                     const struct dot_set *set)
 {
@@ -119,7 +90,7 @@ static void measure(struct pool *pool, struct gemm_ctx *g, struct read_job *job,
         best_one = one > best_one ? one : best_one;
         best_four = four > best_four ? four : best_four;
         best_many = many > best_many ? many : best_many;
-        double most = peak(pool, dot_act_format(s.type) == ACT_F32 ? set->peak_f32 : set->peak_int8);
+        double most = peak_measure(pool, dot_act_format(s.type) == ACT_F32 ? set->peak_f32 : set->peak_int8);
         best_peak = most > best_peak ? most : best_peak;
     }
     double one_macs = best_one / (double)w[0].n_bytes * (double)(s.n * s.k);
@@ -127,9 +98,7 @@ static void measure(struct pool *pool, struct gemm_ctx *g, struct read_job *job,
            "%d columns %6.1f = %4.1fx",
            dtype_info(s.type)->name, s.n, s.k, best_read * 1e-9, best_one * 1e-9, 100 * best_one / best_read,
            one_macs * 1e-9, best_four * 1e-9, MANY, best_many * 1e-9, best_many / one_macs);
-    if (best_peak > 0)
-        printf(", %2.0f %% of %5.1f", 100 * best_many / best_peak, best_peak * 1e-9);
-    puts("");
+    printf(", %2.0f %% of %5.1f\n", 100 * best_many / best_peak, best_peak * 1e-9);
     mem_free(a);
     mem_free(out);
 }

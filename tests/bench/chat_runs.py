@@ -86,15 +86,15 @@ class Program:
         return [self.binary, self.model, '--data-dir', folder, '--session', 'bench', '--raw', '--temp', '0', '-n',
                 str(n), *self.options, *more]
 
-    def turn(self, folder, text, n, *more):
-        """A new process says text and hears at most n tokens."""
+    def turn(self, folder, text, n, *more, watch=None):
+        """A new process says text and hears at most n tokens; watch(pid) is called whenever it has said something."""
         with open(os.path.join(self.home, 'prompt'), 'w+b') as prompt:
             prompt.write(text.encode())
             prompt.seek(0)
             others, start = Others(), time.monotonic()
             p = subprocess.Popen([*self.chat_args(folder, n, *more), '--json'], stdin=prompt, stdout=subprocess.PIPE,
                                  stderr=subprocess.PIPE, env=self.env)
-        lines = self.stamped_lines(p.stdout, start)
+        lines = self.stamped_lines(p.stdout, start, lambda: watch and watch(p.pid))
         said = p.stderr.read().decode(errors='replace')
         _, status, usage = os.wait4(p.pid, 0)
         p.returncode = os.waitstatus_to_exitcode(status)
@@ -103,13 +103,14 @@ class Program:
         return Turn(lines, usage, others.percent())
 
     @staticmethod
-    def stamped_lines(pipe, start):
+    def stamped_lines(pipe, start, after_each):
         lines, rest = [], b''
         while True:
             piece = os.read(pipe.fileno(), 1 << 16)
             at = time.monotonic() - start
             if not piece:
                 return lines
+            after_each()
             *whole, rest = (rest + piece).split(b'\n')
             lines += [(at, json.loads(line)) for line in whole]
 

@@ -13,6 +13,7 @@
 #include "tests/engine/model_edit.h"
 #include "tests/engine/ref_backend.h"
 #include "tests/engine/timeline_fixture.h"
+#include "tests/support/forced_cpu.h"
 #include "tests/support/tiny_model.h"
 
 #define N_TOKENS 40
@@ -29,7 +30,7 @@ static int set_up(void **state)
 {
     (void)state;
     ref_backend_open(&reference);
-    if (!backend_cpu_open(&cpu, 2, NULL, NULL))
+    if (!backend_cpu_open(&cpu, 2, forced_cpu(), NULL))
         return -1;
     ops_without_q8 = *cpu.ops;
     ops_without_q8.supports_weight = all_but_q8;

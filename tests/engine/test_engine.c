@@ -19,6 +19,7 @@
 #include "kernels_cpu/backend_cpu.h"
 #include "tests/engine/engine_fixture.h"
 #include "tests/engine/model_edit.h"
+#include "tests/support/forced_cpu.h"
 #include "tests/support/shared_path.h"
 #include "tests/support/tiny_model.h"
 
@@ -32,7 +33,7 @@ static int set_up(void **state)
     close(mkstemp(chatml_path));
     struct tiny_options raw = {.arch = "llama", .type = DTYPE_F32, .seed = 1};
     struct tiny_options chatml = {.arch = "qwen3", .type = DTYPE_Q8_0, .chatml = true, .seed = 2};
-    return backend_cpu_open(&backend, 2, NULL, NULL) && tiny_model_save(&raw, raw_path) &&
+    return backend_cpu_open(&backend, 2, forced_cpu(), NULL) && tiny_model_save(&raw, raw_path) &&
                    tiny_model_save(&chatml, chatml_path)
                ? 0
                : -1;
@@ -66,8 +67,11 @@ struct result {
 
 static struct engine *open_engine(const char *path, uint32_t n_ctx)
 {
-    struct engine_options options = {
-        .model_path = path, .backend = &backend, .n_ctx = n_ctx, .kv_type = DTYPE_F16};
+    struct engine_options options = {.model_path = path,
+                                     .backend = &backend,
+                                     .n_ctx = n_ctx,
+                                     .kv_type = DTYPE_F16,
+                                     .speculation = SPECULATION_NEVER};
     return open_ready(&options);
 }
 

@@ -14,6 +14,7 @@
 #include "engine/trace.h"
 #include "kernels_cpu/backend_cpu.h"
 #include "tests/engine/engine_fixture.h"
+#include "tests/support/forced_cpu.h"
 #include "tests/support/tiny_model.h"
 
 static struct backend backend;
@@ -24,7 +25,7 @@ static int set_up(void **state)
     (void)state;
     close(mkstemp(path));
     struct tiny_options moe = {.arch = "qwen2moe", .type = DTYPE_Q8_0, .seed = 5};
-    return backend_cpu_open(&backend, 2, NULL, NULL) && tiny_model_save(&moe, path) ? 0 : -1;
+    return backend_cpu_open(&backend, 2, forced_cpu(), NULL) && tiny_model_save(&moe, path) ? 0 : -1;
 }
 
 static int tear_down(void **state)
@@ -37,7 +38,8 @@ static int tear_down(void **state)
 
 static struct engine *open_engine(struct backend *b)
 {
-    struct engine_options options = {.model_path = path, .backend = b, .kv_type = DTYPE_F16};
+    struct engine_options options = {
+        .model_path = path, .backend = b, .kv_type = DTYPE_F16, .speculation = SPECULATION_NEVER};
     return open_ready(&options);
 }
 
@@ -150,8 +152,11 @@ static void engine__trace__is_there_after_the_engine(void **state)
 {
     (void)state;
     struct trace *trace = trace_new(TINY_N_LAYERS, 3, NULL);
-    struct engine_options options = {
-        .model_path = path, .backend = &backend, .kv_type = DTYPE_F16, .trace = trace};
+    struct engine_options options = {.model_path = path,
+                                     .backend = &backend,
+                                     .kv_type = DTYPE_F16,
+                                     .trace = trace,
+                                     .speculation = SPECULATION_NEVER};
     struct engine *e = open_ready(&options);
     run_turn(e, 9);
     engine_close(e);

@@ -15,6 +15,7 @@
 #include "engine/engine.h"
 #include "kernels_cpu/backend_cpu.h"
 #include "tests/engine/engine_fixture.h"
+#include "tests/support/forced_cpu.h"
 #include "tests/support/mem_shelf.h"
 #include "tests/support/tiny_model.h"
 
@@ -33,7 +34,7 @@ static int set_up(void **state)
     struct tiny_options chatml = {.arch = "qwen3", .type = DTYPE_Q8_0, .chatml = true, .seed = 2};
     struct tiny_options think = {
         .arch = "qwen3", .type = DTYPE_F32, .think = true, .script = SCRIPT, .n_ctx = 2048, .seed = 3};
-    return backend_cpu_open(&backend, 2, NULL, NULL) && tiny_model_save(&chatml, chatml_path) &&
+    return backend_cpu_open(&backend, 2, forced_cpu(), NULL) && tiny_model_save(&chatml, chatml_path) &&
                    tiny_model_save(&think, think_path)
                ? 0
                : -1;

@@ -13,6 +13,7 @@
 #include "engine/engine.h"
 #include "kernels_cpu/backend_cpu.h"
 #include "tests/engine/engine_fixture.h"
+#include "tests/support/forced_cpu.h"
 #include "tests/support/tiny_model.h"
 
 #define ANSWER "The answer is the answer."
@@ -24,7 +25,7 @@ static struct backend backend;
 static int set_up(void **state)
 {
     (void)state;
-    return backend_cpu_open(&backend, 2, NULL, NULL) ? 0 : -1;
+    return backend_cpu_open(&backend, 2, forced_cpu(), NULL) ? 0 : -1;
 }
 
 static int tear_down(void **state)

@@ -13,6 +13,7 @@
 #include "engine/engine.h"
 #include "kernels_cpu/backend_cpu.h"
 #include "tests/engine/engine_fixture.h"
+#include "tests/support/forced_cpu.h"
 #include "tests/support/tiny_model.h"
 
 static struct backend backend;
@@ -23,7 +24,7 @@ static int set_up(void **state)
     (void)state;
     close(mkstemp(path));
     struct tiny_options moe = {.arch = "qwen3moe", .type = DTYPE_F32, .n_ctx = 2048, .seed = 5};
-    return backend_cpu_open(&backend, 2, NULL, NULL) && tiny_model_save(&moe, path) ? 0 : -1;
+    return backend_cpu_open(&backend, 2, forced_cpu(), NULL) && tiny_model_save(&moe, path) ? 0 : -1;
 }
 
 static int tear_down(void **state)

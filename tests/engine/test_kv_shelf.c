@@ -12,6 +12,7 @@
 #include "engine/timeline.h"
 #include "kernels_cpu/backend_cpu.h"
 #include "tests/engine/model_edit.h"
+#include "tests/support/forced_cpu.h"
 #include "tests/support/mem_shelf.h"
 #include "tests/support/tiny_model.h"
 
@@ -33,7 +34,7 @@ static int set_up(void **state)
     }
     struct buf file = {0};
     struct tiny_options options = {.arch = "qwen3", .type = DTYPE_F32, .seed = 3};
-    if (!backend_cpu_open(&cpu, 2, NULL, NULL) || !tiny_model_make(&options, &file))
+    if (!backend_cpu_open(&cpu, 2, forced_cpu(), NULL) || !tiny_model_make(&options, &file))
         return -1;
     model = edit_load(&file, &cpu, NULL, NULL);
     buf_fini(&file);

@@ -14,6 +14,7 @@
 #include "tests/engine/model_edit.h"
 #include "tests/engine/ref_backend.h"
 #include "tests/engine/timeline_fixture.h"
+#include "tests/support/forced_cpu.h"
 #include "tests/support/tiny_model.h"
 
 #define N_TOKENS 150 /* more than two pages */
@@ -30,7 +31,8 @@ static int set_up(void **state)
     for (int i = 0; i < N_TOKENS; i++)
         ids[i] = 3 + i * 37 % (TINY_N_VOCAB - 3);
     ref_backend_open(&reference);
-    return backend_cpu_open(&cpu, 2, NULL, NULL) && backend_cpu_open(&scalar, 1, "scalar", NULL) ? 0 : -1;
+    return backend_cpu_open(&cpu, 2, forced_cpu(), NULL) && backend_cpu_open(&scalar, 1, "scalar", NULL) ? 0
+                                                                                                         : -1;
 }
 
 static int tear_down(void **state)

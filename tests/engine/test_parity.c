@@ -18,6 +18,7 @@
 #include "kernels_cl/backend_cl.h"
 #include "kernels_cpu/backend_cpu.h"
 #include "tests/engine/timeline_fixture.h"
+#include "tests/support/forced_cpu.h"
 
 #define N_GREEDY 24
 #define MAX_TOKENS 64
@@ -45,7 +46,8 @@ static bool open_backend(void)
         print_message("skipped: %s\n", err.text);
         return false;
     }
-    if (cl_style ? backend_cl_open(&backend, &options, &err) : backend_cpu_open(&backend, 0, NULL, &err))
+    if (cl_style ? backend_cl_open(&backend, &options, &err)
+                 : backend_cpu_open(&backend, 0, forced_cpu(), &err))
         return true;
     fail_msg("%s", err.text);
     return false;

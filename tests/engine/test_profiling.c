@@ -13,6 +13,7 @@
 #include "kernels_cpu/backend_cpu.h"
 #include "tests/engine/model_edit.h"
 #include "tests/engine/timeline_fixture.h"
+#include "tests/support/forced_cpu.h"
 #include "tests/support/tiny_model.h"
 
 #define N_PROMPT 70
@@ -68,7 +69,7 @@ static int set_up(void **state)
     (void)state;
     for (int i = 0; i < N_PROMPT + N_DECODED; i++)
         ids[i] = 3 + i * 37 % (TINY_N_VOCAB - 3);
-    if (!backend_cpu_open(&cpu, 2, NULL, NULL))
+    if (!backend_cpu_open(&cpu, 2, forced_cpu(), NULL))
         return -1;
     watched_ops = *cpu.ops;
     watched_ops.route = watched_route;

@@ -8,6 +8,7 @@
 #include "engine/base/mem.h"
 #include "kernels_cpu/backend_cpu.h"
 #include "kernels_cpu/cpu_features.h"
+#include "tests/support/forced_cpu.h"
 
 #define GUARD 12345.0f
 
@@ -30,7 +31,7 @@ struct backend fixture_open(int n_threads, const char *isa)
 {
     struct backend b = {0};
     struct err err = {0};
-    if (!backend_cpu_open(&b, n_threads, isa, &err))
+    if (!backend_cpu_open(&b, n_threads, isa ? isa : forced_cpu(), &err))
         fail_msg("%s", err.text);
     return b;
 }

@@ -14,8 +14,8 @@
 /* Roughly normal numbers, the same for the same seed. */
 void fixture_normal(float *out, size_t n, uint32_t seed);
 
-/* The backend with n_threads and "scalar", "avx2" or "avx512", NULL for the best; ends the test when it does
- * not open. */
+/* The backend with n_threads and "scalar", "avx2" or "avx512", NULL for those of FERRUM_CPU, else the best;
+ * ends the test when it does not open. */
 struct backend fixture_open(int n_threads, const char *isa);
 bool fixture_has_avx2(void);
 

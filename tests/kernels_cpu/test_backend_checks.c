@@ -8,6 +8,7 @@
 #include "cpu_fixture.h"
 #include "engine/base/mem.h"
 #include "kernels_cpu/backend_cpu.h"
+#include "kernels_cpu/cpu_features.h"
 
 static struct backend backend;
 static struct bbuf *small, *large, *cache; /* 64 and 65536 floats, and 4 pages of the layer below */
@@ -325,6 +326,22 @@ static void backend_buf__zeroed_and_bounded(void **state)
     assert_int_equal(err.code, ERR_MEMORY);
 }
 
+static void arith_peak__is_there_for_every_instruction_set(void **state)
+{
+    (void)state;
+    struct cpu_features features = cpu_features_get();
+    for (int isa = CPU_SCALAR; isa <= CPU_AVX512; isa++) {
+        if (!cpu_isa_available((enum cpu_isa)isa, &features))
+            continue;
+        struct backend b = fixture_open(2, cpu_isa_name((enum cpu_isa)isa));
+        for (int i = 0; i < ARITH_N; i++)
+            assert_true(b.ops->arith_peak(b.ctx, (enum arith)i) > 0);
+        assert_int_equal(b.ops->weight_arith(b.ctx, DTYPE_Q4_K), ARITH_INT8);
+        assert_int_equal(b.ops->weight_arith(b.ctx, DTYPE_BF16), ARITH_F32);
+        backend_close(&b);
+    }
+}
+
 static void backend_cpu_open__reports_what_it_has_and_has_not(void **state)
 {
     (void)state;
@@ -376,6 +393,7 @@ int main(void)
         cmocka_unit_test(backend_weight_bind__refuses_wrong_tensors),
         cmocka_unit_test(backend_gemm__checks_and_computes),
         cmocka_unit_test(backend_buf__zeroed_and_bounded),
+        cmocka_unit_test(arith_peak__is_there_for_every_instruction_set),
         cmocka_unit_test(backend_cpu_open__reports_what_it_has_and_has_not),
         cmocka_unit_test(backend_cpu_open__survives_failed_allocations),
     };
