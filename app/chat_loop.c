@@ -55,7 +55,7 @@ static void show_status(struct chat_loop *c)
     memset(&status, 0, sizeof status); /* compared as bytes below */
     status.phase = phase_of(s);
     snprintf(status.model, sizeof status.model, "%.60s %s", s->model_name, s->config.quant);
-    snprintf(status.backend, sizeof status.backend, "%.47s", s->backend.ops->describe(s->backend.ctx));
+    snprintf(status.backend, sizeof status.backend, "%.47s", s->kernels);
     status.preparing = status.phase == UI_IDLE && s->warming && s->warm_total > 0;
     status.done = status.preparing ? s->warm_done : s->done;
     status.total = status.preparing ? s->warm_total : s->total;
@@ -324,6 +324,10 @@ static void on_engine_event(struct chat_loop *c, const struct engine_event *even
         if (event->error.code)
             ui_notice(c->ui, true, event->error.text);
         ui_chat_changed(c->ui, -1);
+        break;
+    case ENGINE_MOVED:
+        ui_note(c->ui, event->error.text);
+        ui_notice(c->ui, true, event->error.text);
         break;
     case ENGINE_LOADING:
     case ENGINE_PREFILL:

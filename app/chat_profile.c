@@ -115,7 +115,7 @@ static const char *what_differs(const struct chat_loop *c, const struct kept_pro
     const struct session *s = &c->session;
     if (memcmp(kept->fingerprint, s->fingerprint, sizeof kept->fingerprint) != 0)
         return " · another model";
-    if (strcmp(kept->backend, s->backend.ops->describe(s->backend.ctx)) != 0)
+    if (strcmp(kept->backend, s->kernels) != 0)
         return " · another backend";
     return strcmp(kept->build, version_build()) != 0 ? " · another build" : "";
 }

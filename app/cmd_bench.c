@@ -33,7 +33,7 @@ struct test {
 
 struct bench {
     const char *path;
-    struct backend backend;
+    struct loader_backends backends;
     struct model *model;
     struct timeline *timeline;
     enum dtype kv_type;
@@ -42,6 +42,11 @@ struct bench {
     struct test prefill, decode;
     struct samples reads, peaks[ARITH_N]; /* GB/s; 1e9 multiply-adds a second */
 };
+
+static const struct backend *main_backend(const struct bench *b)
+{
+    return model_n_device(b->model) ? &b->backends.device : &b->backends.cpu;
+}
 
 static void add_sample(struct samples *s, double value)
 {
@@ -81,9 +86,10 @@ static void measure_reads(struct bench *b)
 
 static void measure_peaks(struct bench *b)
 {
-    const struct backend_ops *ops = b->backend.ops;
+    const struct backend *backend = main_backend(b);
+    const struct backend_ops *ops = backend->ops;
     for (int i = 0; ops->arith_peak && i < ARITH_N; i++)
-        add_sample(&b->peaks[i], ops->arith_peak(b->backend.ctx, (enum arith)i) / 1e9);
+        add_sample(&b->peaks[i], ops->arith_peak(backend->ctx, (enum arith)i) / 1e9);
 }
 
 /* What drifts is measured before, between and after what it is compared with. */
@@ -182,8 +188,8 @@ static bool prepare(struct bench *b, const struct options *o, struct err *err)
         return err_set(err, ERR_PROMPT,
                        "depth %zu and %zu tokens do not fit --ctx %zu; expected at least %zu", b->depth, most,
                        n_ctx, b->depth + most);
-    if (!loader_kv_type(o, DTYPE_F16, &b->kv_type, err) || !loader_backend(o, &b->backend, err) ||
-        !(b->model = loader_model(b->path, &b->backend, err)))
+    if (!loader_kv_type(o, DTYPE_F16, &b->kv_type, err) || !loader_backends(o, true, &b->backends, err) ||
+        !(b->model = loader_model(b->path, &b->backends, err)))
         return false;
     const struct timeline_options options = {.n_ctx = (uint32_t)n_ctx, .kv_type = b->kv_type};
     b->ids = mem_array(b->depth + most + 1, sizeof *b->ids, err);
@@ -209,10 +215,11 @@ static double gb_per_s(const struct bench *b, size_t n, double tok_s)
 /* Multiply-adds of one call with the weights it needs, by how they are computed. */
 static void count_macs(const struct bench *b, const struct test *t, double macs[ARITH_N])
 {
+    const struct backend *backend = main_backend(b);
     struct model_macs of;
     model_count_macs(b->model, &of);
     for (int type = 0; type < DTYPE_N; type++)
-        macs[b->backend.ops->weight_arith(b->backend.ctx, (enum dtype)type)] +=
+        macs[backend->ops->weight_arith(backend->ctx, (enum dtype)type)] +=
             (double)of.token[type] * (double)tokens_of_call(b, t) + (double)of.head[type];
 }
 
@@ -240,7 +247,7 @@ static json_t *test_json(struct bench *b, struct test *t)
         json_pack("{s:s, s:f, s:f, s:f, s:f}", "name", name, "tok_s", tok_s, "min", t->tok_s.values[0], "max",
                   t->tok_s.values[t->tok_s.n - 1], "gb_s", gb_per_s(b, t->n, tok_s));
     json_object_set_new(out, "read_share", json_real(reads > 0 ? read / reads : 0));
-    if (b->backend.ops->arith_peak)
+    if (main_backend(b)->ops->arith_peak)
         add_arith(b, t, tok_s, out);
     return out;
 }
@@ -248,16 +255,16 @@ static json_t *test_json(struct bench *b, struct test *t)
 static json_t *report_json(struct bench *b)
 {
     const struct model_config *config = model_config(b->model);
+    const struct backend *backend = main_backend(b);
     json_t *tests = json_array();
     if (b->prefill.n)
         json_array_append_new(tests, test_json(b, &b->prefill));
     if (b->decode.n)
         json_array_append_new(tests, test_json(b, &b->decode));
-    json_t *out =
-        json_pack("{s:s, s:s, s:s, s:s, s:i, s:f}", "model", loader_display_name(config, b->path), "arch",
-                  config->arch, "quant", config->quant, "backend", b->backend.ops->name, "threads",
-                  b->backend.ops->n_threads(b->backend.ctx), "read_gb_s", median(&b->reads));
-    if (b->backend.ops->arith_peak) {
+    json_t *out = json_pack("{s:s, s:s, s:s, s:s, s:i, s:f}", "model", loader_display_name(config, b->path),
+                            "arch", config->arch, "quant", config->quant, "backend", backend->ops->name,
+                            "threads", backend->ops->n_threads(backend->ctx), "read_gb_s", median(&b->reads));
+    if (backend->ops->arith_peak) {
         json_object_set_new(out, "int8_gmac_s", json_real(median(&b->peaks[ARITH_INT8])));
         json_object_set_new(out, "f32_gmac_s", json_real(median(&b->peaks[ARITH_F32])));
     }
@@ -306,8 +313,7 @@ static void bench_fini(struct bench *b)
 {
     timeline_free(b->timeline);
     model_free(b->model);
-    if (b->backend.ops)
-        backend_close(&b->backend);
+    loader_backends_close(&b->backends);
     mem_free(b->ids);
     mem_free(b->prefill.tok_s.values);
     mem_free(b->decode.tok_s.values);

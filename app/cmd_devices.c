@@ -27,16 +27,17 @@ static void print_device(const struct backend_cl_device *d)
 /* Opens a backend as a chat would, which asks its kernels for known answers. */
 static void print_health(const char *name)
 {
-    struct backend b = {0};
+    struct loader_backends b;
     struct err why;
     struct options o = {0};
     o.value[OPT_BACKEND] = (struct opt_value){.source = OPT_FROM_LINE, .text = name};
-    if (!loader_backend(&o, &b, &why)) {
+    if (!loader_backends(&o, true, &b, &why)) {
         printf("        does not work: %s\n", why.text);
         return;
     }
-    printf("        works: %s\n", b.ops->describe(b.ctx));
-    backend_close(&b);
+    const struct backend *backend = loader_main_backend(&b);
+    printf("        works: %s\n", backend->ops->describe(backend->ctx));
+    loader_backends_close(&b);
 }
 
 bool cmd_devices(const struct options *o, struct err *err)

@@ -60,12 +60,12 @@ static bool write_logits(struct timeline *t, const struct token_list *ids, size_
 }
 
 static bool run(const struct options *o, const char *path, const struct token_list *ids,
-                struct backend *backend, struct err *err)
+                struct loader_backends *backends, struct err *err)
 {
     struct timeline *t = NULL;
     struct timeline_options options = {.n_ctx = (uint32_t)opt_int(o, OPT_CTX, 0)};
     struct model *m =
-        loader_kv_type(o, DTYPE_F32, &options.kv_type, err) ? loader_model(path, backend, err) : NULL;
+        loader_kv_type(o, DTYPE_F32, &options.kv_type, err) ? loader_model(path, backends, err) : NULL;
     bool ok = m && check_ids(ids, vocab_size(model_vocab(m)), err);
     if (ok && !options.n_ctx) { /* no more memory than these tokens need */
         bool limited;
@@ -87,16 +87,15 @@ bool cmd_logits(const struct options *o, struct err *err)
 {
     const char *path;
     struct token_list ids = {0};
-    struct backend backend = {0};
+    struct loader_backends backends = {0};
     bool ok = loader_model_word(o, &path, err);
     if (ok && (!opt_given(o, OPT_TOKENS) || !opt_given(o, OPT_OUT)))
         ok = err_set(err, ERR_USAGE, "%s is missing; usage: ferrum-chat %s",
                      opt_given(o, OPT_TOKENS) ? "--out FILE" : "--tokens IDS",
                      command_info(CMD_LOGITS)->usage);
-    ok = ok && parse_ids(opt_text(o, OPT_TOKENS), &ids, err) && loader_backend(o, &backend, err) &&
-         run(o, path, &ids, &backend, err);
-    if (backend.ops)
-        backend_close(&backend);
+    ok = ok && parse_ids(opt_text(o, OPT_TOKENS), &ids, err) && loader_backends(o, true, &backends, err) &&
+         run(o, path, &ids, &backends, err);
+    loader_backends_close(&backends);
     token_list_fini(&ids);
     return ok;
 }

@@ -30,12 +30,13 @@ static json_t *text_json(const char *text, size_t n)
 
 void json_line_ready(struct buf *out, const struct session *s)
 {
-    const struct backend_ops *ops = s->backend.ops;
-    append_line(out, json_pack("{s:s, s:o, s:s, s:s, s:s, s:i, s:I, s:I, s:f}", "type", "ready", "model",
-                               text_json(s->model_name, strlen(s->model_name)), "arch", s->config.arch,
-                               "quant", s->config.quant, "backend", ops->name, "threads",
-                               ops->n_threads(s->backend.ctx), "ctx", (json_int_t)engine_n_ctx(s->engine),
-                               "seed", (json_int_t)s->seed, "load_ms", s->load_ms));
+    const struct backend *backend = session_backend(s);
+    append_line(out,
+                json_pack("{s:s, s:o, s:s, s:s, s:s, s:i, s:I, s:I, s:f}", "type", "ready", "model",
+                          text_json(s->model_name, strlen(s->model_name)), "arch", s->config.arch, "quant",
+                          s->config.quant, "backend", backend->ops->name, "threads",
+                          backend->ops->n_threads(backend->ctx), "ctx", (json_int_t)engine_n_ctx(s->engine),
+                          "seed", (json_int_t)s->seed, "load_ms", s->load_ms));
 }
 
 void json_line_user(struct buf *out, const char *text, size_t n)

@@ -29,22 +29,6 @@ void kv_cache_identify(struct kv_cache *c, const struct gguf *g, const struct mo
         c->space.token_bytes = (uint32_t)token_bytes;
 }
 
-/* Backend and kernels, without the number of threads: no number depends on it. "cpu x2 avx2" is "cpu avx2".
- */
-static void name_numerics(const struct backend *backend, char *out, size_t n)
-{
-    const char *at = backend->ops->describe(backend->ctx);
-    size_t used = 0;
-    out[0] = '\0';
-    while (*at && used < n) {
-        size_t word = strcspn(at, " ");
-        bool is_threads = word > 1 && at[0] == 'x' && strspn(at + 1, "0123456789") == word - 1;
-        if (!is_threads)
-            used += (size_t)snprintf(out + used, n - used, "%s%.*s", used ? " " : "", (int)word, at);
-        at += word + strspn(at + word, " ");
-    }
-}
-
 /* Two of the contexts in use; a limit that the user gave is the user's. */
 static uint64_t least_bytes(const struct kv_cache *c, const struct options *o,
                             const struct model_config *config)
@@ -63,7 +47,7 @@ void kv_cache_open(struct kv_cache *c, const char *path, const struct options *o
     if (!path || !c->space.token_bytes)
         return;
     snprintf(label, sizeof label, "%.60s %s", model_name, config->quant);
-    name_numerics(backend, numerics, sizeof numerics);
+    backend_kernels_name(backend->ops->describe(backend->ctx), numerics, sizeof numerics);
     const struct kv_io_options options = {
         .db = {.path = path,
                .limit_bytes = opt_given(o, OPT_KV_LIMIT) ? (uint64_t)(o->value[OPT_KV_LIMIT].real * GIB) : 0,

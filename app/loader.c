@@ -1,6 +1,7 @@
 #include "app/loader.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -63,19 +64,59 @@ static bool may_have_gpu(void)
     return false;
 }
 
-bool loader_backend(const struct options *o, struct backend *out, struct err *err)
+/* Whole numbers, or auto. */
+static bool read_layers(const struct options *o, uint32_t *out, struct err *err)
+{
+    const char *text = opt_text(o, OPT_GPU_LAYERS);
+    *out = UINT32_MAX;
+    if (!text || !strcmp(text, "auto"))
+        return true;
+    size_t n = strspn(text, "0123456789");
+    if (!n || n > 6 || text[n])
+        return err_set(err, ERR_USAGE, "--gpu-layers %.20s: expected a number of layers, or auto", text);
+    *out = (uint32_t)strtoul(text, NULL, 10);
+    return true;
+}
+
+static bool open_device(const struct options *o, bool must_have, struct loader_backends *b, struct err *err)
 {
     const char *name = opt_text(o, OPT_BACKEND);
-    struct err why;
-    if (name && !strcmp(name, "opencl"))
-        return open_cl(false, out, err);
-    if ((!name || !strcmp(name, "auto")) && may_have_gpu()) {
-        if (open_cl(true, out, &why))
-            return true;
-        log_line("%s", why.text);
+    bool is_asked = name && !strcmp(name, "opencl"), is_auto = !name || !strcmp(name, "auto");
+    struct err why = {0};
+    if (!b->n_device || (!is_asked && !(is_auto && may_have_gpu())) || open_cl(!is_asked, &b->device, &why))
+        return true;
+    if (is_asked && (must_have || why.code == ERR_USAGE)) {
+        *err = why;
+        return false;
     }
+    log_line("%s", why.text);
+    if (is_asked)
+        snprintf(b->note, sizeof b->note, "%.400s; the CPU computes instead", why.text);
+    return true;
+}
+
+bool loader_backends(const struct options *o, bool must_have, struct loader_backends *b, struct err *err)
+{
     int n_threads = (int)opt_int(o, OPT_THREADS, backend_cpu_cores());
-    return backend_cpu_open(out, n_threads, cpu_kernels, err);
+    *b = (struct loader_backends){0};
+    if (read_layers(o, &b->n_device, err) && open_device(o, must_have, b, err) &&
+        backend_cpu_open(&b->cpu, n_threads, cpu_kernels, err))
+        return true;
+    loader_backends_close(b);
+    return false;
+}
+
+void loader_backends_close(struct loader_backends *b)
+{
+    if (b->device.ops)
+        backend_close(&b->device);
+    if (b->cpu.ops)
+        backend_close(&b->cpu);
+}
+
+struct backend *loader_main_backend(struct loader_backends *b)
+{
+    return b->device.ops ? &b->device : &b->cpu;
 }
 
 bool loader_kv_type(const struct options *o, enum dtype fallback, enum dtype *out, struct err *err)
@@ -160,17 +201,18 @@ static void say_line(void *arg, const char *line)
 
 static void say_warnings(const struct model *m)
 {
-    const char *warnings[] = {vocab_warning(model_vocab(m)), model_warning(m)};
+    const char *warnings[] = {vocab_warning(model_vocab(m)), model_warning(m), model_fewer(m)};
     for (size_t i = 0; i < sizeof warnings / sizeof *warnings; i++)
         if (warnings[i])
             report_line("%s", warnings[i]);
     loader_say_experts(m, say_line, NULL);
 }
 
-struct model *loader_model(const char *path, struct backend *backend, struct err *err)
+struct model *loader_model(const char *path, struct loader_backends *b, struct err *err)
 {
     const struct load_progress progress = {.report = report};
-    struct model *m = model_load(path, backend, &progress, err);
+    const struct model_places places = {&b->cpu, b->device.ops ? &b->device : NULL, b->n_device};
+    struct model *m = model_load_on(path, &places, &progress, err);
     loader_progress("loading", 1, 1);
     if (m)
         say_warnings(m);

@@ -12,17 +12,28 @@ void loader_cpu_kernels(const char *name);
 /* The same for OpenCL (see backend_cl.h): the style of its kernels and the directory of compiled programs,
  * which is made when it is needed; NULL: the device's own, and none. */
 void loader_cl_kernels(const char *style, const char *cache_dir);
+/* What computes: the CPU, and the device that takes layers from it. */
+struct loader_backends {
+    struct backend cpu, device; /* device.ops NULL: none */
+    uint32_t n_device;          /* layers, --gpu-layers */
+    char note[512];             /* the device that was asked for cannot be used: what to tell people, or "" */
+};
+
+/* --backend and --gpu-layers. auto takes a GPU whose kernels compute what they should. must_have: an OpenCL
+ * device that was asked for and cannot be used is an error, else a note. */
+bool loader_backends(const struct options *o, bool must_have, struct loader_backends *out, struct err *err);
+void loader_backends_close(struct loader_backends *b);
+/* The one that most is asked of. */
+struct backend *loader_main_backend(struct loader_backends *b);
 /* Said once at the start, borrowed: FERRUM_SPECULATE, or NULL. What it means, or a sentence when it is no
  * such word. */
 void loader_speculation(const char *name);
 bool loader_speculation_mode(enum speculation_mode *out, struct err *err);
-/* --backend. auto is the CPU, unless there is a GPU whose kernels compute what they should. */
-bool loader_backend(const struct options *o, struct backend *out, struct err *err);
 /* --kv-type, or the fallback. */
 bool loader_kv_type(const struct options *o, enum dtype fallback, enum dtype *out, struct err *err);
 /* Loads on this thread, with progress on stderr if that is a terminal, then what is unusual about the model,
  * one line each. */
-struct model *loader_model(const char *path, struct backend *backend, struct err *err);
+struct model *loader_model(const char *path, struct loader_backends *b, struct err *err);
 /* The model word of a subcommand; a sentence when it is missing or too much follows. */
 bool loader_model_word(const struct options *o, const char **path, struct err *err);
 

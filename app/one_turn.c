@@ -163,6 +163,11 @@ static void on_event(struct one_turn *t, const struct engine_event *event)
         if (event->error.code)
             report_line("%s", event->error.text);
         break;
+    case ENGINE_MOVED:
+        if (t->out.is_terminal)
+            output_end_line(&t->out);
+        report_line("%s", event->error.text);
+        break;
     case ENGINE_DONE:
     case ENGINE_FAILED:
     case ENGINE_MEASURED:

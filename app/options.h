@@ -68,6 +68,7 @@ enum opt_id {
     OPT_COMPARE,
     OPT_CSV,
     OPT_BACKEND,
+    OPT_GPU_LAYERS,
     OPT_THREADS,
     OPT_CTX,
     OPT_KV_TYPE,

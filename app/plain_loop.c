@@ -361,6 +361,10 @@ static void on_event(struct plain_loop *p, const struct engine_event *event)
         if (event->error.code)
             say_line(p, event->error.text);
         break;
+    case ENGINE_MOVED:
+        output_end_line(&p->out);
+        say_line(p, event->error.text);
+        break;
     case ENGINE_LOADING:
     case ENGINE_PREFILL:
     case ENGINE_MEASURED:

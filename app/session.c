@@ -288,8 +288,10 @@ bool session_open(struct session *s, const struct options *o, const struct paths
 
 bool session_start(struct session *s, struct err *err)
 {
-    if (!loader_backend(s->options, &s->backend, err))
+    if (!loader_backends(s->options, false, &s->backends, err))
         return false;
+    struct backend *main_one = loader_main_backend(&s->backends), *device = &s->backends.device;
+    snprintf(s->kernels, sizeof s->kernels, "%s", main_one->ops->describe(main_one->ctx));
     if (opt_given(s->options, OPT_TRACE) &&
         !(s->trace = trace_new(s->config.n_layer,
                                (uint32_t)opt_int(s->options, OPT_TRACE_TOKENS, TRACE_TOKENS), err)))
@@ -297,10 +299,12 @@ bool session_start(struct session *s, struct err *err)
     enum speculation_mode speculation;
     if (!loader_speculation_mode(&speculation, err))
         return false;
-    kv_cache_open(&s->kv, s->paths->kv_db, s->options, &s->backend, &s->config, s->model_name);
+    kv_cache_open(&s->kv, s->paths->kv_db, s->options, main_one, &s->config, s->model_name);
     const struct engine_options options = {
         .model_path = s->model_path,
-        .backend = &s->backend,
+        .backend = &s->backends.cpu,
+        .device = device->ops ? device : NULL,
+        .n_device = s->backends.n_device,
         .n_ctx = (uint32_t)opt_int(s->options, OPT_CTX, 0),
         .kv_type = s->kv_type,
         .shelf = kv_cache_shelf(&s->kv),
@@ -310,6 +314,13 @@ bool session_start(struct session *s, struct err *err)
     s->opened_ns = clock_now_ns();
     s->engine = engine_open(&options, err);
     return s->engine != NULL;
+}
+
+const struct backend *session_backend(const struct session *s)
+{
+    const struct loader_backends *b = &s->backends;
+    bool is_device = b->device.ops && !strncmp(s->kernels, b->device.ops->name, strlen(b->device.ops->name));
+    return is_device ? &b->device : &b->cpu;
 }
 
 static void leave_chat(struct session *s)
@@ -411,8 +422,7 @@ bool session_close(struct session *s, struct err *err)
         !trace_file_write(s->trace, opt_text(s->options, OPT_TRACE), ok ? err : NULL))
         ok = false;
     trace_free(s->trace);
-    if (s->backend.ops)
-        backend_close(&s->backend);
+    loader_backends_close(&s->backends);
     chat_free(s->chat);
     mem_free(s->model_path);
     mem_free(s->draft);

@@ -24,6 +24,7 @@
 
 #include "app/fingerprint.h"
 #include "app/kv_cache.h"
+#include "app/loader.h"
 #include "app/options.h"
 #include "app/paths.h"
 #include "app/sampling.h"
@@ -73,7 +74,8 @@ struct session {
     char *draft;      /* unsent text of the chat, as loaded or stored last, or NULL */
     size_t draft_cursor;
 
-    struct backend backend;
+    struct loader_backends backends;
+    char kernels[KV_KERNELS_BYTES]; /* what computes: the device or CPU, then as the engine says */
     struct kv_cache kv;
     struct engine *engine;
     struct trace *trace; /* --trace, or NULL */
@@ -125,6 +127,8 @@ bool session_open(struct session *s, const struct options *o, const struct paths
                   struct err *err);
 /* Starts the engine thread, which loads the model. */
 bool session_start(struct session *s, struct err *err);
+/* What computes: the device, as long as it has layers. */
+const struct backend *session_backend(const struct session *s);
 /* Stops what is asked or answered and waits until the engine is done with it. */
 void session_stop(struct session *s);
 /* Stops, saves (waits some seconds for chat_db and says so on stderr; Ctrl-C ends that), ends the threads.

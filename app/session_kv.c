@@ -74,7 +74,7 @@ void session_turn_ended(struct session *s)
 bool session_take_warm_event(struct session *s, struct engine_event *event)
 {
     if (!s->warming || event->request != s->warm_request || event->type == ENGINE_READY ||
-        event->type == ENGINE_LOADING || event->type == ENGINE_FAILED)
+        event->type == ENGINE_LOADING || event->type == ENGINE_FAILED || event->type == ENGINE_MOVED)
         return false;
     if (event->type == ENGINE_PROMPT) {
         mem_free(event->ids);

@@ -130,7 +130,8 @@ bool session_set_think(struct session *s, const char *word, enum think_mode own,
 void session_each_note(const struct session *s, void (*say)(void *, const char *), void *arg)
 {
     const struct model *model = engine_model(s->engine);
-    const char *warnings[] = {vocab_warning(model_vocab(model)), model_warning(model)};
+    const char *warnings[] = {*s->backends.note ? s->backends.note : NULL, vocab_warning(model_vocab(model)),
+                              model_warning(model), model_fewer(model)};
     if (s->is_guide)
         say(arg, guide_note);
     note_context(s, say, arg);

@@ -27,14 +27,14 @@ struct kept_prof *session_turn_prof(const struct session *s)
         prof_free(prof);
         return NULL;
     }
-    const struct backend_ops *ops = s->backend.ops;
+    const struct backend *backend = session_backend(s);
     struct kept_prof *kept = mem_need(sizeof *kept);
     *kept = (struct kept_prof){
         .build = mem_strdup(version_build()),
         .model = model_words(s),
-        .backend = mem_strdup(ops->describe(s->backend.ctx)),
+        .backend = mem_strdup(s->kernels),
         .kv_type = mem_strdup(dtype_info(s->kv_type)->name),
-        .n_threads = (uint32_t)ops->n_threads(s->backend.ctx),
+        .n_threads = (uint32_t)backend->ops->n_threads(backend->ctx),
         .pos = s->stats.prompt_tokens,
         .tokens_per_s = turn_tokens_per_s(&s->stats),
         .prof = prof,

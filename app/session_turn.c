@@ -349,6 +349,11 @@ static void take_failed(struct session *s, const struct engine_event *event)
     log_line("loading failed: %s", event->error.text);
 }
 
+static void take_kernels(struct session *s, const struct engine_event *event)
+{
+    snprintf(s->kernels, sizeof s->kernels, "%.*s", (int)event->n_text, event->text);
+}
+
 bool session_next_event(struct session *s, struct engine_event *event)
 {
     do {
@@ -361,7 +366,11 @@ bool session_next_event(struct session *s, struct engine_event *event)
         s->total = event->total;
         break;
     case ENGINE_READY:
+        take_kernels(s, event);
         take_ready(s);
+        break;
+    case ENGINE_MOVED:
+        take_kernels(s, event);
         break;
     case ENGINE_FAILED:
         take_failed(s, event);

@@ -4,6 +4,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "engine/base/mem.h"
 
@@ -77,6 +78,24 @@ void backend_close(struct backend *b)
     if (b->ops)
         b->ops->close(b->ctx);
     *b = (struct backend){0};
+}
+
+bool backend_is_lost(const struct backend *b)
+{
+    return b->ops->is_lost && b->ops->is_lost(b->ctx);
+}
+
+void backend_kernels_name(const char *at, char *out, size_t n)
+{
+    size_t used = 0;
+    out[0] = '\0';
+    while (*at && used < n) {
+        size_t word = strcspn(at, " ");
+        bool is_threads = word > 1 && at[0] == 'x' && strspn(at + 1, "0123456789") == word - 1;
+        if (!is_threads)
+            used += (size_t)snprintf(out + used, n - used, "%s%.*s", used ? " " : "", (int)word, at);
+        at += word + strspn(at + word, " ");
+    }
 }
 
 struct bbuf *backend_buf_new(struct backend *b, size_t n_bytes, struct err *err)

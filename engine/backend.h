@@ -190,6 +190,11 @@ struct experts_shape {
     size_t expert_bytes;    /* of one expert, all parts */
 };
 
+struct buf_room {
+    uint64_t largest; /* bytes of one buffer */
+    uint64_t left;    /* of all of them; UINT64_MAX: the memory is the system's (memory_left.h) */
+};
+
 /* Every slot is present unless marked (optional). ctx is the first argument of all. */
 struct backend_ops {
     const char *name; /* "cpu", "opencl" */
@@ -207,8 +212,8 @@ struct backend_ops {
     bool (*buf_write)(void *ctx, struct bbuf *buf, size_t offset_bytes, const void *src, size_t n_bytes);
     bool (*buf_read)(void *ctx, const struct bbuf *buf, size_t offset_bytes, void *dst, size_t n_bytes);
     size_t (*buf_bytes)(const struct bbuf *buf);
-    /* Bytes of the largest buffer there is room for now. (optional: what the system's memory leaves) */
-    size_t (*buf_largest)(void *ctx);
+    /* What there is room for now. (optional: what the system's memory leaves) */
+    void (*buf_room)(void *ctx, struct buf_room *out);
     /* The bytes themselves, where they lie in host memory and every op has finished when it returns: others
      * may read them while ops touch other places. (optional) */
     void *(*buf_host)(const struct bbuf *buf);
@@ -236,6 +241,15 @@ struct backend_ops {
     bool (*weighted_sum)(void *ctx, const struct op_weighted_sum *op);
     bool (*add_gated)(void *ctx, const struct op_add_gated *op);
     bool (*sync)(void *ctx);
+    /* The device has failed, what it holds is gone, and every operation refuses. (optional: never) */
+    bool (*is_lost)(void *ctx);
+
+    /* What operations take on a device, sampled; nothing waits for it. Between begin and end each mark names,
+     * by a number of the caller's, what was enqueued since the one before; end follows a read back, and hands
+     * out a time for each mark with any. (optional: all three or none) */
+    bool (*time_begin)(void *ctx);
+    void (*time_mark)(void *ctx, uint32_t number);
+    void (*time_end)(void *ctx, void (*take)(void *arg, uint32_t number, uint64_t ns), void *arg);
 
     /* Plain reads of [p, p+n) by the backend's own threads; returns GB/s. For `bench`. (optional) */
     double (*read_bandwidth)(void *ctx, const void *p, size_t n_bytes);
@@ -254,6 +268,9 @@ struct backend {
     void *ctx;
 };
 void backend_close(struct backend *b);
+bool backend_is_lost(const struct backend *b);
+/* A description without the number of threads, on which no number depends: "cpu x2 avx2" is "cpu avx2". */
+void backend_kernels_name(const char *description, char *out, size_t n);
 
 /* The checked calls the engine uses; each fills err and returns false on a wrong shape, type, bound or device
  * fault. */

@@ -195,6 +195,7 @@ static bool copy_prof(const struct engine *e, bool of_turn, struct prof **out, s
     if (of_turn)
         prof_subtract(*out, e->before);
     pthread_mutex_unlock(lock);
+    prof_use_device(*out);
     return true;
 }
 

@@ -35,7 +35,11 @@ struct trace;
 struct engine_options {
     const char *model_path;
     struct backend *backend; /* the caller's, outlives the engine */
-    uint32_t n_ctx;          /* 0: default */
+    /* Computes the last n_device layers, or as many as it has memory for; NULL: none. When it fails,
+     * `backend` takes its place. Outlives the engine. */
+    struct backend *device;
+    uint32_t n_device;
+    uint32_t n_ctx; /* 0: default */
     enum dtype kv_type;
     /* Where KV blocks are kept between runs; NULL: nowhere. Outlives the engine. */
     const struct kv_shelf *shelf;
@@ -98,13 +102,15 @@ double turn_tokens_per_s(const struct turn_stats *stats);
 
 enum engine_event_type {
     ENGINE_LOADING,  /* done, total: bytes */
-    ENGINE_READY,    /* engine_model() may be used from now on */
+    ENGINE_READY,    /* engine_model() may be used from now on; text: what computes, as ENGINE_MOVED has it */
     ENGINE_FAILED,   /* loading failed: error; the thread has nothing more to do */
     ENGINE_PROMPT,   /* ids: the exact ids of messages that had none; owned by the receiver (mem_free). total:
                         tokens of the prompt. error: a warning, the model's template failed just now */
     ENGINE_PREFILL,  /* done, total: tokens of the prompt that memory did not have, loaded or computed */
     ENGINE_TOKEN,    /* one sampled token: token, text */
     ENGINE_DONE,     /* reason, stats, error if FINISH_ERROR; ids where a stop cut the answer */
+    ENGINE_MOVED,    /* the device has failed and something else goes on: error is a sentence for people, text
+                        what computes now (model_describe_places). The request goes on, or ends in its own way */
     ENGINE_MEASURED, /* engine_read_gb_s has a number; of no request */
 };
 

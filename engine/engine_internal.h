@@ -49,6 +49,7 @@ struct engine {
     bool template_failed;                /* the model's template could not render a chat: not asked again */
     bool distrusts_shelf;                /* rows from it have failed: not asked again */
     bool has_unproven;                   /* rows from the shelf are in memory that no logits followed yet */
+    bool is_ruined;                      /* a device was lost, and the CPU could not take its place */
     size_t n_unsaved;                    /* blocks the shelf had no room for, and is to be offered again */
     int retry_ms;                        /* the pause before that */
 };
@@ -57,6 +58,11 @@ static inline atomic_bool *engine_cancel_flag(struct engine *e, uint64_t number)
 {
     return &e->cancel[number % ENGINE_MAX_OPEN];
 }
+
+/* turn_rescue.c: opens e->timeline; where the device has no room for it, with fewer layers there. */
+bool engine_open_timeline(struct engine *e, struct model *m, struct err *err);
+/* What computes now, for the shelf and as the event's text. */
+void engine_name_kernels(struct engine *e, const struct model *m, struct engine_event *event);
 
 /* engine_measure.c, on the thread: does what engine_measure_read wants, if no request comes in between. */
 void engine_measure(struct engine *e);

@@ -38,17 +38,12 @@ static bool report_loading(void *arg, uint64_t done, uint64_t total)
 static bool load(struct engine *e)
 {
     struct engine_event failed = {.type = ENGINE_FAILED};
+    struct engine_event ready = {.type = ENGINE_READY};
     struct load_progress progress = {report_loading, e};
-    struct model *m = model_load(e->options.model_path, e->options.backend, &progress, &failed.error);
-    if (m) {
-        struct timeline_options options = {.n_ctx = e->options.n_ctx,
-                                           .kv_type = e->options.kv_type,
-                                           .shelf = e->options.shelf,
-                                           .trace = e->options.trace};
-        e->timeline = timeline_new(m, &options, &failed.error);
-    }
+    const struct model_places places = {e->options.backend, e->options.device, e->options.n_device};
+    struct model *m = model_load_on(e->options.model_path, &places, &progress, &failed.error);
     speculation_init(&e->speculation, e->options.speculation);
-    if (e->timeline) {
+    if (m && engine_open_timeline(e, m, &failed.error)) {
         e->before = prof_new(&timeline_prof(e->timeline)->shape, &failed.error);
         e->prof = e->before ? prof_new(&e->before->shape, &failed.error) : NULL;
     }
@@ -61,7 +56,8 @@ static bool load(struct engine *e)
     }
     atomic_store(&e->n_ctx, timeline_n_ctx(e->timeline));
     atomic_store(&e->model, m);
-    return engine_send_surely(e, &(struct engine_event){.type = ENGINE_READY});
+    engine_name_kernels(e, m, &ready);
+    return engine_send_surely(e, &ready);
 }
 
 /* --- an answer --- */
@@ -171,7 +167,7 @@ static bool compute_token(struct turn *t, int32_t id, size_t n_left, struct err 
         speculation_guess(s, timeline_ids(timeline), timeline_length(timeline), id, most, ids + 1);
     note_round(t);
     uint64_t start_ns = clock_now_ns();
-    bool ok = timeline_try(timeline, ids, 1 + n_guesses, &control, err);
+    bool ok = turn_try(t, ids, 1 + n_guesses, &control, err);
     t->round_ns = clock_now_ns();
     if (ok)
         speculation_passed(s, n_guesses, t->round_ns - start_ns);
@@ -186,7 +182,7 @@ static bool eval_token(struct turn *t, int32_t id, size_t n_left, struct err *er
         return compute_token(t, id, n_left, err);
     note_round(t);
     t->round_ns = clock_now_ns();
-    return timeline_accept(t->engine->timeline, err);
+    return turn_accept(t, id, err);
 }
 
 static int32_t sample(struct turn *t)
@@ -299,9 +295,17 @@ static size_t save(struct engine *e)
 
 /* --- a turn --- */
 
+static bool check_whole(const struct engine *e, struct err *err)
+{
+    return !e->is_ruined ||
+           err_set(err, ERR_RUNTIME,
+                   "the device that computed has failed, and the CPU could not take its place; "
+                   "start again, with --backend cpu");
+}
+
 static enum finish_reason work(struct turn *t, struct err *err)
 {
-    if (!prepare(t, err) || !turn_prefill(t, err))
+    if (!check_whole(t->engine, err) || !prepare(t, err) || !turn_prefill(t, err))
         return fail_or_cancel(err);
     return generate(t, err);
 }
@@ -347,6 +351,12 @@ static void begin_turn_prof(struct engine *e)
     pthread_mutex_unlock(&e->prof_lock);
 }
 
+static void park(struct backend *backend)
+{
+    if (backend && backend->ops->park)
+        backend->ops->park(backend->ctx);
+}
+
 static void run_turn(struct engine *e, struct engine_job *job)
 {
     struct turn t = {.engine = e, .job = job, .cancel = engine_cancel_flag(e, job->number)};
@@ -355,7 +365,10 @@ static void run_turn(struct engine *e, struct engine_job *job)
     timeline_set_ahead(e->timeline, job->request.warm);
     if (!job->request.warm)
         begin_turn_prof(e);
-    done.reason = job->request.warm ? turn_warm(&t, &done.error) : work(&t, &done.error);
+    if (job->request.warm)
+        done.reason = check_whole(e, &done.error) ? turn_warm(&t, &done.error) : FINISH_ERROR;
+    else
+        done.reason = work(&t, &done.error);
     if (done.reason == FINISH_CANCELLED)
         err_clear(&done.error);
     if (t.prefilled_ns && !job->request.warm)
@@ -364,9 +377,8 @@ static void run_turn(struct engine *e, struct engine_job *job)
     copy_last_prof(e);
     done.stats = t.stats;
     free_turn(&t);
-    struct backend *backend = e->options.backend;
-    if (backend->ops->park)
-        backend->ops->park(backend->ctx);
+    park(e->options.backend);
+    park(e->options.device);
     e->n_unsaved = save(e);
     e->retry_ms = FIRST_RETRY_MS;
     if (!engine_send_surely(e, &done))

@@ -33,11 +33,27 @@ static bool make_lists(struct kv_pages *p, struct err *err)
            (p->parked = mem_array(p->n_lent_max, sizeof *p->parked, err));
 }
 
-bool kv_pages_init(struct kv_pages *p, struct backend *backend, const struct kv_shape *shape, size_t n_tokens,
-                   size_t n_lent_max, struct err *err)
+static bool make_parts(struct kv_pages *p, const struct kv_place *places, size_t n_places, struct err *err)
 {
-    *p = (struct kv_pages){
-        .backend = backend, .shape = *shape, .n_table_max = pages_for(n_tokens), .n_lent_max = n_lent_max};
+    size_t first = 0;
+    for (size_t i = 0; i < n_places; first += places[i++].n_layer) {
+        struct kv_part *part = &p->parts[p->n_parts++];
+        *part = (struct kv_part){.backend = places[i].backend,
+                                 .first_layer = first,
+                                 .n_layer = places[i].n_layer,
+                                 .page_bytes = 2 * places[i].n_layer * p->slab_bytes};
+        if (!(part->pool = backend_buf_new(part->backend, part->page_bytes * p->n_pages, err)))
+            return false;
+    }
+    assert(first == p->shape.n_layer);
+    return true;
+}
+
+bool kv_pages_init(struct kv_pages *p, const struct kv_place *places, size_t n_places,
+                   const struct kv_shape *shape, size_t n_tokens, size_t n_lent_max, struct err *err)
+{
+    assert(n_places <= KV_MAX_PARTS);
+    *p = (struct kv_pages){.shape = *shape, .n_table_max = pages_for(n_tokens), .n_lent_max = n_lent_max};
     p->n_pages = p->n_table_max + (n_lent_max ? n_lent_max + 1 : 0);
     size_t row = 0, token = kv_token_bytes(shape), pool_bytes;
     if (!token || !row_bytes(shape, &row) || !mem_mul(token, KV_BLOCK_TOKENS, &p->page_bytes) ||
@@ -45,7 +61,7 @@ bool kv_pages_init(struct kv_pages *p, struct backend *backend, const struct kv_
         return err_set(err, ERR_MEMORY,
                        "the KV cache of %zu tokens is too large to count; use a smaller --ctx", n_tokens);
     p->slab_bytes = row * KV_BLOCK_TOKENS;
-    if (!make_lists(p, err) || !(p->pool = backend_buf_new(backend, pool_bytes, err))) {
+    if (!make_lists(p, err) || !make_parts(p, places, n_places, err)) {
         kv_pages_fini(p);
         return err_prefix(err, "the KV cache of %zu tokens", n_tokens);
     }
@@ -81,11 +97,12 @@ static void forget_returned(struct kv_pages *p)
 
 void kv_pages_fini(struct kv_pages *p)
 {
-    if (!p->backend)
+    if (!p->n_table_max)
         return;
     for (forget_returned(p); p->n_lent; forget_returned(p))
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-    backend_buf_free(p->backend, p->pool);
+    for (size_t i = 0; i < p->n_parts; i++)
+        backend_buf_free(p->parts[i].backend, p->parts[i].pool);
     mem_free(p->table);
     mem_free(p->free_list);
     mem_free(p->pins);
@@ -96,8 +113,9 @@ void kv_pages_fini(struct kv_pages *p)
 
 void *kv_pages_host(struct kv_pages *p, uint32_t page)
 {
-    const struct backend_ops *ops = p->backend->ops;
-    return ops->buf_host ? (char *)ops->buf_host(p->pool) + page * p->page_bytes : NULL;
+    const struct kv_part *part = &p->parts[0];
+    bool is_shown = p->n_parts == 1 && part->backend->ops->buf_host;
+    return is_shown ? (char *)part->backend->ops->buf_host(part->pool) + page * p->page_bytes : NULL;
 }
 
 static bool is_lent(const struct kv_pages *p, uint32_t page)
@@ -193,10 +211,14 @@ void kv_pages_link(struct kv_pages *p, size_t i)
 
 struct kv_layer kv_pages_layer(const struct kv_pages *p, size_t layer)
 {
+    const struct kv_part *part = &p->parts[0];
+    while (layer >= part->first_layer + part->n_layer)
+        part++;
+    layer -= part->first_layer;
     return (struct kv_layer){
-        .pool = p->pool,
+        .pool = part->pool,
         .type = p->shape.type,
-        .page_bytes = p->page_bytes,
+        .page_bytes = part->page_bytes,
         .k_offset = 2 * layer * p->slab_bytes,
         .v_offset = (2 * layer + 1) * p->slab_bytes,
         .table = p->table,
@@ -206,33 +228,34 @@ struct kv_layer kv_pages_layer(const struct kv_pages *p, size_t layer)
 
 /* --- rows and blocks --- */
 
-/* The rows of one head in one slab: values, then (int8) scales. Either part is an array of rows. */
+/* The rows of one head in one slab: values, then (int8) scales. Either is an array of rows. */
 struct head_rows {
-    size_t n_heads;       /* of all slabs of a page, in the order of its bytes */
-    size_t part_bytes[2]; /* of one row */
+    size_t n_heads;    /* of all slabs of a part's page, in the order of its bytes */
+    size_t columns[2]; /* bytes of one row */
 };
 
-static struct head_rows head_rows_of(const struct kv_shape *shape)
+static struct head_rows head_rows_of(const struct kv_pages *p, const struct kv_part *part)
 {
-    struct head_rows h = {.n_heads = 2 * shape->n_layer * shape->n_kv_head};
-    bool ok = dtype_row_bytes(shape->type, shape->head_dim, &h.part_bytes[0]);
+    const struct kv_shape *shape = &p->shape;
+    struct head_rows h = {.n_heads = 2 * part->n_layer * shape->n_kv_head};
+    bool ok = dtype_row_bytes(shape->type, shape->head_dim, &h.columns[0]);
     assert(ok); /* kv_pages_init has counted */
     (void)ok;
-    h.part_bytes[1] = kv_row_bytes(shape->type, shape->head_dim) - h.part_bytes[0];
+    h.columns[1] = kv_row_bytes(shape->type, shape->head_dim) - h.columns[0];
     return h;
 }
 
-bool kv_pages_pack(const struct kv_pages *p, size_t i, size_t n, void *bytes, struct err *err)
+static bool pack_part(const struct kv_pages *p, const struct kv_part *part, size_t i, size_t n, char *to,
+                      struct err *err)
 {
-    struct head_rows h = head_rows_of(&p->shape);
-    size_t from = p->table[i] * p->page_bytes;
-    char *to = bytes;
+    struct head_rows h = head_rows_of(p, part);
+    size_t from = p->table[i] * part->page_bytes;
     if (n == KV_BLOCK_TOKENS) /* as it lies there: one wait for a device, not one per head */
-        return backend_buf_read(p->backend, p->pool, from, to, p->page_bytes, err);
+        return backend_buf_read(part->backend, part->pool, from, to, part->page_bytes, err);
     for (size_t head = 0; head < h.n_heads; head++)
-        for (int part = 0; part < 2; part++) {
-            size_t row = h.part_bytes[part];
-            if (!backend_buf_read(p->backend, p->pool, from, to, n * row, err))
+        for (int column = 0; column < 2; column++) {
+            size_t row = h.columns[column];
+            if (!backend_buf_read(part->backend, part->pool, from, to, n * row, err))
                 return false;
             from += KV_BLOCK_TOKENS * row;
             to += n * row;
@@ -240,22 +263,44 @@ bool kv_pages_pack(const struct kv_pages *p, size_t i, size_t n, void *bytes, st
     return true;
 }
 
-bool kv_pages_unpack(struct kv_pages *p, size_t i, const void *bytes, size_t n, size_t first, size_t end,
-                     struct err *err)
+bool kv_pages_pack(const struct kv_pages *p, size_t i, size_t n, void *bytes, struct err *err)
 {
-    struct head_rows h = head_rows_of(&p->shape);
-    size_t to = p->table[i] * p->page_bytes;
-    const char *from = bytes;
+    char *to = bytes;
+    for (size_t k = 0; k < p->n_parts; k++) {
+        if (!pack_part(p, &p->parts[k], i, n, to, err))
+            return false;
+        to += p->parts[k].page_bytes / KV_BLOCK_TOKENS * n;
+    }
+    return true;
+}
+
+static bool unpack_part(const struct kv_pages *p, const struct kv_part *part, size_t i, const char *from,
+                        size_t n, size_t first, size_t end, struct err *err)
+{
+    struct head_rows h = head_rows_of(p, part);
+    size_t to = p->table[i] * part->page_bytes;
     if (first == 0 && end == KV_BLOCK_TOKENS && n == KV_BLOCK_TOKENS)
-        return backend_buf_write(p->backend, p->pool, to, from, p->page_bytes, err);
+        return backend_buf_write(part->backend, part->pool, to, from, part->page_bytes, err);
     for (size_t head = 0; head < h.n_heads; head++)
-        for (int part = 0; part < 2; part++) {
-            size_t row = h.part_bytes[part];
-            if (!backend_buf_write(p->backend, p->pool, to + first * row, from + first * row,
+        for (int column = 0; column < 2; column++) {
+            size_t row = h.columns[column];
+            if (!backend_buf_write(part->backend, part->pool, to + first * row, from + first * row,
                                    (end - first) * row, err))
                 return false;
             from += n * row;
             to += KV_BLOCK_TOKENS * row;
         }
+    return true;
+}
+
+bool kv_pages_unpack(struct kv_pages *p, size_t i, const void *bytes, size_t n, size_t first, size_t end,
+                     struct err *err)
+{
+    const char *from = bytes;
+    for (size_t k = 0; k < p->n_parts; k++) {
+        if (!unpack_part(p, &p->parts[k], i, from, n, first, end, err))
+            return false;
+        from += p->parts[k].page_bytes / KV_BLOCK_TOKENS * n;
+    }
     return true;
 }

@@ -4,6 +4,8 @@
  * head are [KV_BLOCK_TOKENS][D] values in the KV type and, in int8, f32 [KV_BLOCK_TOKENS] scales behind them
  * (struct kv_layer). The bytes of a block with n rows, KV_LAYOUT 1, are the same with n in the place of
  * KV_BLOCK_TOKENS: [layer][K, V][KV head]([n][D], in int8 f32 [n]). A full block is a page as it lies there.
+ * Where two backends share the layers, each has its part of every page; a block is the parts one after the
+ * other, so that its bytes do not say where they were computed.
  *
  * Lending. A full page may be lent: another thread reads it until the page's pin is 0 again. A lent page does
  * not change: one that is cut off waits, parked, until its pin is gone, and one that is cut in its middle is
@@ -17,7 +19,7 @@
  * KV_BLOCK_TOKENS].
  *  2. Every page is in the table, or free, or parked, never in two of them. Free pages are not pinned.
  *  3. The pool's memory is taken from the system as pages are first written.
- * Ownership: struct kv_pages owns the pool. Belongs to one thread; others only read lent pages and lower
+ * Ownership: struct kv_pages owns the pools. Belongs to one thread; others only read lent pages and lower
  * pins. Nothing but kv_pages_init allocates. */
 #ifndef FERRUM_KV_PAGES_H
 #define FERRUM_KV_PAGES_H
@@ -29,17 +31,33 @@
 
 #include "engine/backend.h"
 
+#define KV_MAX_PARTS 2
+
 struct kv_shape {
     enum dtype type; /* DTYPE_F16, DTYPE_F32 or DTYPE_I8 */
     size_t n_layer, n_kv_head, head_dim;
 };
 
-struct kv_pages {
+/* Layers that follow each other and are computed by one backend. */
+struct kv_place {
+    struct backend *backend;
+    size_t n_layer;
+};
+
+/* Their part of every page, in memory of that backend. */
+struct kv_part {
     struct backend *backend;
     struct bbuf *pool; /* [n_pages] of page_bytes */
+    size_t first_layer, n_layer;
+    size_t page_bytes;
+};
+
+struct kv_pages {
+    struct kv_part parts[KV_MAX_PARTS];
+    size_t n_parts;
     struct kv_shape shape;
     size_t slab_bytes; /* K or V of one layer in one page */
-    size_t page_bytes;
+    size_t page_bytes; /* of all parts */
     size_t n_pages;
     size_t n_table_max, n_lent_max;
     uint32_t *table; /* [n_table_max] */
@@ -56,9 +74,10 @@ struct kv_pages {
 /* Bytes of K and V of one position in all layers; 0 on overflow. */
 size_t kv_token_bytes(const struct kv_shape *shape);
 
-/* Pages for n_tokens positions; n_lent_max 0: none is ever lent, none filled from outside. */
-bool kv_pages_init(struct kv_pages *p, struct backend *backend, const struct kv_shape *shape, size_t n_tokens,
-                   size_t n_lent_max, struct err *err);
+/* Pages for n_tokens positions; places: all layers in their order, at most KV_MAX_PARTS of them. n_lent_max
+ * 0: none is ever lent, none filled from outside. */
+bool kv_pages_init(struct kv_pages *p, const struct kv_place *places, size_t n_places,
+                   const struct kv_shape *shape, size_t n_tokens, size_t n_lent_max, struct err *err);
 /* Waits until no page is pinned. */
 void kv_pages_fini(struct kv_pages *p);
 
@@ -75,7 +94,7 @@ atomic_uint *kv_pages_lend(struct kv_pages *p, size_t i, const void **bytes);
 uint32_t kv_pages_next(struct kv_pages *p);
 /* Makes it table[i], i <= n_table, in the place of the one that is there. */
 void kv_pages_link(struct kv_pages *p, size_t i);
-/* Host memory of a page; NULL where the backend does not show it. */
+/* Host memory of a page; NULL where the backend does not show it, or where there is more than one. */
 void *kv_pages_host(struct kv_pages *p, uint32_t page);
 
 /* The first n rows of table[i] as the bytes of a block. */

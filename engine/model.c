@@ -28,15 +28,6 @@ const struct model_family *model_find_family(const char *arch, struct err *err)
     return NULL;
 }
 
-/* Reports what is bound so far; false with ERR_CANCELLED when the owner no longer wants the model. */
-static bool report(const struct model *m, const struct load_progress *progress, uint64_t done,
-                   struct err *err)
-{
-    if (!progress || progress->report(progress->arg, done, m->config.weight_bytes))
-        return true;
-    return err_set(err, ERR_CANCELLED, "loading %s was cancelled", gguf_label(m->gguf));
-}
-
 static uint64_t used_bytes(const struct model *m)
 {
     uint64_t sum = 0;
@@ -45,16 +36,11 @@ static uint64_t used_bytes(const struct model *m)
     return sum;
 }
 
-static bool bind_ends(struct model *m, struct err *err)
+bool model_report(const struct model *m, const struct load_progress *progress, struct err *err)
 {
-    const struct model_config *c = &m->config;
-    if (!weights_matrix(m, -1, "token_embd.weight", c->n_embd, c->n_vocab, &m->embed, err) ||
-        !weights_vector(m, -1, "output_norm.weight", c->n_embd, &m->out_norm, err))
-        return false;
-    if (weights_exists(m, -1, "output.weight"))
-        return weights_matrix(m, -1, "output.weight", c->n_embd, c->n_vocab, &m->head, err);
-    m->head = m->embed;
-    return true;
+    if (!progress || progress->report(progress->arg, used_bytes(m), m->config.weight_bytes))
+        return true;
+    return err_set(err, ERR_CANCELLED, "loading %s was cancelled", gguf_label(m->gguf));
 }
 
 /* The rope factors are computed with on the host (rope.h). */
@@ -104,15 +90,11 @@ static bool check_all_used(const struct model *m, struct err *err)
 
 static bool bind_all(struct model *m, const struct load_progress *progress, struct err *err)
 {
-    /* A vector more than the file has: a tensor is looked for at most once. */
+    /* A vector more than the file has: room for the search to end in. */
     m->used = mem_array(gguf_n_tensors(m->gguf) + 1, sizeof *m->used, err);
     m->layers = m->used ? mem_array(m->config.n_layer, sizeof *m->layers, err) : NULL;
-    if (!m->layers || !bind_ends(m, err) || !read_rope_factors(m, err))
-        return false;
-    for (uint32_t i = 0; i < m->config.n_layer; i++)
-        if (!report(m, progress, used_bytes(m), err) || !m->family->bind_layer(m, i, &m->layers[i], err))
-            return false;
-    return check_all_used(m, err) && report(m, progress, m->config.weight_bytes, err);
+    return m->layers && read_rope_factors(m, err) && model_bind(m, progress, err) && check_all_used(m, err) &&
+           model_report(m, progress, err);
 }
 
 static bool check_vocab(const struct model *m, struct err *err)
@@ -151,23 +133,33 @@ static void say_dense(struct model *m)
         snprintf(m->warning, sizeof m->warning,
                  "the %s backend has no kernel for the type of some experts: they are computed as f32, which "
                  "takes %.1f GiB of memory",
-                 m->backend->ops->name, (double)n_bytes / (1024.0 * 1024.0 * 1024.0));
+                 m->host->ops->name, (double)n_bytes / (1024.0 * 1024.0 * 1024.0));
 }
 
 struct model *model_load(const char *path, struct backend *backend, const struct load_progress *progress,
                          struct err *err)
 {
+    return model_load_on(path, &(struct model_places){.host = backend}, progress, err);
+}
+
+struct model *model_load_on(const char *path, const struct model_places *places,
+                            const struct load_progress *progress, struct err *err)
+{
     struct model *m = mem_alloc(sizeof *m, err);
     if (!m)
         return NULL;
-    m->backend = backend;
+    m->host = places->host;
+    m->device = places->device;
     m->gguf = gguf_open(path, true, err);
     if (!m->gguf || !model_read_config(m->gguf, &m->config, err) ||
         !model_read_rope(m->gguf, &m->config, &m->rope, err))
         goto fail;
     m->family = model_find_family(m->config.arch, err);
+    m->n_device = !m->device                             ? 0
+                  : places->n_device < m->config.n_layer ? places->n_device
+                                                         : m->config.n_layer;
     gguf_prefetch(m->gguf);
-    if (!report(m, progress, 0, err))
+    if (!model_report(m, progress, err))
         goto fail;
     m->vocab = vocab_new(m->gguf, err);
     if (!m->vocab || !check_vocab(m, err) || !load_template(m, err) || !bind_all(m, progress, err))
@@ -179,29 +171,12 @@ fail:
     return NULL;
 }
 
-static void free_layer(struct model *m, struct decoder_layer *l)
-{
-    struct bbuf *vectors[] = {l->attn_norm, l->q_norm, l->k_norm, l->ffn_norm};
-    struct bweight *matrices[] = {l->qkv, l->attn_out, l->gate_up, l->down, l->router, l->shared_gate};
-    for (size_t i = 0; i < sizeof vectors / sizeof vectors[0]; i++)
-        backend_buf_free(m->backend, vectors[i]);
-    for (size_t i = 0; i < sizeof matrices / sizeof matrices[0]; i++)
-        backend_weight_free(m->backend, matrices[i]);
-    backend_experts_free(m->backend, l->gate_up_exps);
-    backend_experts_free(m->backend, l->down_exps);
-}
-
 void model_free(struct model *m)
 {
     if (!m)
         return;
-    for (uint32_t i = 0; m->layers && i < m->config.n_layer; i++)
-        free_layer(m, &m->layers[i]);
+    model_unbind(m);
     mem_free(m->layers);
-    if (m->head != m->embed)
-        backend_weight_free(m->backend, m->head);
-    backend_weight_free(m->backend, m->embed);
-    backend_buf_free(m->backend, m->out_norm);
     dense_stacks_free(m->dense);
     mem_free(m->used);
     chat_template_free(m->template);
@@ -247,7 +222,7 @@ const struct gguf *model_gguf(const struct model *m)
     return m->gguf;
 }
 
-struct backend *model_backend(const struct model *m)
+struct backend *model_host(const struct model *m)
 {
-    return m->backend;
+    return m->host;
 }

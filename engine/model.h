@@ -1,5 +1,7 @@
 /* model.h: a loaded model: configuration, bound weights, vocabulary; immutable after load.
  *
+ * Immutable but for model_move, which changes where weights are bound and nothing that other threads read.
+ *
  * Four kinds of state are kept apart: struct model_config (numbers of the file), the weights (inside struct
  * model), the run state and KV pages (timeline.h), and the owner (engine.h). Ownership: the model keeps the
  * gguf open (weights are used in place) and owns the vocabulary; the backend is the caller's and must outlive
@@ -13,6 +15,7 @@
 
 #include "engine/backend.h"
 #include "engine/base/buf.h"
+#include "engine/base/kv_block.h"
 #include "engine/gguf.h"
 #include "engine/prompt_template.h"
 #include "engine/vocab.h"
@@ -49,9 +52,19 @@ struct load_progress {
     void *arg;
 };
 
-/* progress may be NULL. Errors are ERR_MODEL (file), ERR_MEMORY, ERR_CANCELLED. */
+/* Who computes which layers. */
+struct model_places {
+    struct backend *host; /* what the device does not; shows its memory (buf_host), where there is a device */
+    struct backend *device; /* the last n_device layers and the head, as many as it takes; NULL: none */
+    uint32_t n_device;
+};
+
+/* progress may be NULL. Errors are ERR_MODEL (file), ERR_MEMORY, ERR_CANCELLED. What is wrong with a device
+ * is none: the host takes its layers then. */
 struct model *model_load(const char *path, struct backend *backend, const struct load_progress *progress,
                          struct err *err);
+struct model *model_load_on(const char *path, const struct model_places *places,
+                            const struct load_progress *progress, struct err *err);
 void model_free(struct model *m);
 
 const struct model_config *model_config(const struct model *m);
@@ -65,7 +78,18 @@ const char *model_warning(const struct model *m);
 bool model_say_experts(const struct model *m, uint32_t layer, struct buf *out);
 void model_count_macs(const struct model *m, struct model_macs *out);
 const struct gguf *model_gguf(const struct model *m);
-struct backend *model_backend(const struct model *m);
+struct backend *model_host(const struct model *m);
+
+/* Layers of the device. */
+uint32_t model_n_device(const struct model *m);
+/* Leaves n_device layers or less to the device. why: the reason, for model_fewer, while nobody else has the
+ * model yet; later NULL. Timelines must be rebuilt; the thread that uses them calls it. False: the model can
+ * only be freed. */
+bool model_move(struct model *m, uint32_t n_device, const struct err *why, struct err *err);
+/* A sentence where the device got fewer layers than it was to have, or NULL. */
+const char *model_fewer(const struct model *m);
+/* What computes, for people: "cpu x8 avx2", "opencl NVIDIA H200 gpu 20/32 cpu x8 avx2". */
+void model_describe_places(const struct model *m, char out[KV_KERNELS_BYTES]);
 
 /* Reads just the configuration from an open file (for `inspect`); no weights are bound. */
 bool model_read_config(const struct gguf *g, struct model_config *out, struct err *err);

@@ -5,10 +5,10 @@
 
 #include "engine/model_internal.h"
 
-uint64_t decoder_weight_bytes(const struct model *m, const struct bweight *w)
+uint64_t decoder_weight_bytes(const struct run_state *r, const struct bweight *w)
 {
     size_t n, k, n_bytes;
-    m->backend->ops->weight_shape(w, &n, &k, &n_bytes);
+    r->backend->ops->weight_shape(w, &n, &k, &n_bytes);
     return n_bytes;
 }
 
@@ -30,8 +30,8 @@ static bool embed(const struct model *m, struct run_state *r, const struct step 
         .out = r->x,
         .n_tokens = s->n_tokens,
     };
-    bool ok = backend_embed(m->backend, &op, err);
-    timer_add(&t, PROF_EMBED, decoder_weight_bytes(m, m->embed) / m->config.n_vocab * s->n_tokens);
+    bool ok = backend_embed(r->backend, &op, err);
+    timer_add(&t, PROF_EMBED, decoder_weight_bytes(r, m->embed) / m->config.n_vocab * s->n_tokens);
     return ok;
 }
 
@@ -49,24 +49,27 @@ static bool norm(const struct model *m, struct run_state *r, const struct step *
         .n = m->config.n_embd,
         .eps = m->config.rms_eps,
     };
-    bool ok = backend_rms_norm(m->backend, &op, err);
+    bool ok = backend_rms_norm(r->backend, &op, err);
     timer_add(&t, PROF_NORM, 0);
     return ok;
 }
 
-bool decoder_multiply(const struct model *m, const struct step *s, enum prof_op kind, struct op_gemm op,
+bool decoder_multiply(const struct run_state *r, const struct step *s, enum prof_op kind, struct op_gemm op,
                       struct err *err)
 {
     struct timer t = timer_start(s);
     op.n_tokens = s->n_tokens;
-    bool ok = backend_gemm(m->backend, &op, err);
-    timer_add(&t, kind, decoder_weight_bytes(m, op.w));
+    bool ok = backend_gemm(r->backend, &op, err);
+    timer_add(&t, kind, decoder_weight_bytes(r, op.w));
     return ok;
 }
 
 const struct bweight *decoder_after_layer(const struct model *m, const struct step *s)
 {
-    return s->layer + 1 < m->config.n_layer ? m->layers[s->layer + 1].qkv : m->head;
+    bool is_last = s->layer + 1 == m->config.n_layer;
+    if (is_last || m->layers[s->layer + 1].backend == m->layers[s->layer].backend)
+        return is_last ? m->head : m->layers[s->layer + 1].qkv;
+    return NULL;
 }
 
 /* Splits qkv; q rotated to r->q; k rotated and v to the cache. */
@@ -92,7 +95,7 @@ static bool rotate_and_store(const struct model *m, struct run_state *r, const s
         .pos = s->pos,
         .kv = *kv,
     };
-    bool ok = backend_qkv_rope_cache(m->backend, &op, err);
+    bool ok = backend_qkv_rope_cache(r->backend, &op, err);
     timer_add(&t, PROF_ROPE, 0);
     return ok;
 }
@@ -114,13 +117,12 @@ static bool attend(const struct model *m, struct run_state *r, const struct step
         .window = c->window,
         .kv = *kv,
     };
-    bool ok = backend_attention(m->backend, &op, err);
+    bool ok = backend_attention(r->backend, &op, err);
     timer_add(&t, PROF_ATTENTION, kv_bytes(m, s));
     return ok;
 }
 
-static bool gate(const struct model *m, struct run_state *r, const struct step *s, size_t n_ff,
-                 struct err *err)
+static bool gate(struct run_state *r, const struct step *s, size_t n_ff, struct err *err)
 {
     struct timer t = timer_start(s);
     struct op_silu_mul op = {
@@ -129,7 +131,7 @@ static bool gate(const struct model *m, struct run_state *r, const struct step *
         .n_tokens = s->n_tokens,
         .n_ff = n_ff,
     };
-    bool ok = backend_silu_mul(m->backend, &op, err);
+    bool ok = backend_silu_mul(r->backend, &op, err);
     timer_add(&t, PROF_FFN, 0);
     return ok;
 }
@@ -141,8 +143,8 @@ bool decoder_feed_forward(const struct model *m, struct run_state *r, const stru
     struct op_gemm gate_up = {.w = l->gate_up, .a = r->h, .out = r->gate_up, .next = l->down};
     struct op_gemm down = {
         .w = l->down, .a = r->ff, .out = out, .add = add, .next = decoder_after_layer(m, s)};
-    return decoder_multiply(m, s, PROF_FFN, gate_up, err) && gate(m, r, s, n_ff, err) &&
-           decoder_multiply(m, s, PROF_FFN, down, err);
+    return decoder_multiply(r, s, PROF_FFN, gate_up, err) && gate(r, s, n_ff, err) &&
+           decoder_multiply(r, s, PROF_FFN, down, err);
 }
 
 /* A norm over all heads of q, or of k, of a token at once. */
@@ -161,7 +163,7 @@ static bool norm_heads(const struct model *m, struct run_state *r, const struct 
         .offset = first_head * c->head_dim,
         .eps = c->rms_eps,
     };
-    bool ok = backend_rms_norm(m->backend, &op, err);
+    bool ok = backend_rms_norm(r->backend, &op, err);
     timer_add(&t, PROF_NORM, 0);
     return ok;
 }
@@ -182,11 +184,11 @@ static bool attention_block(const struct model *m, struct run_state *r, const st
     struct op_gemm out = {
         .w = l->attn_out, .a = r->attn, .out = r->x, .add = true, .next = l->router ? l->router : l->gate_up};
     bool ok = norm(m, r, s, 0, l->attn_norm, err);
-    ok = ok && decoder_multiply(m, s, PROF_QKV, qkv, err);
+    ok = ok && decoder_multiply(r, s, PROF_QKV, qkv, err);
     ok = ok && norm_whole_rows(m, r, s, l, err);
     ok = ok && rotate_and_store(m, r, s, l, &kv, err);
     ok = ok && attend(m, r, s, &kv, err);
-    return ok && decoder_multiply(m, s, PROF_O_PROJ, out, err);
+    return ok && decoder_multiply(r, s, PROF_O_PROJ, out, err);
 }
 
 static bool feed_forward_block(const struct model *m, struct run_state *r, const struct step *s,
@@ -199,15 +201,31 @@ static bool feed_forward_block(const struct model *m, struct run_state *r, const
                      : decoder_feed_forward(m, r, s, l, m->config.n_ff, r->x, true, err);
 }
 
-bool decoder_forward(const struct model *m, struct run_state *r, const struct step *step, struct err *err)
+/* The residual stream goes on in another place. */
+static bool cross(const struct run_state *from, struct run_state *to, const struct model *m,
+                  const struct step *s, struct err *err)
+{
+    struct timer t = timer_start(s);
+    size_t n_bytes = s->n_tokens * m->config.n_embd * sizeof(float);
+    const void *rows = from->backend->ops->buf_host(from->x);
+    bool ok = backend_buf_write(to->backend, to->x, 0, rows, n_bytes, err);
+    timer_add(&t, PROF_COPY, n_bytes);
+    return ok;
+}
+
+bool decoder_forward(const struct model *m, struct run_state *runs, const struct step *step, struct err *err)
 {
     struct step s = *step;
+    struct run_state *r = &runs[0];
     s.layer = m->config.n_layer;
     if (!embed(m, r, &s, err))
         return false;
     for (s.layer = 0; s.layer < m->config.n_layer; s.layer++) {
         if (s.cancel && atomic_load_explicit(s.cancel, memory_order_relaxed))
             return err_set(err, ERR_CANCELLED, "cancelled");
+        if (m->layers[s.layer].backend != r->backend && !cross(r, r + 1, m, &s, err))
+            return false;
+        r += m->layers[s.layer].backend != r->backend;
         if (!attention_block(m, r, &s, err) || !feed_forward_block(m, r, &s, err))
             return false;
     }
@@ -220,6 +238,8 @@ bool model_head(const struct model *m, struct run_state *r, const struct step *s
     struct step rows = *step;
     rows.n_tokens = n;
     rows.layer = m->config.n_layer;
-    struct op_gemm head = {.w = m->head, .a = r->h, .out = r->logits, .next = m->layers[0].qkv};
-    return norm(m, r, &rows, first, m->out_norm, err) && decoder_multiply(m, &rows, PROF_LM_HEAD, head, err);
+    bool is_alone = m->embed_backend == m->head_backend;
+    struct op_gemm head = {
+        .w = m->head, .a = r->h, .out = r->logits, .next = is_alone ? m->layers[0].qkv : NULL};
+    return norm(m, r, &rows, first, m->out_norm, err) && decoder_multiply(r, &rows, PROF_LM_HEAD, head, err);
 }

@@ -18,6 +18,7 @@
 /* E n_embd, H heads, KV key/value heads, D head_dim, F n_ff, X n_expert, G n_ff_expert. Matrices are [out,
  * in]. */
 struct decoder_layer {
+    struct backend *backend;      /* that all of it is bound to; NULL: not bound */
     struct bbuf *attn_norm;       /* [E] */
     struct bweight *qkv;          /* [H*D + 2*KV*D, E], biases inside */
     struct bbuf *q_norm, *k_norm; /* [D], or NULL: no norm per head; norms_whole_rows: [H*D] and [KV*D] */
@@ -56,9 +57,9 @@ struct model_family {
     bool renormalise;      /* the weights of the experts used sum to 1; GGUF does not say it */
     bool norms_whole_rows; /* q_norm and k_norm are over all heads together */
     bool (*bind_layer)(struct model *m, uint32_t index, struct decoder_layer *layer, struct err *err);
-    /* Tokens to the last layer's output r->x [T, E], K and V written on the way. ERR_CANCELLED between
-     * layers. */
-    bool (*forward)(const struct model *m, struct run_state *r, const struct step *step, struct err *err);
+    /* Tokens to the last layer's output x [T, E] in the last of the runs (one per place), K and V written on
+     * the way. ERR_CANCELLED between layers. */
+    bool (*forward)(const struct model *m, struct run_state *runs, const struct step *step, struct err *err);
 };
 
 struct model {
@@ -78,8 +79,22 @@ struct model {
     struct vocab *vocab;
     struct chat_template *template; /* NULL: none that can be used */
     char warning[768];
-    struct backend *backend;
+    /* Where it is computed: see struct model_places. */
+    struct backend *host, *device; /* device NULL: none */
+    uint32_t n_device;             /* layers of the device, the last ones */
+    struct backend *embed_backend, *head_backend;
+    struct backend *target; /* that weights are being bound to */
+    char fewer[768];        /* model_fewer */
 };
+
+/* model_places.c: binds what is not bound where it belongs. Where the device has no memory, or its kernels
+ * fail, fewer layers belong to it: n_device says how many there are. */
+bool model_bind(struct model *m, const struct load_progress *progress, struct err *err);
+void model_unbind(struct model *m);
+/* The backends of the layers, in the order of those. */
+size_t model_list_places(const struct model *m, struct kv_place out[KV_MAX_PARTS]);
+/* model.c: tells the owner how much is bound; false with ERR_CANCELLED when he no longer wants it. */
+bool model_report(const struct model *m, const struct load_progress *progress, struct err *err);
 
 /* How a sentence about numbers that cannot be true ends. */
 #define GET_IT_AGAIN "; the file is damaged or made for another program: get it again from its source"
@@ -110,13 +125,13 @@ static inline void timer_add(const struct timer *t, enum prof_op op, uint64_t n_
 }
 
 /* model_decoder.c: the decoder all families share, and the output head they all share: logits of the rows
- * first .. first+n of r->x (n <= RUN_LOGIT_ROWS) to r->logits [n, V]. */
-bool decoder_forward(const struct model *m, struct run_state *r, const struct step *step, struct err *err);
-uint64_t decoder_weight_bytes(const struct model *m, const struct bweight *w);
+ * first .. first+n of r->x (n <= RUN_LOGIT_ROWS) to r->logits [n, V], r being the last place's. */
+bool decoder_forward(const struct model *m, struct run_state *runs, const struct step *step, struct err *err);
+uint64_t decoder_weight_bytes(const struct run_state *r, const struct bweight *w);
 /* op for all tokens of the step, timed as kind */
-bool decoder_multiply(const struct model *m, const struct step *s, enum prof_op kind, struct op_gemm op,
+bool decoder_multiply(const struct run_state *r, const struct step *s, enum prof_op kind, struct op_gemm op,
                       struct err *err);
-/* What the first product after the layer in work reads. */
+/* What the first product after the layer in work reads, if the same backend computes it. */
 const struct bweight *decoder_after_layer(const struct model *m, const struct step *s);
 /* out = (+=) the gated feed-forward of r->h by the layer's gate_up and down, n_ff wide */
 bool decoder_feed_forward(const struct model *m, struct run_state *r, const struct step *s,

@@ -4,10 +4,10 @@
 #include "engine/model_internal.h"
 
 /* Bytes of the experts that the tokens of the step go to: each is read once. */
-static uint64_t expert_bytes(const struct model *m, const struct step *s, const struct bexperts *w)
+static uint64_t expert_bytes(const struct run_state *r, const struct step *s, const struct bexperts *w)
 {
     struct experts_shape shape;
-    m->backend->ops->experts_shape(w, &shape);
+    r->backend->ops->experts_shape(w, &shape);
     return s->profiling ? shape.expert_bytes * s->profiling->n_distinct : 0;
 }
 
@@ -27,10 +27,10 @@ static bool route(const struct model *m, struct run_state *r, const struct step 
         .renormalise = m->family->renormalise,
         .scale = 1,
     };
-    bool ok = backend_gemm(m->backend, &product, err) && backend_route(m->backend, &op, err);
-    timer_add(&t, PROF_ROUTER, decoder_weight_bytes(m, l->router));
-    return ok && (!s->profiling ||
-                  profiling_routed(s->profiling, s->phase, s->layer, r->expert_ids, s->n_tokens, err));
+    bool ok = backend_gemm(r->backend, &product, err) && backend_route(r->backend, &op, err);
+    timer_add(&t, PROF_ROUTER, decoder_weight_bytes(r, l->router));
+    return ok && (!s->profiling || profiling_routed(s->profiling, r->backend, s->phase, s->layer,
+                                                    r->expert_ids, s->n_tokens, err));
 }
 
 static bool gate_up(const struct model *m, struct run_state *r, const struct step *s,
@@ -46,8 +46,8 @@ static bool gate_up(const struct model *m, struct run_state *r, const struct ste
         .n_used = m->config.n_expert_used,
         .next = l->down_exps,
     };
-    bool ok = backend_moe_gate_up(m->backend, &op, err);
-    timer_add(&t, PROF_GATE_UP, expert_bytes(m, s, l->gate_up_exps));
+    bool ok = backend_moe_gate_up(r->backend, &op, err);
+    timer_add(&t, PROF_GATE_UP, expert_bytes(r, s, l->gate_up_exps));
     return ok;
 }
 
@@ -64,8 +64,8 @@ static bool down(const struct model *m, struct run_state *r, const struct step *
         .n_used = m->config.n_expert_used,
         .next = l->gate_up ? l->gate_up : decoder_after_layer(m, s),
     };
-    bool ok = backend_moe_down(m->backend, &op, err);
-    timer_add(&t, PROF_DOWN, expert_bytes(m, s, l->down_exps));
+    bool ok = backend_moe_down(r->backend, &op, err);
+    timer_add(&t, PROF_DOWN, expert_bytes(r, s, l->down_exps));
     return ok;
 }
 
@@ -80,7 +80,7 @@ static bool weigh(const struct model *m, struct run_state *r, const struct step 
         .n_used = m->config.n_expert_used,
         .n = m->config.n_embd,
     };
-    bool ok = backend_weighted_sum(m->backend, &op, err);
+    bool ok = backend_weighted_sum(r->backend, &op, err);
     timer_add(&t, PROF_WEIGHTED_SUM, 0);
     return ok;
 }
@@ -96,7 +96,7 @@ static bool add_gated(const struct model *m, struct run_state *r, const struct s
         .n_tokens = s->n_tokens,
         .n = m->config.n_embd,
     };
-    bool ok = backend_add_gated(m->backend, &op, err);
+    bool ok = backend_add_gated(r->backend, &op, err);
     timer_add(&t, PROF_WEIGHTED_SUM, 0);
     return ok;
 }
@@ -110,7 +110,7 @@ static bool shared_expert(const struct model *m, struct run_state *r, const stru
     struct op_gemm open = {
         .w = l->shared_gate, .a = r->h, .out = r->router_logits, .next = decoder_after_layer(m, s)};
     return decoder_feed_forward(m, r, s, l, m->config.n_ff_shared, r->expert_out, false, err) &&
-           decoder_multiply(m, s, PROF_FFN, open, err) && add_gated(m, r, s, err);
+           decoder_multiply(r, s, PROF_FFN, open, err) && add_gated(m, r, s, err);
 }
 
 bool moe_block(const struct model *m, struct run_state *r, const struct step *s,

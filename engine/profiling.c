@@ -33,16 +33,14 @@ static bool init_experts(struct profiling *p, const struct prof_shape *s, size_t
     p->seen = mem_array(s->n_experts, sizeof *p->seen, err);
     p->chosen =
         p->seen ? mem_array(PROFILING_ROWS * (size_t)s->n_layers * s->n_used, sizeof *p->chosen, err) : NULL;
-    if (!p->chosen || p->backend->ops->buf_host)
-        return p->chosen != NULL;
-    p->ids = mem_array(n_ids, sizeof *p->ids, err);
+    p->ids = !p->chosen ? NULL : mem_array(n_ids, sizeof *p->ids, err);
     return p->ids != NULL;
 }
 
-bool profiling_init(struct profiling *p, struct backend *backend, const struct prof_shape *shape,
-                    size_t n_batch, struct trace *trace, struct err *err)
+bool profiling_init(struct profiling *p, const struct prof_shape *shape, size_t n_batch, struct trace *trace,
+                    struct err *err)
 {
-    *p = (struct profiling){.backend = backend};
+    *p = (struct profiling){0};
     p->prof = prof_new(shape, err);
     if (!p->prof || !init_experts(p, shape, n_batch, err)) {
         profiling_fini(p);
@@ -64,13 +62,13 @@ void profiling_fini(struct profiling *p)
 
 /* ---- experts ---- */
 
-static const int32_t *read_ids(struct profiling *p, enum prof_phase phase, uint32_t layer,
-                               const struct bbuf *ids, size_t n, struct err *err)
+static const int32_t *read_ids(struct profiling *p, struct backend *backend, enum prof_phase phase,
+                               uint32_t layer, const struct bbuf *ids, size_t n, struct err *err)
 {
-    if (!p->ids)
-        return p->backend->ops->buf_host(ids);
+    if (backend->ops->buf_host)
+        return backend->ops->buf_host(ids);
     uint64_t start_ns = clock_now_ns();
-    if (!backend_buf_read(p->backend, ids, 0, p->ids, n * sizeof *p->ids, err))
+    if (!backend_buf_read(backend, ids, 0, p->ids, n * sizeof *p->ids, err))
         return NULL;
     profiling_op(p, phase, layer, PROF_SYNC, start_ns, n * sizeof *p->ids);
     return p->ids;
@@ -112,12 +110,12 @@ static size_t count_distinct(struct profiling *p, const int32_t *ids, size_t n)
     return n_distinct;
 }
 
-bool profiling_routed(struct profiling *p, enum prof_phase phase, uint32_t layer, const struct bbuf *ids,
-                      size_t n_tokens, struct err *err)
+bool profiling_routed(struct profiling *p, struct backend *backend, enum prof_phase phase, uint32_t layer,
+                      const struct bbuf *ids, size_t n_tokens, struct err *err)
 {
     const struct prof_shape *shape = &p->prof->shape;
     size_t n = n_tokens * shape->n_used;
-    const int32_t *chosen = read_ids(p, phase, layer, ids, n, err);
+    const int32_t *chosen = read_ids(p, backend, phase, layer, ids, n, err);
     if (!chosen)
         return false;
     for (size_t i = 0; i < n; i++)
@@ -125,7 +123,7 @@ bool profiling_routed(struct profiling *p, enum prof_phase phase, uint32_t layer
             return err_set(err, ERR_RUNTIME,
                            "route: the %s backend chose expert %d, expected 0 to %u; start again, or use "
                            "--backend cpu",
-                           p->backend->ops->name, chosen[i], shape->n_experts - 1);
+                           backend->ops->name, chosen[i], shape->n_experts - 1);
     p->n_distinct = count_distinct(p, chosen, n);
     if (phase == PROF_PREFILL)
         count_prefill(p->prof, layer, chosen, n);
@@ -174,9 +172,43 @@ static void note_recent(struct profiling *p)
     p->told_ns = prof->wall_ns[PROF_DECODE];
 }
 
+/* One token of so many, of every answer the second first: short ones have one too. */
+#define SAMPLE_EVERY 16
+
+void profiling_begin_step(struct profiling *p, enum prof_phase phase, struct backend *device)
+{
+    bool is_sampled = phase == PROF_DECODE && p->n_since_prompt % SAMPLE_EVERY == 1;
+    if (is_sampled && device->ops->time_begin && device->ops->time_begin(device->ctx))
+        p->timed = device;
+}
+
+static void take_time(void *prof, uint32_t number, uint64_t ns)
+{
+    struct prof *p = prof;
+    p->device_ns[number] += ns;
+}
+
+static void drop_time(void *prof, uint32_t number, uint64_t ns)
+{
+    (void)prof;
+    (void)number;
+    (void)ns;
+}
+
+static void end_sample(struct profiling *p, bool ok)
+{
+    if (!p->timed)
+        return;
+    p->timed->ops->time_end(p->timed->ctx, ok ? take_time : drop_time, p->prof);
+    p->prof->n_device += ok;
+    p->timed = NULL;
+}
+
 void profiling_end_step(struct profiling *p, enum prof_phase phase, uint64_t start_ns, size_t n_tokens,
                         size_t pos)
 {
+    end_sample(p, true);
+    p->n_since_prompt = phase == PROF_DECODE ? p->n_since_prompt + 1 : 0;
     if (phase == PROF_DECODE)
         count_token(p, 0);
     uint64_t end_ns = clock_now_ns();
@@ -200,6 +232,7 @@ void profiling_cut(struct profiling *p)
 {
     if (!p->prof)
         return;
+    end_sample(p, false);
     p->follows = false;
     p->told_ns = p->prof->wall_ns[PROF_DECODE];
     if (p->trace)

@@ -8,7 +8,7 @@
  *  3. Pairs, newest and repeats of decoded tokens are those of finished steps; pairs, times and calls of a
  *     prompt are also those of batches that were cancelled. Times and bytes of decode are those of all rows
  * of a step; tokens and pairs are of those that became part of the answer. Thread rule: the engine's thread.
- * Ownership: owns its prof; trace and backend are the caller's. */
+ * Ownership: owns its prof; the trace is the caller's. */
 #ifndef FERRUM_PROFILING_H
 #define FERRUM_PROFILING_H
 
@@ -21,10 +21,11 @@
 
 struct profiling {
     struct prof *prof;
-    struct trace *trace; /* or NULL */
-    struct backend *backend;
-    int32_t *ids;   /* [n_batch * n_used] what is read back; NULL where the backend's memory is the host's */
-    uint32_t *seen; /* [n_experts] the number of the last look that met it */
+    struct trace *trace;   /* or NULL */
+    struct backend *timed; /* the device whose times are taken in this step, or NULL */
+    size_t n_since_prompt; /* decoded tokens */
+    int32_t *ids;          /* [n_batch * n_used] what is read back from a device */
+    uint32_t *seen;        /* [n_experts] the number of the last look that met it */
     uint32_t n_looks;
     uint16_t *chosen;  /* [PROFILING_ROWS][n_layers][n_used] of the decoded tokens in work, heaviest first */
     size_t n_distinct; /* experts that the tokens of the layer in work go to */
@@ -32,8 +33,8 @@ struct profiling {
     bool follows;      /* the step before was a decoded token, and the next one comes right behind it */
 };
 
-bool profiling_init(struct profiling *p, struct backend *backend, const struct prof_shape *shape,
-                    size_t n_batch, struct trace *trace, struct err *err);
+bool profiling_init(struct profiling *p, const struct prof_shape *shape, size_t n_batch, struct trace *trace,
+                    struct err *err);
 void profiling_fini(struct profiling *p);
 
 /* An operation that began at start_ns and ends now; layer as in prof_at. */
@@ -41,19 +42,24 @@ static inline void profiling_op(struct profiling *p, enum prof_phase phase, uint
                                 uint64_t start_ns, uint64_t n_bytes)
 {
     uint64_t ns = clock_now_ns() - start_ns;
+    if (p->timed)
+        p->timed->ops->time_mark(p->timed->ctx, layer * PROF_N_OPS + op);
     prof_add(p->prof, phase, layer, op, ns, n_bytes);
     if (p->trace)
         trace_add_op(p->trace, phase,
                      &(struct trace_op){start_ns, ns, n_bytes, (uint16_t)layer, (uint8_t)op});
 }
 
-/* Counts the experts i32 [n_tokens, n_used] that the router of a layer chose. Where they must be read back
- * first, that is the operation `sync`: it waits for all that was enqueued. */
-bool profiling_routed(struct profiling *p, enum prof_phase phase, uint32_t layer, const struct bbuf *ids,
-                      size_t n_tokens, struct err *err);
+/* Counts the experts i32 [n_tokens, n_used] that the router of a layer chose on that backend. Where they must
+ * be read back first, that is the operation `sync`: it waits for all that was enqueued. */
+bool profiling_routed(struct profiling *p, struct backend *backend, enum prof_phase phase, uint32_t layer,
+                      const struct bbuf *ids, size_t n_tokens, struct err *err);
 
 /* Time of a step that is not in profiling_end_step's, as sampling; or of one that failed. */
 void profiling_wall(struct profiling *p, enum prof_phase phase, uint64_t ns);
+/* A step begins: of some decoded tokens the device's times are taken. profiling_end_step ends that, or, where
+ * the step fails, profiling_cut. */
+void profiling_begin_step(struct profiling *p, enum prof_phase phase, struct backend *device);
 /* A step ends well, now. pos: of its first token. A step of decode counts as one token, whatever it took; the
  * guesses behind it (n_tokens - 1 of them) count when they are accepted. */
 void profiling_end_step(struct profiling *p, enum prof_phase phase, uint64_t start_ns, size_t n_tokens,

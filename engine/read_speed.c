@@ -36,7 +36,7 @@ void read_speed_pass(const struct model *m, double max_bytes, bool (*go_on)(void
                      struct read_speed *sum)
 {
     const struct gguf *g = model_gguf(m);
-    struct pass p = {model_backend(m), max_bytes, go_on, arg, 0, sum};
+    struct pass p = {model_host(m), max_bytes, go_on, arg, 0, sum};
     const char *begin = NULL, *end = NULL;
     if (!p.backend->ops->read_bandwidth)
         return;

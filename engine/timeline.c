@@ -23,7 +23,9 @@ struct timeline {
     size_t n_batch;
     struct kv_pages pages;
     struct kv_shelving shelving;
-    struct run_state run;
+    size_t n_lent_max;
+    struct run_state runs[KV_MAX_PARTS]; /* of the model's places */
+    size_t n_runs;
     int32_t *ids; /* [n_ctx] */
     size_t n;
     size_t n_guesses; /* ids[n .. n + n_guesses) have rows */
@@ -54,23 +56,30 @@ size_t timeline_kv_bytes(const struct model *m, enum dtype kv_type)
     return kv_token_bytes(&shape);
 }
 
-/* Half of the memory, and what the device gives in one piece. */
-static uint64_t room_for_kv(const struct model *m)
+/* Tokens that fit in half of the memory, and in what a device gives in one piece. */
+static uint64_t tokens_that_fit(const struct kv_place *place, uint64_t bytes_per_token)
 {
-    const struct backend *b = m->backend;
-    uint64_t half = memory_left() / 2,
-             largest = b->ops->buf_largest ? b->ops->buf_largest(b->ctx) : UINT64_MAX;
-    return half < largest ? half : largest;
+    const struct backend *b = place->backend;
+    struct buf_room room = {.largest = UINT64_MAX, .left = UINT64_MAX};
+    if (b->ops->buf_room)
+        b->ops->buf_room(b->ctx, &room);
+    uint64_t half = (room.left == UINT64_MAX ? memory_left() : room.left) / 2;
+    uint64_t fits = (half < room.largest ? half : room.largest) / bytes_per_token;
+    /* The pool has pages more than the context, for the shelf. */
+    if (b->ops->buf_room)
+        fits = fits > KV_SHELVING_TOKENS ? fits - KV_SHELVING_TOKENS : 0;
+    return fits;
 }
 
 uint32_t timeline_default_ctx(const struct model *m, enum dtype kv_type, bool *limited)
 {
+    struct kv_place places[KV_MAX_PARTS];
     uint32_t trained = model_config(m)->n_ctx_train;
-    uint64_t per_token = timeline_kv_bytes(m, kv_type);
-    uint64_t fits = per_token ? room_for_kv(m) / per_token : trained;
-    /* The pool has pages more than the context, for the shelf. */
-    if (m->backend->ops->buf_largest)
-        fits = fits > KV_SHELVING_TOKENS ? fits - KV_SHELVING_TOKENS : 0;
+    uint64_t per_layer = timeline_kv_bytes(m, kv_type) / model_config(m)->n_layer, fits = UINT64_MAX;
+    for (size_t i = 0, n = model_list_places(m, places); per_layer && i < n; i++) {
+        uint64_t here = tokens_that_fit(&places[i], per_layer * places[i].n_layer);
+        fits = here < fits ? here : fits;
+    }
     fits -= fits % KV_BLOCK_TOKENS;
     if (fits < LEAST_CTX)
         fits = LEAST_CTX;
@@ -78,16 +87,31 @@ uint32_t timeline_default_ctx(const struct model *m, enum dtype kv_type, bool *l
     return *limited ? (uint32_t)fits : trained;
 }
 
+/* KV bytes of a token that lie in the system's memory. */
+static double host_bytes_per_token(const struct model *m, enum dtype kv_type)
+{
+    struct kv_place places[KV_MAX_PARTS];
+    double sum = 0, per_layer = (double)timeline_kv_bytes(m, kv_type) / model_config(m)->n_layer;
+    for (size_t i = 0, n = model_list_places(m, places); i < n; i++) {
+        const struct backend *b = places[i].backend;
+        struct buf_room room = {.left = UINT64_MAX};
+        if (b->ops->buf_room)
+            b->ops->buf_room(b->ctx, &room);
+        sum += room.left == UINT64_MAX ? per_layer * (double)places[i].n_layer : 0;
+    }
+    return sum;
+}
+
 /* Pages are taken from the system one by one as a chat grows: a context that cannot be kept is refused here,
  * not by the system's killer in the middle of an answer. */
-static bool check_memory(const struct model *m, const struct timeline_options *options, uint32_t n_ctx,
+static bool check_memory(const struct model *m, enum dtype kv_type, bool has_shelf, uint32_t n_ctx,
                          struct err *err)
 {
     const double gib = 1024.0 * 1024.0 * 1024.0;
-    double kv = (double)timeline_kv_bytes(m, options->kv_type), per_token = kv;
+    double kv = host_bytes_per_token(m, kv_type), per_token = kv;
     per_token += (double)(model_config(m)->n_rot * sizeof(float) + sizeof(int32_t));
     double need = per_token * n_ctx, memory = (double)memory_left();
-    memory = fmax(0, memory - (options->shelf ? kv * KV_SHELVING_TOKENS : 0));
+    memory = fmax(0, memory - (has_shelf ? kv * KV_SHELVING_TOKENS : 0));
     if (need <= memory)
         return true;
     return err_set(err, ERR_MEMORY,
@@ -96,33 +120,53 @@ static bool check_memory(const struct model *m, const struct timeline_options *o
                    n_ctx, need / gib, memory / gib, memory / per_token);
 }
 
+/* Pages and activations, where the model is. */
+static bool open_places(struct timeline *t, enum dtype kv_type, struct err *err)
+{
+    struct kv_place places[KV_MAX_PARTS];
+    struct model *m = t->model;
+    size_t n_places = model_list_places(m, places);
+    struct kv_shape shape = kv_shape_of(m, kv_type);
+    for (size_t i = 0; i < n_places; i++) {
+        struct backend *b = places[i].backend;
+        if (!b->ops->supports_kv(b->ctx, kv_type))
+            return err_set(err, ERR_USAGE, "the %s backend keeps no KV cache of type %s; use f16 or f32",
+                           b->ops->name, dtype_info(kv_type)->name);
+    }
+    if (!check_memory(m, kv_type, t->n_lent_max != 0, t->n_ctx, err) ||
+        !kv_pages_init(&t->pages, places, n_places, &shape, t->n_ctx, t->n_lent_max, err))
+        return false;
+    for (; t->n_runs < n_places; t->n_runs++)
+        if (!run_state_init(&t->runs[t->n_runs], places[t->n_runs].backend, model_config(m), &m->rope,
+                            t->n_batch, t->n_ctx, err))
+            return false;
+    return true;
+}
+
+static void close_places(struct timeline *t)
+{
+    while (t->n_runs)
+        run_state_fini(&t->runs[--t->n_runs]);
+    kv_pages_fini(&t->pages);
+}
+
 struct timeline *timeline_new(struct model *m, const struct timeline_options *options, struct err *err)
 {
     bool limited;
     uint32_t n_ctx = options->n_ctx ? options->n_ctx : timeline_default_ctx(m, options->kv_type, &limited);
     size_t n_batch = options->n_batch ? options->n_batch : DEFAULT_BATCH;
-    struct backend *backend = model_backend(m);
-    if (!backend->ops->supports_kv(backend->ctx, options->kv_type)) {
-        err_set(err, ERR_USAGE, "the %s backend keeps no KV cache of type %s; use f16 or f32",
-                backend->ops->name, dtype_info(options->kv_type)->name);
-        return NULL;
-    }
-    struct timeline *t = check_memory(m, options, n_ctx, err) ? mem_alloc(sizeof *t, err) : NULL;
+    struct timeline *t = mem_alloc(sizeof *t, err);
     if (!t)
         return NULL;
     t->model = m;
     t->n_ctx = n_ctx;
     t->n_batch = n_batch < n_ctx ? n_batch : n_ctx;
-    struct kv_shape shape = kv_shape_of(m, options->kv_type);
+    t->n_lent_max = options->shelf ? KV_LENT_MAX : 0;
     struct prof_shape prof_shape = prof_shape_of(m);
-    t->ids = mem_array(n_ctx, sizeof *t->ids, err);
-    t->logits = t->ids ? mem_array(model_config(m)->n_vocab, sizeof *t->logits, err) : NULL;
-    if (t->logits &&
-        (options->untimed ||
-         profiling_init(&t->profiling, backend, &prof_shape, t->n_batch, options->trace, err)) &&
-        kv_pages_init(&t->pages, backend, &shape, n_ctx, options->shelf ? KV_LENT_MAX : 0, err) &&
-        kv_shelving_init(&t->shelving, options->shelf, &t->pages, err) &&
-        run_state_init(&t->run, backend, model_config(m), &m->rope, t->n_batch, n_ctx, err))
+    if (open_places(t, options->kv_type, err) && (t->ids = mem_array(n_ctx, sizeof *t->ids, err)) &&
+        (t->logits = mem_array(model_config(m)->n_vocab, sizeof *t->logits, err)) &&
+        (options->untimed || profiling_init(&t->profiling, &prof_shape, t->n_batch, options->trace, err)) &&
+        kv_shelving_init(&t->shelving, options->shelf, &t->pages, err))
         return t;
     timeline_free(t);
     return NULL;
@@ -133,9 +177,8 @@ void timeline_free(struct timeline *t)
     if (!t)
         return;
     profiling_fini(&t->profiling);
-    run_state_fini(&t->run);
     kv_shelving_fini(&t->shelving);
-    kv_pages_fini(&t->pages);
+    close_places(t);
     mem_free(t->ids);
     mem_free(t->logits);
     mem_free(t);
@@ -159,6 +202,14 @@ static void cut(struct timeline *t, size_t n)
     profiling_cut(&t->profiling);
     kv_pages_cut(&t->pages, n);
     kv_shelving_cut(&t->shelving, n);
+}
+
+bool timeline_rebuild(struct timeline *t, struct err *err)
+{
+    enum dtype kv_type = t->pages.shape.type;
+    cut(t, 0);
+    close_places(t);
+    return open_places(t, kv_type, err);
 }
 
 size_t timeline_shared(const struct timeline *t, const int32_t *ids, size_t n)
@@ -192,12 +243,19 @@ static bool check_tokens(const struct timeline *t, const int32_t *ids, size_t n,
     return true;
 }
 
+/* Of the head. */
+static struct run_state *last_run(struct timeline *t)
+{
+    return &t->runs[t->n_runs - 1];
+}
+
 /* Of n rows that the head was given, from row `first` on. Where a device computes, the rest of the step is
  * waited for first: that is no copying. */
 static bool read_logits(struct timeline *t, const struct step *step, size_t first, size_t n, float *out,
                         struct err *err)
 {
-    struct backend *backend = model_backend(t->model);
+    const struct run_state *r = last_run(t);
+    struct backend *backend = r->backend;
     size_t row_bytes = model_config(t->model)->n_vocab * sizeof *out, n_bytes = n * row_bytes;
     if (step->profiling && !backend->ops->buf_host) {
         struct timer wait = timer_start(step);
@@ -205,7 +263,7 @@ static bool read_logits(struct timeline *t, const struct step *step, size_t firs
         timer_add(&wait, PROF_SYNC, 0);
     }
     struct timer copy = timer_start(step);
-    bool ok = backend_buf_read(backend, t->run.logits, first * row_bytes, out, n_bytes, err);
+    bool ok = backend_buf_read(backend, r->logits, first * row_bytes, out, n_bytes, err);
     timer_add(&copy, PROF_COPY, n_bytes);
     return ok;
 }
@@ -216,7 +274,7 @@ static bool head_of_all(struct timeline *t, const struct step *step, float *out,
     size_t n_vocab = model_config(t->model)->n_vocab;
     for (size_t at = 0; at < step->n_tokens; at += RUN_LOGIT_ROWS) {
         size_t n = step->n_tokens - at < RUN_LOGIT_ROWS ? step->n_tokens - at : RUN_LOGIT_ROWS;
-        if (!model_head(t->model, &t->run, step, at, n, err) ||
+        if (!model_head(t->model, last_run(t), step, at, n, err) ||
             !read_logits(t, step, 0, n, out + at * n_vocab, err))
             return false;
     }
@@ -226,7 +284,7 @@ static bool head_of_all(struct timeline *t, const struct step *step, float *out,
 
 static bool head_of_last(struct timeline *t, const struct step *step, struct err *err)
 {
-    return model_head(t->model, &t->run, step, step->n_tokens - 1, 1, err) &&
+    return model_head(t->model, last_run(t), step, step->n_tokens - 1, 1, err) &&
            read_logits(t, step, 0, 1, t->logits, err);
 }
 
@@ -247,8 +305,12 @@ static bool forward(struct timeline *t, const struct step *step, struct err *err
     (void)reserved;
     t->has_logits = false;
     t->n_guesses = 0;
-    return run_state_turn(&t->run, step->pos + step->n_tokens, err) &&
-           t->model->family->forward(t->model, &t->run, step, err);
+    if (step->profiling)
+        profiling_begin_step(step->profiling, step->phase, last_run(t)->backend);
+    for (size_t i = 0; i < t->n_runs; i++)
+        if (!run_state_turn(&t->runs[i], step->pos + step->n_tokens, err))
+            return false;
+    return t->model->family->forward(t->model, t->runs, step, err);
 }
 
 static bool eval_batch(struct timeline *t, const struct step *step, bool is_last, float *all_logits,
@@ -353,7 +415,7 @@ size_t timeline_most_guesses(const struct timeline *t)
 /* The sure token is appended; its guesses lie behind it. */
 static bool try_step(struct timeline *t, const struct step *step, struct err *err)
 {
-    if (!forward(t, step, err) || !model_head(t->model, &t->run, step, 0, step->n_tokens, err) ||
+    if (!forward(t, step, err) || !model_head(t->model, last_run(t), step, 0, step->n_tokens, err) ||
         !read_logits(t, step, 0, 1, t->logits, err))
         return false;
     memcpy(t->ids + t->n, step->ids, step->n_tokens * sizeof *t->ids);

@@ -48,6 +48,10 @@ void timeline_free(struct timeline *t);
 uint32_t timeline_n_ctx(const struct timeline *t);
 size_t timeline_length(const struct timeline *t);
 
+/* After model_move: everything is made anew where the model is now. The prefix is empty then, and its ids are
+ * the caller's to give again. False: only timeline_free is left. */
+bool timeline_rebuild(struct timeline *t, struct err *err);
+
 /* How many of ids[0..n) the prefix begins with. */
 size_t timeline_shared(const struct timeline *t, const int32_t *ids, size_t n);
 /* Cuts the prefix to what it shares with ids[0..n-1): of n tokens the last is left to compute, so that logits

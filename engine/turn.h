@@ -1,6 +1,6 @@
 /* turn.h: one request in work, in steps: its prompt (turn_prompt.c), the KV rows of that (turn_prefill.c),
- * and what is done ahead of the next one (turn_warm.c). The answer is engine_thread.c's, which runs them.
- * Belongs to the engine's thread. */
+ * what is done ahead of the next one (turn_warm.c), and when a device fails (turn_rescue.c). The answer is
+ * engine_thread.c's, which runs them. Belongs to the engine's thread. */
 #ifndef FERRUM_TURN_H
 #define FERRUM_TURN_H
 
@@ -45,6 +45,16 @@ bool turn_build_prompt(struct turn *t, const struct prompt_msg *more, struct err
 bool turn_check_fit(struct turn *t, struct err *err);
 /* Tells the app which ids the messages without any have got. */
 bool turn_send_prompt(struct turn *t, struct err *err);
+
+/* timeline_eval; when the device is lost, the CPU takes its place, which ENGINE_MOVED tells, and computes
+ * what was there before and these tokens (turn_rescue.c). */
+bool turn_eval(struct turn *t, const int32_t *ids, size_t n, const struct eval_control *control,
+               struct err *err);
+/* The same of timeline_try. */
+bool turn_try(struct turn *t, const int32_t *ids, size_t n, const struct eval_control *control,
+              struct err *err);
+/* The same of timeline_accept; id: the guess that it appends. */
+bool turn_accept(struct turn *t, int32_t id, struct err *err);
 
 /* Brings the rows of the prompt into the KV cache: those in memory, then those on the shelf, the others
  * computed. Logits follow, but for a warm request. The statistics say what came from where, also when it

@@ -60,7 +60,7 @@ static bool compute_rows(struct turn *t, struct err *err)
         .cancel = t->cancel, .progress = report_computed, .arg = t, .is_prompt = true};
     uint64_t start_ns = clock_now_ns();
     size_t n_there = timeline_length(timeline);
-    bool ok = timeline_eval(timeline, t->prompt.ids + n_there, t->prompt.n - n_there, &control, NULL, err);
+    bool ok = turn_eval(t, t->prompt.ids + n_there, t->prompt.n - n_there, &control, err);
     t->stats.prefilled_tokens = (uint32_t)(timeline_length(timeline) - n_there);
     t->stats.prefill_ms = turn_ms_since(start_ns);
     return ok;

@@ -37,6 +37,16 @@ static bool fail_shape(const struct model *m, const struct tensor *t, size_t n_c
                    gguf_label(m->gguf), t->name, shape_text(t, found), expected);
 }
 
+/* Once, however often it is bound. */
+static void note_used(struct model *m, const struct tensor *t)
+{
+    size_t i = 0;
+    while (i < m->n_used && m->used[i] != t)
+        i++;
+    m->used[i] = t;
+    m->n_used += i == m->n_used;
+}
+
 bool weights_exists(const struct model *m, int layer, const char *name)
 {
     char full[NAME_BYTES];
@@ -62,7 +72,7 @@ const struct tensor *weights_find(struct model *m, int layer, const char *name, 
         fail_shape(m, t, n_cols, n_rows, err);
         return NULL;
     }
-    m->used[m->n_used++] = t;
+    note_used(m, t);
     return t;
 }
 
@@ -80,8 +90,8 @@ bool weights_vector(struct model *m, int layer, const char *name, size_t n, stru
         goto out;
     }
     dtype_to_f32(t->type, t->data, values, n);
-    *out = backend_buf_new(m->backend, n * sizeof *values, err);
-    ok = *out && backend_buf_write(m->backend, *out, 0, values, n * sizeof *values, err);
+    *out = backend_buf_new(m->target, n * sizeof *values, err);
+    ok = *out && backend_buf_write(m->target, *out, 0, values, n * sizeof *values, err);
 out:
     mem_free(values);
     return ok;
@@ -89,12 +99,12 @@ out:
 
 static bool check_type(const struct model *m, const struct tensor *t, struct err *err)
 {
-    return m->backend->ops->supports_weight(m->backend->ctx, t->type) ||
+    return m->target->ops->supports_weight(m->target->ctx, t->type) ||
            err_set(
                err, ERR_MODEL,
                "%s: tensor %s is of type %s, which the %s backend cannot compute; get the model in another "
                "quantisation, for example Q4_K_M",
-               gguf_label(m->gguf), t->name, dtype_info(t->type)->name, m->backend->ops->name);
+               gguf_label(m->gguf), t->name, dtype_info(t->type)->name, m->target->ops->name);
 }
 
 static bool bind(struct model *m, const struct weight_part *parts, size_t n_parts, struct bweight **out,
@@ -103,7 +113,7 @@ static bool bind(struct model *m, const struct weight_part *parts, size_t n_part
     for (size_t i = 0; i < n_parts; i++)
         if (!check_type(m, parts[i].weight, err))
             return false;
-    *out = backend_weight_bind(m->backend, parts, n_parts, err);
+    *out = backend_weight_bind(m->target, parts, n_parts, err);
     return *out || err_prefix(err, "%s", gguf_label(m->gguf));
 }
 
@@ -209,7 +219,7 @@ static const struct tensor *find_stack(struct model *m, int layer, const char *n
                 gguf_label(m->gguf), t->name, shape_text(t, found), n_cols, n_rows, m->config.n_expert);
         return NULL;
     }
-    m->used[m->n_used++] = t;
+    note_used(m, t);
     return t;
 }
 
@@ -218,7 +228,7 @@ static const struct tensor *find_stack(struct model *m, int layer, const char *n
 static const struct tensor *computable(struct model *m, struct decoder_layer *layer, const struct tensor *t,
                                        struct err *err)
 {
-    const struct backend *b = m->backend;
+    const struct backend *b = m->target;
     bool is_packed = b->ops->supports_weight(b->ctx, t->type);
     if (!is_packed && t->type == DTYPE_I8 && !check_type(m, t, err))
         return NULL;
@@ -234,7 +244,7 @@ static bool bind_stack(struct model *m, struct decoder_layer *layer, const struc
     for (size_t i = 0; i < n_parts; i++)
         if (!parts[i] || !(parts[i] = computable(m, layer, parts[i], err)))
             return false;
-    *out = backend_experts_bind(m->backend, parts, n_parts, err);
+    *out = backend_experts_bind(m->target, parts, n_parts, err);
     return *out || err_prefix(err, "%s", gguf_label(m->gguf));
 }
 

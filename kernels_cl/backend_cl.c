@@ -60,6 +60,12 @@ static bool sync(void *ctx)
     return cl_wait(ctx);
 }
 
+static bool is_lost(void *ctx)
+{
+    const struct cl_backend *b = ctx;
+    return b->is_lost;
+}
+
 static void close_cl(void *ctx)
 {
     struct cl_backend *b = ctx;
@@ -69,11 +75,12 @@ static void close_cl(void *ctx)
         b->api.clFinish(b->queue);
     if (b->context)
         cl_programs_fini(&b->programs);
-    const cl_mem rooms[] = {b->table.mem, b->ids.mem,   b->expanded.mem, b->starts.mem,
-                            b->pairs.mem, b->tiles.mem, b->gate_up.mem,  b->nothing};
+    const cl_mem rooms[] = {b->table.mem, b->ids.mem,     b->expanded.mem, b->starts.mem, b->pairs.mem,
+                            b->tiles.mem, b->gate_up.mem, b->parts.mem,    b->nothing};
     for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++)
         if (rooms[i])
             b->api.clReleaseMemObject(rooms[i]);
+    cl_times_fini(b);
     if (b->queue)
         b->api.clReleaseCommandQueue(b->queue);
     if (b->context)
@@ -94,7 +101,7 @@ static const struct backend_ops cl_ops = {
     .buf_write = cl_buf_write,
     .buf_read = cl_buf_read,
     .buf_bytes = buf_bytes,
-    .buf_largest = cl_buf_largest,
+    .buf_room = cl_buf_room,
     .weight_bind = cl_weight_bind,
     .weight_free = cl_weight_free,
     .weight_shape = weight_shape,
@@ -113,6 +120,10 @@ static const struct backend_ops cl_ops = {
     .weighted_sum = cl_weighted_sum,
     .add_gated = cl_add_gated,
     .sync = sync,
+    .is_lost = is_lost,
+    .time_begin = cl_time_begin,
+    .time_mark = cl_time_mark,
+    .time_end = cl_time_end,
 };
 
 /* What drivers have to say about a context. */
@@ -154,7 +165,7 @@ static bool open_device(struct cl_backend *b, struct err *err)
 
 static bool prepare(struct cl_backend *b, const char *cache_dir, struct err *err)
 {
-    if (!(b->table_shown = mem_array(CL_TABLE_PAGES, sizeof *b->table_shown, err)))
+    if (!(b->table_shown = mem_array(CL_TABLE_PAGES, sizeof *b->table_shown, err)) || !cl_times_init(b, err))
         return false;
     if (!cl_room_need(b, &b->table, CL_TABLE_PAGES * sizeof *b->table_shown))
         return err_set(err, ERR_MEMORY, "OpenCL: %.60s gives no memory; use --backend cpu", b->device.name);

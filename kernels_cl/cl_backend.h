@@ -30,6 +30,7 @@ struct cl_rows {
     cl_mem bias;   /* f32 [n], or NULL */
     enum dtype type;
     size_t n, row_bytes;
+    size_t taken_bytes; /* of cl_take */
 };
 
 struct bweight {
@@ -49,6 +50,18 @@ struct cl_room {
     size_t n_bytes;
 };
 
+/* Launches of the tokens whose times are taken (cl_times.c). */
+#define CL_TIMES_MAX 4096
+struct cl_times {
+    bool on;
+    cl_command_queue queue, other; /* with events; the one without while this one is in use */
+    cl_event *events;              /* [CL_TIMES_MAX] */
+    struct {
+        uint32_t number, n_events; /* the events before it */
+    } * marks;                     /* [CL_TIMES_MAX] */
+    uint32_t n_events, n_marks;
+};
+
 struct cl_backend {
     struct cl_api api;
     struct cl_device device;
@@ -66,6 +79,8 @@ struct cl_backend {
     struct cl_room ids;      /* i32 [T] */
     struct cl_room expanded; /* f32: rows of a weight */
     struct cl_room starts, pairs, tiles, gate_up;
+    struct cl_room parts; /* f32: of attention split over the keys */
+    struct cl_times times;
     cl_mem nothing; /* stands for arguments that are not there */
 };
 
@@ -100,10 +115,20 @@ static inline size_t cl_groups(size_t n, size_t each)
     return (n + each - 1) / each;
 }
 
+/* cl_times.c */
+/* A device that gives no second queue has no times, which is no error. */
+bool cl_times_init(struct cl_backend *b, struct err *err);
+bool cl_time_begin(void *ctx);
+void cl_time_mark(void *ctx, uint32_t number);
+void cl_time_end(void *ctx, void (*take)(void *arg, uint32_t number, uint64_t ns), void *arg);
+void cl_times_fini(struct cl_backend *b);
+
 /* cl_buffer.c */
 struct bbuf *cl_buf_new(void *ctx, size_t n_bytes, struct err *err);
 void cl_buf_free(void *ctx, struct bbuf *buf);
-size_t cl_buf_largest(void *ctx);
+void cl_buf_room(void *ctx, struct buf_room *out);
+/* Counts memory of the device as taken; false: with it less would be left than others need there. */
+bool cl_take(struct cl_backend *b, size_t n_bytes);
 bool cl_buf_write(void *ctx, struct bbuf *buf, size_t offset, const void *from, size_t n_bytes);
 bool cl_buf_read(void *ctx, const struct bbuf *buf, size_t offset, void *to, size_t n_bytes);
 
@@ -121,6 +146,9 @@ bool cl_rms_norm(void *ctx, const struct op_rms_norm *op);
 bool cl_silu_mul(void *ctx, const struct op_silu_mul *op);
 bool cl_qkv_rope_cache(void *ctx, const struct op_qkv_rope_cache *op);
 bool cl_attention(void *ctx, const struct op_attention *op);
+/* Its two ways: heads that share a KV head together, over parts of the keys; each head over all keys. */
+bool cl_attend_few(struct cl_backend *b, const struct op_attention *op);
+bool cl_attend_many(struct cl_backend *b, const struct op_attention *op);
 bool cl_route(void *ctx, const struct op_route *op);
 bool cl_moe_gate_up(void *ctx, const struct op_moe_gate_up *op);
 bool cl_moe_down(void *ctx, const struct op_moe_down *op);
@@ -128,6 +156,6 @@ bool cl_weighted_sum(void *ctx, const struct op_weighted_sum *op);
 bool cl_add_gated(void *ctx, const struct op_add_gated *op);
 
 /* cl_check.c: a known answer of every program. */
-bool cl_check(void *backend, enum cl_group group, struct err *err);
+enum cl_answer cl_check(void *backend, enum cl_group group, struct err *err);
 
 #endif

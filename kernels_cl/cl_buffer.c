@@ -8,6 +8,7 @@
 #include "kernels_cl/cl_backend.h"
 
 #define ZERO_BYTES ((size_t)1 << 20)
+#define GIB ((uint64_t)1 << 30)
 
 static bool no_memory(const struct cl_backend *b, size_t n_bytes, cl_int code, struct err *err)
 {
@@ -40,10 +41,11 @@ static bool fill(struct cl_backend *b, struct bbuf *buf, struct err *err)
         buf->mem = b->api.clCreateBuffer(b->context, CL_MEM_READ_WRITE | CL_MEM_USE_HOST_PTR, buf->n_bytes,
                                          buf->host, &code);
     } else {
-        buf->mem = b->api.clCreateBuffer(b->context, CL_MEM_READ_WRITE, buf->n_bytes, NULL, &code);
+        code = cl_take(b, buf->n_bytes) ? CL_SUCCESS : CL_MEM_OBJECT_ALLOCATION_FAILURE;
+        if (code == CL_SUCCESS)
+            buf->mem = b->api.clCreateBuffer(b->context, CL_MEM_READ_WRITE, buf->n_bytes, NULL, &code);
         if (buf->mem)
             code = write_zeros(b, buf->mem, buf->n_bytes);
-        b->used_bytes += buf->n_bytes;
     }
     return (buf->mem && code == CL_SUCCESS) || no_memory(b, buf->n_bytes, code, err);
 }
@@ -70,18 +72,32 @@ void cl_buf_free(void *ctx, struct bbuf *buf)
         b->api.clReleaseMemObject(buf->mem);
     if (buf->host)
         mem_unmap(buf->host, buf->n_bytes);
-    else
+    if (!b->device.shares_memory)
         b->used_bytes -= buf->n_bytes;
     mem_free(buf);
 }
 
-/* Of a device's own memory half of what we have not taken: others use it too, and nobody tells how much. */
-size_t cl_buf_largest(void *ctx)
+/* Nobody tells how much of a device's memory others use, and drivers give more than there is: an eighth, and
+ * up to a GiB of it, is left to them. */
+static uint64_t bytes_left(const struct cl_backend *b)
+{
+    uint64_t memory = b->device.memory_bytes, others = memory / 8;
+    uint64_t usable = memory - (others < GIB ? others : GIB);
+    return usable > b->used_bytes ? usable - b->used_bytes : 0;
+}
+
+void cl_buf_room(void *ctx, struct buf_room *out)
 {
     const struct cl_backend *b = ctx;
-    uint64_t largest = b->device.max_alloc_bytes, memory = b->device.memory_bytes;
-    uint64_t free = memory > b->used_bytes ? memory - b->used_bytes : 0;
-    return !b->device.shares_memory && free / 2 < largest ? free / 2 : largest;
+    out->left = b->device.shares_memory ? UINT64_MAX : bytes_left(b);
+    out->largest = out->left < b->device.max_alloc_bytes ? out->left : b->device.max_alloc_bytes;
+}
+
+bool cl_take(struct cl_backend *b, size_t n_bytes)
+{
+    bool ok = b->device.shares_memory || n_bytes <= bytes_left(b);
+    b->used_bytes += n_bytes;
+    return ok;
 }
 
 bool cl_buf_write(void *ctx, struct bbuf *buf, size_t offset, const void *from, size_t n_bytes)

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -140,4 +139,20 @@ void cl_cache_keep_log(const char *directory, uint64_t key, const char *log, cha
     if (make_path(path, directory, key, ".log") && make_directory(directory) &&
         write_file(path, "", 0, log, strlen(log)))
         snprintf(where, n_where, "%s", path);
+}
+
+bool cl_cache_is_bad(const char *directory, uint64_t key, char *where, size_t n_where)
+{
+    char path[PATH_BYTES];
+    bool is_bad = make_path(path, directory, key, ".bad") && !access(path, F_OK);
+    snprintf(where, n_where, "%s", is_bad ? path : "");
+    return is_bad;
+}
+
+void cl_cache_mark_bad(const char *directory, uint64_t key)
+{
+    static const char text[] = "The kernels of this program have answered a known question wrongly.\n";
+    char path[PATH_BYTES];
+    if (make_path(path, directory, key, ".bad") && make_directory(directory))
+        write_file(path, "", 0, text, strlen(text));
 }

@@ -8,6 +8,7 @@
 #ifndef FERRUM_CL_CACHE_H
 #define FERRUM_CL_CACHE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,11 @@ uint64_t cl_cache_key(const char *const *parts, size_t n_parts);
 unsigned char *cl_cache_load(const char *directory, uint64_t key, size_t *n_bytes);
 void cl_cache_store(const char *directory, uint64_t key, const unsigned char *bytes, size_t n_bytes);
 void cl_cache_remove(const char *directory, uint64_t key);
+
+/* A program whose kernels have answered wrongly: KEY.bad. It is not built again, until the key (the driver,
+ * the source) is another or the file is removed. where: its path, "" when it is not bad. */
+bool cl_cache_is_bad(const char *directory, uint64_t key, char *where, size_t n_where);
+void cl_cache_mark_bad(const char *directory, uint64_t key);
 
 /* Writes the compiler's log to KEY.log; its path to `where`, "" when it could not be written. */
 void cl_cache_keep_log(const char *directory, uint64_t key, const char *log, char *where, size_t n_where);

@@ -72,8 +72,11 @@ bool cl_call_run(struct cl_call *c, size_t groups_x, size_t groups_y)
     struct cl_backend *b = c->b;
     size_t lanes = c->style == CL_STYLE_GPU ? GPU_LANES : 1;
     const size_t local[2] = {lanes, 1}, global[2] = {groups_x * lanes, groups_y};
+    struct cl_times *t = &b->times;
+    cl_event *event = t->on && t->n_events < CL_TIMES_MAX ? &t->events[t->n_events] : NULL;
     if (c->code == CL_SUCCESS)
-        c->code = b->api.clEnqueueNDRangeKernel(b->queue, c->kernel, 2, NULL, global, local, 0, NULL, NULL);
+        c->code = b->api.clEnqueueNDRangeKernel(b->queue, c->kernel, 2, NULL, global, local, 0, NULL, event);
+    t->n_events += event && c->code == CL_SUCCESS;
     if (c->code != CL_SUCCESS)
         return cl_fail(b, "a kernel", c->code);
     if (++b->n_unflushed >= FLUSH_EVERY) {

@@ -215,6 +215,7 @@ static bool check_attention(struct cl_backend *b, enum dtype type, struct bbuf *
                             struct err *err)
 {
     static const uint32_t table[1] = {0};
+    static const float nothing[TOKENS * HEAD];
     double want[TOKENS * HEAD];
     size_t slab = PAGE_TOKENS * kv_row_bytes(type, HEAD);
     struct bbuf *pool = cl_buf_new(b, 2 * slab, err), *q = cl_buf_new(b, TOKENS * HEAD * sizeof(float), err);
@@ -252,8 +253,9 @@ static bool check_attention(struct cl_backend *b, enum dtype type, struct bbuf *
     }
     /* An int8 value is off by up to 1/254 of the largest of its row. */
     double size = type == DTYPE_I8 ? 20 : 2;
-    bool ok = pool && q && cl_qkv_rope_cache(b, &rope) && cl_attention(b, &op) &&
-              equals(b, out, want, TOKENS * HEAD, size);
+    bool ok = pool && q && cl_qkv_rope_cache(b, &rope) && cl_attend_many(b, &op) &&
+              equals(b, out, want, TOKENS * HEAD, size) && cl_buf_write(b, out, 0, nothing, sizeof nothing) &&
+              cl_attend_few(b, &op) && equals(b, out, want, TOKENS * HEAD, size);
     cl_buf_free(b, pool);
     cl_buf_free(b, q);
     return ok;
@@ -282,16 +284,18 @@ static bool check_group(struct cl_backend *b, enum cl_group group, struct err *e
     return ok;
 }
 
-bool cl_check(void *backend, enum cl_group group, struct err *err)
+enum cl_answer cl_check(void *backend, enum cl_group group, struct err *err)
 {
     struct cl_backend *b = backend;
     char name[32];
     bool was_lost = b->is_lost;
-    if (check_group(b, group, err))
-        return true;
+    struct err why = {0};
+    if (check_group(b, group, &why))
+        return CL_ANSWER_RIGHT;
+    bool has_run = !why.code && b->is_lost == was_lost;
     b->is_lost = was_lost; /* a kernel that cannot be started may have another variant that can */
     cl_group_name(group, name);
-    return err_set(err, ERR_RUNTIME,
-                   "OpenCL: the kernels \"%s\" compute something wrong on %.60s; use --backend cpu", name,
-                   b->device.name);
+    err_set(err, ERR_RUNTIME, "OpenCL: the kernels \"%s\" %s on %.60s; use --backend cpu", name,
+            has_run ? "compute something wrong" : "cannot be run", b->device.name);
+    return has_run ? CL_ANSWER_WRONG : CL_ANSWER_NONE;
 }

@@ -8,7 +8,7 @@
 
 #define PLATFORMS_MAX 16
 /* What the largest kernel takes: attention with a head of HEAD_DIM_LIMIT. */
-#define LOCAL_BYTES_NEEDED ((HEAD_DIM_LIMIT + 4 * GPU_LANES) * sizeof(cl_float))
+#define LOCAL_BYTES_NEEDED (GQA_HEADS * (HEAD_DIM_LIMIT + 2 * GPU_LANES) * sizeof(cl_float))
 
 static void make_printable(char *text)
 {

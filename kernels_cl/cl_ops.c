@@ -198,20 +198,60 @@ bool cl_qkv_rope_cache(void *ctx, const struct op_qkv_rope_cache *op)
     return cl_call_run(&c, op->n_head + 2 * op->n_kv_head, op->n_tokens);
 }
 
+static void arg_heads(struct cl_call *c, const struct op_attention *op)
+{
+    cl_arg_f32(c, op->scale);
+    cl_arg_u32(c, op->n_tokens);
+    cl_arg_u32(c, op->n_head);
+    cl_arg_u32(c, op->n_kv_head);
+    cl_arg_u32(c, op->head_dim);
+    cl_arg_u32(c, op->pos);
+    cl_arg_u32(c, op->window < UINT32_MAX ? op->window : 0);
+}
+
+bool cl_attend_many(struct cl_backend *b, const struct op_attention *op)
+{
+    struct cl_call c = begin_kv(b, &op->kv, CL_ATTENTION);
+    cl_arg_buf(&c, op->q);
+    cl_arg_buf(&c, op->out);
+    arg_heads(&c, op);
+    return cl_call_run(&c, op->n_tokens, op->n_head);
+}
+
+/* The parts grow with the context: twice what is needed, so that this is seldom. */
+static bool need_parts(struct cl_backend *b, const struct op_attention *op, size_t n_splits)
+{
+    size_t n_bytes = op->n_tokens * op->n_head * n_splits * (op->head_dim + 2) * sizeof(float);
+    return b->parts.n_bytes >= n_bytes || cl_room_need(b, &b->parts, 2 * n_bytes);
+}
+
+bool cl_attend_few(struct cl_backend *b, const struct op_attention *op)
+{
+    size_t n_splits = cl_groups(op->pos + op->n_tokens, SPLIT_PAGES * PAGE_TOKENS);
+    if (!need_parts(b, op, n_splits))
+        return false;
+    struct cl_call c = begin_kv(b, &op->kv, CL_ATTENTION_PART);
+    cl_arg_buf(&c, op->q);
+    cl_arg_mem(&c, b->parts.mem);
+    arg_heads(&c, op);
+    cl_arg_u32(&c, n_splits);
+    if (!cl_call_run(&c, n_splits,
+                     op->n_tokens * op->n_kv_head * cl_groups(op->n_head / op->n_kv_head, GQA_HEADS)))
+        return false;
+    c = cl_call_begin(b, cl_group_of_kv(op->kv.type), CL_ATTENTION_MERGE);
+    cl_arg_mem(&c, b->parts.mem);
+    cl_arg_buf(&c, op->out);
+    cl_arg_u32(&c, n_splits);
+    cl_arg_u32(&c, op->head_dim);
+    return cl_call_run(&c, op->n_tokens, op->n_head);
+}
+
 bool cl_attention(void *ctx, const struct op_attention *op)
 {
     struct cl_backend *b = ctx;
     if (b->is_lost || !show_table(b, &op->kv))
         return false;
-    struct cl_call c = begin_kv(b, &op->kv, CL_ATTENTION);
-    cl_arg_buf(&c, op->q);
-    cl_arg_buf(&c, op->out);
-    cl_arg_f32(&c, op->scale);
-    cl_arg_u32(&c, op->n_tokens);
-    cl_arg_u32(&c, op->n_head);
-    cl_arg_u32(&c, op->n_kv_head);
-    cl_arg_u32(&c, op->head_dim);
-    cl_arg_u32(&c, op->pos);
-    cl_arg_u32(&c, op->window < UINT32_MAX ? op->window : 0);
-    return cl_call_run(&c, op->n_tokens, op->n_head) && (op->n_tokens <= PRODUCT_MAX_TOKENS || cl_wait(b));
+    if (op->n_tokens <= PRODUCT_MAX_TOKENS)
+        return cl_attend_few(b, op);
+    return cl_attend_many(b, op) && cl_wait(b);
 }

@@ -26,7 +26,10 @@ static const struct group_info infos[] = {
     [CL_GROUP_MATRIX] = {"matrix", cl_text_matrix, {[CL_MATRIX] = "matrix"}},
     [CL_GROUP_KV_F16] = {"attention",
                          cl_text_attention,
-                         {[CL_ROPE_CACHE] = "rope_cache", [CL_ATTENTION] = "attention"}},
+                         {[CL_ROPE_CACHE] = "rope_cache",
+                          [CL_ATTENTION] = "attention",
+                          [CL_ATTENTION_PART] = "attention_part",
+                          [CL_ATTENTION_MERGE] = "attention_merge"}},
     [CL_GROUP_WEIGHT] = {"weights",
                          cl_text_weights,
                          {[CL_PRODUCT] = "product",
@@ -203,6 +206,20 @@ static bool build_source(const struct cl_programs *ps, struct cl_program *p, enu
     return false;
 }
 
+/* A binary that answers wrongly is removed; a program that does so fresh from the compiler stays out. */
+static bool is_quarantined(const struct cl_programs *ps, enum cl_group group, uint64_t key, struct err *err)
+{
+    char name[32], where[200];
+    if (!cl_cache_is_bad(ps->cache_dir, key, where, sizeof where))
+        return false;
+    cl_group_name(group, name);
+    err_set(err, ERR_RUNTIME,
+            "OpenCL: the kernels \"%s\" have computed something wrong on %.60s before; remove %s to try them "
+            "again",
+            name, ps->device->name, where);
+    return true;
+}
+
 static bool build_variant(struct cl_programs *ps, enum cl_group group, struct variant v, struct err *err)
 {
     struct cl_program *p = &ps->list[group];
@@ -210,16 +227,21 @@ static bool build_variant(struct cl_programs *ps, enum cl_group group, struct va
     make_options(group, v, options);
     uint64_t key = key_of(ps, group, options);
     p->key = key;
+    if (is_quarantined(ps, group, key, err))
+        return false;
     if (!load_binary(ps, p, group, options)) {
         p->key = key;
         if (!build_source(ps, p, group, options, err))
             return false;
     }
     p->style = v.style;
-    if (!ps->check || ps->check(ps->check_arg, group, err))
+    enum cl_answer answer = ps->check ? ps->check(ps->check_arg, group, err) : CL_ANSWER_RIGHT;
+    if (answer == CL_ANSWER_RIGHT)
         return true;
     if (p->from_cache)
         cl_cache_remove(ps->cache_dir, key);
+    else if (answer == CL_ANSWER_WRONG)
+        cl_cache_mark_bad(ps->cache_dir, key);
     drop(ps, p);
     return false;
 }

@@ -4,7 +4,7 @@
  *  1. A program that cl_programs_get gives was built and has passed its check (struct cl_programs: check).
  *  2. Variants are tried in a fixed order: the style of the device with and without a fused multiply-add,
  * then the other style (unless one style was asked for). A variant that does not build or computes something
- *     wrong is logged and never used.
+ *     wrong is logged and never used; the cache directory remembers those that compute something wrong.
  *  3. Binaries are kept in the cache directory (cl_cache.h), if there is one and the driver does not keep
  * them itself; they are written when the programs are freed, because drivers add to them what is compiled at
  * the first use. Thread rule: one thread. Ownership: owns programs and kernels; context and device belong to
@@ -32,8 +32,11 @@ enum cl_group {
 enum { CL_RMS_NORM, CL_SILU_MUL, CL_WEIGHTED_SUM, CL_ADD_GATED };
 enum { CL_ROUTE, CL_MAKE_TILES };
 enum { CL_MATRIX };
-enum { CL_ROPE_CACHE, CL_ATTENTION };
+enum { CL_ROPE_CACHE, CL_ATTENTION, CL_ATTENTION_PART, CL_ATTENTION_MERGE };
 enum { CL_PRODUCT, CL_EXPERT_PRODUCT, CL_EXPAND, CL_LOOKUP };
+
+/* What comes of asking a program for a known answer. */
+enum cl_answer { CL_ANSWER_RIGHT, CL_ANSWER_WRONG, CL_ANSWER_NONE /* it could not be run */ };
 
 struct cl_program {
     cl_program program; /* NULL: not built */
@@ -52,7 +55,7 @@ struct cl_programs {
     const char *cache_dir; /* NULL: none; borrowed */
     bool style_is_forced;
     /* A known answer, asked for once per program when it is built. */
-    bool (*check)(void *arg, enum cl_group group, struct err *err);
+    enum cl_answer (*check)(void *arg, enum cl_group group, struct err *err);
     void *check_arg;
     struct cl_program list[CL_GROUP_N];
 };

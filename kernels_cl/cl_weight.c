@@ -39,8 +39,10 @@ static bool copy_tensor(struct cl_backend *b, const struct tensor *t, struct cl_
 {
     cl_int code;
     rows->base = 0;
-    b->used_bytes += t->n_bytes;
-    rows->mem = b->api.clCreateBuffer(b->context, CL_MEM_READ_ONLY, t->n_bytes, NULL, &code);
+    rows->taken_bytes += t->n_bytes;
+    code = cl_take(b, t->n_bytes) ? CL_SUCCESS : CL_MEM_OBJECT_ALLOCATION_FAILURE;
+    if (code == CL_SUCCESS)
+        rows->mem = b->api.clCreateBuffer(b->context, CL_MEM_READ_ONLY, t->n_bytes, NULL, &code);
     for (size_t at = 0; rows->mem && code == CL_SUCCESS && at < t->n_bytes; at += UPLOAD_BYTES) {
         size_t n = t->n_bytes - at < UPLOAD_BYTES ? t->n_bytes - at : UPLOAD_BYTES;
         code = b->api.clEnqueueWriteBuffer(b->queue, rows->mem, CL_TRUE, at, n, (const char *)t->data + at, 0,
@@ -74,6 +76,7 @@ static bool bind_bias(struct cl_backend *b, const struct tensor *bias, struct cl
         return true;
     bool ok = copy_tensor(b, bias, &copy, err);
     rows->bias = copy.mem;
+    rows->taken_bytes += copy.taken_bytes;
     return ok;
 }
 
@@ -85,6 +88,7 @@ static void release_rows(struct cl_backend *b, struct cl_rows *rows, size_t n)
             b->api.clReleaseMemObject(rows[i].mem);
         if (rows[i].bias)
             b->api.clReleaseMemObject(rows[i].bias);
+        b->used_bytes -= rows[i].taken_bytes;
     }
 }
 

@@ -18,6 +18,9 @@
 #define MATRIX_ROWS 16
 /* Heads are at most this long (backend.c refuses longer ones). */
 #define HEAD_DIM_LIMIT 512
+/* Query heads of one KV head that attention takes together, for few tokens; pages of one of its parts. */
+#define GQA_HEADS 4
+#define SPLIT_PAGES 4
 /* Positions of a page of the KV cache, KV_BLOCK_TOKENS. */
 #define PAGE_TOKENS 64
 

@@ -35,10 +35,16 @@ static size_t n_newest(const struct prof_shape *s)
     return (size_t)s->n_layers * s->n_used;
 }
 
+static size_t n_device_entries(const struct prof_shape *s)
+{
+    return ((size_t)s->n_layers + 1) * PROF_N_OPS;
+}
+
 /* From the first array to the end of the last; they follow one another in the order of their alignment. */
 static size_t arrays_bytes(const struct prof_shape *s)
 {
-    return n_entries(s) * sizeof(struct prof_entry) + (n_pairs(s) + s->n_layers) * sizeof(uint64_t) +
+    return n_entries(s) * sizeof(struct prof_entry) +
+           (n_pairs(s) + s->n_layers + n_device_entries(s)) * sizeof(uint64_t) +
            n_newest(s) * sizeof(uint16_t);
 }
 
@@ -60,7 +66,8 @@ struct prof *prof_new(const struct prof_shape *shape, struct err *err)
     p->entry = (struct prof_entry *)(void *)(p + 1);
     p->pairs = (uint64_t *)(void *)(p->entry + n_entries(shape));
     p->repeats = p->pairs + n_pairs(shape);
-    p->newest = (uint16_t *)(void *)(p->repeats + shape->n_layers);
+    p->device_ns = p->repeats + shape->n_layers;
+    p->newest = (uint16_t *)(void *)(p->device_ns + n_device_entries(shape));
     return p;
 }
 
@@ -85,6 +92,7 @@ void prof_copy(struct prof *to, const struct prof *from)
     to->entry = arrays.entry;
     to->pairs = arrays.pairs;
     to->repeats = arrays.repeats;
+    to->device_ns = arrays.device_ns;
     to->newest = arrays.newest;
     memcpy(to->entry, from->entry, arrays_bytes(&from->shape));
 }
@@ -106,6 +114,26 @@ void prof_subtract(struct prof *later, const struct prof *earlier)
     for (uint32_t i = 0; i < later->shape.n_layers; i++)
         later->repeats[i] -= earlier->repeats[i];
     later->n_followed -= earlier->n_followed;
+    for (size_t i = 0; i < n_device_entries(&later->shape); i++)
+        later->device_ns[i] -= earlier->device_ns[i];
+    later->n_device -= earlier->n_device;
+}
+
+void prof_use_device(struct prof *p)
+{
+    struct prof_entry *first = prof_at(p, PROF_DECODE, 0, 0), *wait;
+    double scale = p->n_device ? (double)p->n_tokens[PROF_DECODE] / (double)p->n_device : 0, more = 0;
+    for (size_t i = 0; p->n_device && i < n_device_entries(&p->shape); i++) {
+        if (!p->device_ns[i])
+            continue;
+        uint64_t ns = (uint64_t)((double)p->device_ns[i] * scale);
+        more += (double)first[i].ns - (double)ns;
+        first[i].ns = ns;
+    }
+    wait = prof_at(p, PROF_DECODE, p->shape.n_layers, PROF_SYNC);
+    wait->ns = (double)wait->ns + more > 0 ? (uint64_t)((double)wait->ns + more) : 0;
+    p->n_device = 0;
+    memset(p->device_ns, 0, n_device_entries(&p->shape) * sizeof *p->device_ns);
 }
 
 struct prof_entry prof_sum(const struct prof *p, enum prof_phase phase, enum prof_op op)

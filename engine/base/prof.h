@@ -2,6 +2,7 @@
  * in each layer, prefill and decode apart, and the number of tokens each expert of each layer was given.
  *
  * Plain data without a clock: the engine fills it (model_internal.h has the timers), others get copies.
+ * A device's times are sampled: few tokens in a hundred, by events, which stop nothing.
  * Thread rule: a struct prof belongs to one thread; prof_copy is how it reaches another, under a lock of the
  * caller's. Ownership: prof_new/prof_free; all arrays live in the one allocation. Times are ns, bytes those
  * of weights and KV read. Everything only grows, so that the difference of two copies is what happened
@@ -73,7 +74,11 @@ struct prof {
     uint16_t *newest; /* [n_layers][n_used]: experts of the newest decoded token, heaviest first */
     uint32_t recent_us[PROF_RECENT]; /* ring: token number i (0 ..) is at i % PROF_RECENT */
     uint64_t n_recent;               /* decoded tokens so far */
-    uint64_t timer_ns;               /* what timing one operation costs itself, 0: not measured */
+    /* Decode: what operations took on a device that works behind the host's back, [n_layers + 1][op], over
+     * n_device tokens of them all. The entries have what the host saw: enqueueing, and waiting (sync). */
+    uint64_t *device_ns;
+    uint64_t n_device;
+    uint64_t timer_ns; /* what timing one operation costs itself, 0: not measured */
 };
 
 const char *prof_op_name(enum prof_op op);
@@ -103,6 +108,10 @@ static inline uint16_t *prof_newest(const struct prof *p, uint32_t layer)
 {
     return &p->newest[(size_t)layer * p->shape.n_used];
 }
+
+/* Puts the device's times in the place of the host's, as if all tokens had been sampled; what is left of the
+ * host's time is sync: waiting for nothing, or gaps between operations. The sum stays what it was. */
+void prof_use_device(struct prof *p);
 
 /* Over all layers. */
 struct prof_entry prof_sum(const struct prof *p, enum prof_phase phase, enum prof_op op);

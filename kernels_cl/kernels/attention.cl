@@ -143,6 +143,57 @@ KERNEL rope_cache(KV_ARGS, const global float *qkv, global float *q, const globa
               spare);
 }
 
+/* ---- few queries: the heads that share a KV head, over a part of the keys ---- */
+
+/* What one group works on: query heads head .. head + n of token t, which read kv_head, and pages page .. page_end. */
+struct share {
+    uint t, head, n, kv_head, page, page_end, begin, end, split;
+};
+
+/* Groups: (splits, tokens * KV heads * chunks of GQA_HEADS). */
+INLINE struct share my_share(uint n_head, uint n_kv_head, uint pos, uint window)
+{
+    struct share s;
+    uint each = n_head / n_kv_head, n_chunks = (each + GQA_HEADS - 1) / GQA_HEADS, i = (uint)get_group_id(1);
+    uint chunk = i % n_chunks;
+    s.split = (uint)get_group_id(0);
+    s.kv_head = i / n_chunks % n_kv_head;
+    s.t = i / n_chunks / n_kv_head;
+    s.head = s.kv_head * each + chunk * GQA_HEADS;
+    s.n = min((uint)GQA_HEADS, each - chunk * GQA_HEADS);
+    s.end = pos + s.t + 1;
+    s.begin = window ? difference(s.end, window) : 0;
+    s.page = max(s.begin / PAGE, s.split * SPLIT_PAGES);
+    s.page_end = min((s.end - 1) / PAGE + 1, (s.split + 1) * SPLIT_PAGES);
+    return s;
+}
+
+/* The part of head i of a share: head_dim sums, then the largest score and the total of the weights. */
+INLINE global float *part_of(global float *parts, struct share s, uint i, uint n_head, uint n_splits, uint head_dim)
+{
+    return parts + (((size_t)s.t * n_head + s.head + i) * n_splits + s.split) * (head_dim + 2);
+}
+
+/* Joins the parts of a query of one head, in their order; empty ones add nothing, so that a query has the same bits with
+ * any number of splits behind its own. Groups: (tokens, H). */
+KERNEL attention_merge(const global float *parts, global float *out, uint n_splits, uint head_dim)
+{
+    size_t row = get_group_id(0) * get_num_groups(1) + get_group_id(1), width = head_dim + 2;
+    const global float *from = parts + row * n_splits * width;
+    global float *to = out + row * head_dim;
+    float largest = -INFINITY, total = 0;
+    for (uint i = 0; i < n_splits; i++)
+        largest = fmax(largest, from[i * width + head_dim]);
+    for (uint i = 0; i < n_splits; i++)
+        total += exp(from[i * width + head_dim] - largest) * from[i * width + head_dim + 1];
+    for (uint d = LANE; d < head_dim; d += LANES) {
+        float sum = 0;
+        for (uint i = 0; i < n_splits; i++)
+            sum = MAD(exp(from[i * width + head_dim] - largest), from[i * width + d], sum);
+        to[d] = sum / total;
+    }
+}
+
 #ifdef GPU_STYLE
 
 /* One query of one head; a lane takes one key of a page, then every LANES-th dimension of the values. Online softmax over
@@ -187,6 +238,65 @@ KERNEL attention(KV_ARGS, const global float *q, global float *out, float scale,
     global float *to = out + ((size_t)t * n_head + h) * head_dim;
     for (uint d = LANE, i = 0; d < head_dim; d += LANES, i++)
         to[d] = sums[i] / total;
+}
+
+/* The same for the heads of a share: a key is read once for all of them. */
+KERNEL attention_part(KV_ARGS, const global float *q, global float *parts, float scale, uint n_tokens, uint n_head,
+                           uint n_kv_head, uint head_dim, uint pos, uint window, uint n_splits)
+{
+    local float query[GQA_HEADS * D_MAX], weights[GQA_HEADS * PAGE], spare[LANES];
+    float sums[GQA_HEADS][D_MAX / LANES], largest[GQA_HEADS], total[GQA_HEADS];
+    struct share s = my_share(n_head, n_kv_head, pos, window);
+    for (uint i = 0; i < GQA_HEADS; i++) {
+        largest[i] = -INFINITY;
+        total[i] = 0;
+        for (uint j = 0; j < D_MAX / LANES; j++)
+            sums[i][j] = 0;
+        for (uint d = LANE; d < head_dim; d += LANES)
+            query[i * D_MAX + d] = i < s.n ? q[((size_t)(s.head + i) * n_tokens + s.t) * head_dim + d] : 0;
+    }
+    MEET();
+    for (uint page = s.page; page < s.page_end; page++) {
+        uint first = difference(s.begin, page * PAGE), n = min(s.end - page * PAGE, PAGE);
+        const global uchar *k = pool + rows_of(table, page_bytes, k_offset, page * PAGE, s.kv_head, head_dim);
+        const global uchar *v = pool + rows_of(table, page_bytes, v_offset, page * PAGE, s.kv_head, head_dim);
+        bool seen = LANE >= first && LANE < n;
+        const global uchar *row = k + (size_t)LANE * head_dim * VALUE_BYTES;
+        float scores[GQA_HEADS] = {0, 0, 0, 0}, keep[GQA_HEADS];
+        for (uint d = 0; seen && d < head_dim; d++) {
+            float value = value_at(row, d);
+            for (uint i = 0; i < GQA_HEADS; i++)
+                scores[i] = MAD(query[i * D_MAX + d], value, scores[i]);
+        }
+        for (uint i = 0; i < s.n; i++) {
+            float score = seen ? scores[i] * scale_of(k, LANE, head_dim) * scale : -INFINITY;
+            float now = fmax(largest[i], lanes_max(score, spare)), weight = seen ? exp(score - now) : 0.0f;
+            keep[i] = largest[i] == now ? 1.0f : exp(largest[i] - now);
+            total[i] = total[i] * keep[i] + lanes_sum(weight, spare);
+            largest[i] = now;
+            weights[i * PAGE + LANE] = seen ? weight * scale_of(v, LANE, head_dim) : 0.0f;
+        }
+        MEET();
+        for (uint d = LANE, c = 0; d < head_dim; d += LANES, c++) {
+            for (uint i = 0; i < s.n; i++)
+                sums[i][c] *= keep[i];
+            for (uint j = first; j < n; j++) {
+                float value = value_at(v + (size_t)j * head_dim * VALUE_BYTES, d);
+                for (uint i = 0; i < s.n; i++)
+                    sums[i][c] = MAD(weights[i * PAGE + j], value, sums[i][c]);
+            }
+        }
+        MEET();
+    }
+    for (uint i = 0; i < s.n; i++) {
+        global float *to = part_of(parts, s, i, n_head, n_splits, head_dim);
+        for (uint d = LANE, c = 0; d < head_dim; d += LANES, c++)
+            to[d] = sums[i][c];
+        if (LANE == 0) {
+            to[head_dim] = largest[i];
+            to[head_dim + 1] = total[i];
+        }
+    }
 }
 
 #else
@@ -263,5 +373,121 @@ KERNEL attention(KV_ARGS, const global float *q, global float *out, float scale,
     global float *to = out + ((size_t)t * n_head + h) * head_dim;
     for (uint d = 0; d < head_dim; d++)
         to[d] = sums[d] / total;
+}
+/* N heads over the pages of a share: what is read of a key or a value is used N times. A head's sums are the same for
+ * every N. */
+#define SHARE(N)                                                                                                         \
+    INLINE void scores##N(const float *query, const global uchar *rows, uint first, uint n, uint head_dim,               \
+                          float *weights)                                                                                \
+    {                                                                                                                    \
+        for (uint j = first; j < n; j++) {                                                                               \
+            const global uchar *row = rows + (size_t)j * head_dim * VALUE_BYTES;                                         \
+            float16 sums[N];                                                                                             \
+            uint d = 0;                                                                                                  \
+            UNROLL for (uint i = 0; i < N; i++) sums[i] = 0;                                                             \
+            for (; d + 16 <= head_dim; d += 16) {                                                                        \
+                float16 k = values_at(row, d);                                                                           \
+                UNROLL for (uint i = 0; i < N; i++) sums[i] = MAD(vload16(0, query + i * D_MAX + d), k, sums[i]);        \
+            }                                                                                                            \
+            UNROLL for (uint i = 0; i < N; i++)                                                                          \
+            {                                                                                                            \
+                float sum = sum16(sums[i]);                                                                              \
+                for (uint e = d; e < head_dim; e++)                                                                      \
+                    sum = MAD(query[i * D_MAX + e], value_at(row, e), sum);                                              \
+                weights[i * PAGE + j] = sum * scale_of(rows, j, head_dim);                                               \
+            }                                                                                                            \
+        }                                                                                                                \
+    }                                                                                                                    \
+    INLINE void values##N(float *sums, const float *keep, const float *weights, const global uchar *rows, uint first,    \
+                          uint n, uint head_dim)                                                                         \
+    {                                                                                                                    \
+        size_t row_bytes = head_dim * VALUE_BYTES;                                                                       \
+        uint d = 0;                                                                                                      \
+        for (; d + 16 <= head_dim; d += 16) {                                                                            \
+            float16 sum[N];                                                                                              \
+            UNROLL for (uint i = 0; i < N; i++) sum[i] = vload16(0, sums + i * D_MAX + d) * keep[i];                     \
+            for (uint j = first; j < n; j++) {                                                                           \
+                float16 v = values_at(rows + j * row_bytes, d);                                                          \
+                UNROLL for (uint i = 0; i < N; i++) sum[i] = MAD((float16)weights[i * PAGE + j], v, sum[i]);             \
+            }                                                                                                            \
+            UNROLL for (uint i = 0; i < N; i++) vstore16(sum[i], 0, sums + i * D_MAX + d);                               \
+        }                                                                                                                \
+        for (; d < head_dim; d++)                                                                                        \
+            for (uint i = 0; i < N; i++) {                                                                               \
+                float sum = sums[i * D_MAX + d] * keep[i];                                                               \
+                for (uint j = first; j < n; j++)                                                                         \
+                    sum = MAD(weights[i * PAGE + j], value_at(rows + j * row_bytes, d), sum);                            \
+                sums[i * D_MAX + d] = sum;                                                                               \
+            }                                                                                                            \
+    }
+SHARE(1)
+SHARE(2)
+SHARE(4)
+
+/* The scores of a page become weights; returns what earlier sums are multiplied by. */
+INLINE float weigh_page(float *weights, float *largest, float *total, const global uchar *v, uint first, uint n,
+                        uint head_dim)
+{
+    float now = *largest;
+    float16 page_total = 0;
+    for (uint j = first; j < n; j++)
+        now = fmax(now, weights[j]);
+    for (uint j = 0; j < PAGE; j++)
+        weights[j] = j >= first && j < n ? weights[j] : -INFINITY;
+    for (uint j = 0; j < PAGE; j += 16) {
+        float16 e = exp(vload16(0, weights + j) - now);
+        page_total += e;
+        vstore16(e, 0, weights + j);
+    }
+    float keep = *largest == now ? 1.0f : exp(*largest - now);
+    *total = *total * keep + sum16(page_total);
+    *largest = now;
+    for (uint j = first; j < n; j++)
+        weights[j] *= scale_of(v, j, head_dim);
+    return keep;
+}
+
+KERNEL attention_part(KV_ARGS, const global float *q, global float *parts, float scale, uint n_tokens, uint n_head,
+                           uint n_kv_head, uint head_dim, uint pos, uint window, uint n_splits)
+{
+    float query[GQA_HEADS * D_MAX], sums[GQA_HEADS * D_MAX], weights[GQA_HEADS * PAGE];
+    float largest[GQA_HEADS], total[GQA_HEADS], keep[GQA_HEADS];
+    struct share s = my_share(n_head, n_kv_head, pos, window);
+    for (uint i = 0; i < GQA_HEADS; i++) {
+        largest[i] = -INFINITY;
+        total[i] = keep[i] = 0;
+        for (uint d = 0; d < head_dim; d++) {
+            query[i * D_MAX + d] = i < s.n ? q[((size_t)(s.head + i) * n_tokens + s.t) * head_dim + d] * scale : 0;
+            sums[i * D_MAX + d] = 0;
+        }
+        for (uint j = 0; j < PAGE; j++)
+            weights[i * PAGE + j] = 0;
+    }
+    for (uint page = s.page; page < s.page_end; page++) {
+        uint first = difference(s.begin, page * PAGE), n = min(s.end - page * PAGE, PAGE);
+        const global uchar *k = pool + rows_of(table, page_bytes, k_offset, page * PAGE, s.kv_head, head_dim);
+        const global uchar *v = pool + rows_of(table, page_bytes, v_offset, page * PAGE, s.kv_head, head_dim);
+        if (s.n == 1)
+            scores1(query, k, first, n, head_dim, weights);
+        else if (s.n == 2)
+            scores2(query, k, first, n, head_dim, weights);
+        else
+            scores4(query, k, first, n, head_dim, weights);
+        for (uint i = 0; i < s.n; i++)
+            keep[i] = weigh_page(weights + i * PAGE, largest + i, total + i, v, first, n, head_dim);
+        if (s.n == 1)
+            values1(sums, keep, weights, v, first, n, head_dim);
+        else if (s.n == 2)
+            values2(sums, keep, weights, v, first, n, head_dim);
+        else
+            values4(sums, keep, weights, v, first, n, head_dim);
+    }
+    for (uint i = 0; i < s.n; i++) {
+        global float *to = part_of(parts, s, i, n_head, n_splits, head_dim);
+        for (uint d = 0; d < head_dim; d++)
+            to[d] = sums[i * D_MAX + d];
+        to[head_dim] = largest[i];
+        to[head_dim + 1] = total[i];
+    }
 }
 #endif

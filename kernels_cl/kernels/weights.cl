@@ -202,14 +202,90 @@ INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
 #define ROW_LANES 1u
 #endif
 
-/* One column takes GROUPS groups of 32 at a time: in the CPU style a whole block, whose scales are then read once, and
- * whose shifts are constants. The order of additions is the same. */
+/* Of other types one column takes GROUPS groups of 32 at a time: in the CPU style a whole block, whose scales are then read
+ * once, and whose shifts are constants. The order of additions is the same. */
 #if defined(SUPER_BLOCKS) && !defined(GPU_STYLE)
 #define GROUPS 8u
 #else
 #define GROUPS 1u
 #endif
 
+/* The k-quants that most models are made of, in the CPU style: scales are applied to the sums of 32 (or 16) products, not to
+ * each weight, and those of a block are unpacked at once. */
+#if !defined(GPU_STYLE) && (defined(W_Q4_K) || defined(W_Q5_K) || defined(W_Q6_K))
+#define BLOCKWISE
+#ifdef W_Q6_K
+#define BLOCK_BYTES 210
+INLINE void block_scales(const global uchar *b, float *scale, float *min)
+{
+    vstore16(convert_float16(vload16(0, (const global char *)b + 192)) * half_at(b + 208), 0, scale);
+}
+INLINE void block_quants(const global uchar *b, uint i, float16 *lo, float16 *hi)
+{
+    const global uchar *ql = b + 64 * (i / 4) + 32 * (i % 2), *qh = b + 128 + 32 * (i / 4);
+    const uchar16 shift = (uchar16)(4 * (i % 4 / 2)), top = (uchar16)(2 * (i % 4));
+    uchar16 q0 = (vload16(0, ql) >> shift & (uchar16)15) | (vload16(0, qh) >> top & (uchar16)3) << (uchar16)4;
+    uchar16 q1 = (vload16(1, ql) >> shift & (uchar16)15) | (vload16(1, qh) >> top & (uchar16)3) << (uchar16)4;
+    *lo = convert_float16(as_char16(q0 - (uchar16)32));
+    *hi = convert_float16(as_char16(q1 - (uchar16)32));
+}
+#define ADD_GROUP(i, lo, hi, x0, x1, a, m)                                                                               \
+    a = MAD((float16)scale[2 * i], lo * x0, a);                                                                          \
+    a = MAD((float16)scale[2 * i + 1], hi * x1, a);
+#define BLOCK_SUM(a, m) sum16(a)
+#else
+#define BLOCK_BYTES KQ_BYTES
+INLINE void block_scales(const global uchar *b, float *scale, float *min)
+{
+    /* Four bytes at a time: the device is little-endian (cl_device.c). */
+    uint s0 = as_uint(vload4(0, b + 4)), s1 = as_uint(vload4(1, b + 4)), s2 = as_uint(vload4(2, b + 4));
+    uint2 scales = (uint2)(s0 & 0x3f3f3f3f, (s2 & 0x0f0f0f0f) | (s0 >> 2 & 0x30303030));
+    uint2 mins = (uint2)(s1 & 0x3f3f3f3f, (s2 >> 4 & 0x0f0f0f0f) | (s1 >> 2 & 0x30303030));
+    vstore8(convert_float8(as_uchar8(scales)) * half_at(b), 0, scale);
+    vstore8(convert_float8(as_uchar8(mins)) * half_at(b + 2), 0, min);
+}
+INLINE void block_quants(const global uchar *b, uint j, float16 *lo, float16 *hi)
+{
+    const global uchar *q = b + KQ_QUANTS + j / 2 * 32;
+    const uchar16 shift = (uchar16)(4 * (j % 2));
+    *lo = convert_float16((vload16(0, q) >> shift & (uchar16)15) | FIFTH(0));
+    *hi = convert_float16((vload16(1, q) >> shift & (uchar16)15) | FIFTH(1));
+}
+#define ADD_GROUP(i, lo, hi, x0, x1, a, m)                                                                               \
+    a = MAD((float16)scale[i], MAD(hi, x1, lo * x0), a);                                                                 \
+    m = MAD((float16)min[i], x0 + x1, m);
+#define BLOCK_SUM(a, m) sum16(a - m)
+#endif
+
+/* R rows (w) times N columns (x): sums [R * N]. */
+#define TILE(R, N)                                                                                                       \
+    INLINE void tile##R##N(const global uchar *const *w, uint k, const global float *const *x, float *sums)              \
+    {                                                                                                                    \
+        float16 a[R * N], m[R * N];                                                                                      \
+        UNROLL for (uint i = 0; i < R * N; i++) a[i] = m[i] = 0;                                                         \
+        for (uint block = 0; block < k / 256; block++) {                                                                 \
+            float scales[R][16], mins[R][8];                                                                             \
+            UNROLL for (uint r = 0; r < R; r++)                                                                          \
+                block_scales(w[r] + (size_t)block * BLOCK_BYTES, scales[r], mins[r]);                                    \
+            UNROLL for (uint i = 0; i < 8; i++) UNROLL for (uint r = 0; r < R; r++)                                      \
+            {                                                                                                            \
+                const float *scale = scales[r], *min = mins[r];                                                          \
+                float16 lo, hi;                                                                                          \
+                block_quants(w[r] + (size_t)block * BLOCK_BYTES, i, &lo, &hi);                                           \
+                UNROLL for (uint c = 0; c < N; c++)                                                                      \
+                {                                                                                                        \
+                    float16 x0 = vload16(16 * block + 2 * i, x[c]), x1 = vload16(16 * block + 2 * i + 1, x[c]);          \
+                    ADD_GROUP(i, lo, hi, x0, x1, a[r * N + c], m[r * N + c])                                             \
+                }                                                                                                        \
+            }                                                                                                            \
+        }                                                                                                                \
+        UNROLL for (uint i = 0; i < R * N; i++) sums[i] = BLOCK_SUM(a[i], m[i]);                                         \
+    }
+TILE(2, 1)
+TILE(1, 4)
+#endif
+
+#ifndef BLOCKWISE
 /* This lane's share of row * x[c] for N columns. */
 #define DOT(N, GROUPS)                                                                                                   \
     INLINE void dot##N(const global uchar *row, uint k, uint lane, const global float *const *x, float *sums)            \
@@ -250,6 +326,7 @@ INLINE void dot_columns(const global uchar *row, uint k, uint lane, const global
     else
         dot4(row, k, lane, x, sums);
 }
+#endif
 
 INLINE void store_sum(global float *out, float sum, uint flags)
 {
@@ -276,6 +353,22 @@ INLINE void product_rows(const global uchar *slab, ulong row_bytes, uint k, uint
             store_sum(out[c] + row, sum + (flags & FLAG_BIAS ? bias[row] : 0), flags);
         }
         MEET();
+    }
+#elif defined(BLOCKWISE)
+    uint end = min(n, first + (uint)PRODUCT_ROWS);
+    for (uint row = first; row < end; row += 2) {
+        const global uchar *rows[2] = {slab + row * row_bytes, slab + min(row + 1, n - 1) * row_bytes};
+        float sums[2 * COLUMNS];
+        if (n_columns == 1) {
+            tile21(rows, k, x, sums);
+        } else {
+            tile14(rows, k, x, sums);
+            tile14(rows + 1, k, x, sums + COLUMNS);
+        }
+        uint width = n_columns == 1 ? 1 : COLUMNS;
+        for (uint r = 0; r < 2 && row + r < end; r++)
+            for (uint c = 0; c < n_columns; c++)
+                store_sum(out[c] + row + r, sums[r * width + c] + (flags & FLAG_BIAS ? bias[row + r] : 0), flags);
     }
 #else
     for (uint row = first; row < min(n, first + (uint)PRODUCT_ROWS); row++) {

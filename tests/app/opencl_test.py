@@ -27,8 +27,17 @@ class WithoutDevice(ProgramTest):
         self.assertIn('works: cpu', out)
         self.assertIn('found no device', out)
 
-    def test_opencl_is_refused_with_a_sentence(self):
-        self.check(1, MODEL, *CL, '-p', 'x', words=['OpenCL', '--backend cpu'])
+    def test_a_chat_starts_and_says_so(self):
+        r = self.run_program(MODEL, *GREEDY, *CL, '-n', '2', '-p', 'x', '--json', '--private')
+        self.assertEqual(r.returncode, 0, r.stderr)
+        self.assertIn('found no device', r.stderr.decode())
+        self.assertIn('the CPU computes instead', r.stderr.decode())
+        self.assertIn('"backend":"cpu"', r.stdout.decode())
+
+    def test_what_would_measure_something_else_is_refused(self):
+        out = os.path.join(self.home, 'logits')
+        self.check(1, 'bench', MODEL, *CL, words=['OpenCL', '--backend cpu'])
+        self.check(1, 'logits', MODEL, *CL, '--tokens', '3', '--out', out, words=['OpenCL', '--backend cpu'])
 
     def test_auto_is_the_cpu(self):
         ready = self.lines(MODEL, *GREEDY, '--backend', 'auto', '-n', '2', '-p', 'x')[0]
@@ -76,6 +85,28 @@ class WithDevice(ProgramTest):
                 r = self.run_program(MODEL, *GREEDY, *second, '--session', 't', '-n', '5', '-p', 'and now?')
                 self.assertEqual(r.returncode, 0, r.stderr)
                 self.assertRegex(r.stderr.decode(), r'resumed .* computed by other kernels \(%s ' % first[1])
+
+    def test_layers_are_shared_with_the_cpu(self):
+        cpu = self.answer('--backend', 'cpu', '-p', 'hi', '--private')
+        for n, backend in (('0', 'cpu'), ('1', 'opencl'), ('2', 'opencl'), ('999', 'opencl'), ('auto', 'opencl')):
+            with self.subTest(n=n):
+                mine = self.answer(*CL, '--gpu-layers', n, '-p', 'hi', '--private')
+                self.assertEqual(mine['text'], cpu['text'])
+                self.assertEqual(self.backend, backend)
+
+    def test_shared_layers_are_other_kernels(self):
+        part = (*CL, '--gpu-layers', '1')
+        self.answer(*part, '--session', 's', '-p', 'hi ' * 200)
+        exact = self.answer(*CL, '--kv-exact', '--session', 's', '-p', 'and now?')
+        self.assertEqual(exact['reused_disk'], 0)
+        self.answer(*part, '--session', 't', '-p', 'ho ' * 200)
+        again = self.answer(*part, '--kv-exact', '--session', 't', '-p', 'and now?')
+        self.assertGreater(again['reused_disk'], 0)
+
+    def test_a_number_of_layers_that_is_none(self):
+        for n in ('x', '-1', '3x', '1.5', '99999999999999999999', ''):
+            with self.subTest(n=n):
+                self.check(2, MODEL, *CL, '--gpu-layers=' + n, '-p', 'x', words=['--gpu-layers'])
 
     def test_an_unknown_style_is_a_sentence(self):
         self.env['FERRUM_CL_STYLE'] = 'quick'

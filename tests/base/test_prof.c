@@ -63,6 +63,31 @@ static void prof__subtract__leaves_what_lies_between(void **state)
     prof_free(p);
 }
 
+/* Two of eight tokens were sampled: the device's 30 ns stand for 120, and the wait is what is left. */
+static void prof__use_device__keeps_the_sum(void **state)
+{
+    (void)state;
+    struct prof *p = prof_new(&moe, NULL);
+    p->n_tokens[PROF_DECODE] = 8;
+    prof_add(p, PROF_DECODE, 1, PROF_QKV, 10, 100);
+    prof_add(p, PROF_DECODE, 1, PROF_NORM, 3, 0);
+    prof_add(p, PROF_DECODE, 3, PROF_SYNC, 200, 0);
+    p->device_ns[1 * PROF_N_OPS + PROF_QKV] = 30;
+    p->n_device = 2;
+    prof_use_device(p);
+    assert_int_equal(prof_at(p, PROF_DECODE, 1, PROF_QKV)->ns, 120);
+    assert_int_equal(prof_at(p, PROF_DECODE, 1, PROF_NORM)->ns, 3); /* the device has no time of it */
+    assert_int_equal(prof_at(p, PROF_DECODE, 3, PROF_SYNC)->ns, 90);
+    assert_int_equal(prof_sum_ns(p, PROF_DECODE), 213);
+    prof_use_device(p); /* no samples: nothing changes */
+    assert_int_equal(prof_sum_ns(p, PROF_DECODE), 213);
+    p->device_ns[1 * PROF_N_OPS + PROF_NORM] = 1000; /* more than the host has seen: no wait is left */
+    p->n_device = 8;
+    prof_use_device(p);
+    assert_int_equal(prof_at(p, PROF_DECODE, 3, PROF_SYNC)->ns, 0);
+    prof_free(p);
+}
+
 static void prof__new__refuses_shapes_beyond_the_limits(void **state)
 {
     (void)state;
@@ -79,6 +104,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(prof__add__counts_in_its_layer_and_phase),
         cmocka_unit_test(prof__subtract__leaves_what_lies_between),
+        cmocka_unit_test(prof__use_device__keeps_the_sum),
         cmocka_unit_test(prof__new__refuses_shapes_beyond_the_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

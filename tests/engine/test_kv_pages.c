@@ -33,7 +33,7 @@ static void kv_pages__reserve_and_cut__keep_every_page(void **state)
     struct kv_shape shape = {.type = DTYPE_F16, .n_layer = 3, .n_kv_head = 2, .head_dim = 8};
     static const size_t lengths[] = {1, 64, 65, 10, 300, 320, 0, 128, 127, 129, 319};
     ref_backend_open(&backend);
-    assert_true(kv_pages_init(&p, &backend, &shape, 257, 0, NULL));
+    assert_true(kv_pages_init(&p, &(struct kv_place){&backend, shape.n_layer}, 1, &shape, 257, 0, NULL));
     assert_int_equal(p.n_pages, N_PAGES);
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
         size_t need = (lengths[i] + 63) / 64;
@@ -57,7 +57,7 @@ static void kv_pages__layer__slabs_follow_each_other(void **state)
     struct kv_shape shape = {.type = DTYPE_F32, .n_layer = 3, .n_kv_head = 2, .head_dim = 8};
     size_t slab = 2 * KV_BLOCK_TOKENS * 8 * sizeof(float);
     ref_backend_open(&backend);
-    assert_true(kv_pages_init(&p, &backend, &shape, 64, 0, NULL));
+    assert_true(kv_pages_init(&p, &(struct kv_place){&backend, shape.n_layer}, 1, &shape, 64, 0, NULL));
     assert_int_equal(kv_token_bytes(&shape), 3 * 2 * 2 * 8 * sizeof(float));
     assert_int_equal(p.page_bytes, 6 * slab);
     for (size_t i = 0; i < 3; i++) {
@@ -78,7 +78,7 @@ static void kv_pages__init__absurd_sizes(void **state)
     struct kv_shape shape = {.type = DTYPE_F32, .n_layer = SIZE_MAX / 2, .n_kv_head = 1024, .head_dim = 512};
     ref_backend_open(&backend);
     assert_int_equal(kv_token_bytes(&shape), 0);
-    assert_false(kv_pages_init(&p, &backend, &shape, 64, 0, &err));
+    assert_false(kv_pages_init(&p, &(struct kv_place){&backend, shape.n_layer}, 1, &shape, 64, 0, &err));
     assert_int_equal(err.code, ERR_MEMORY);
 }
 
@@ -90,7 +90,8 @@ static void open_lending(struct kv_pages *p, struct backend *backend, enum dtype
 {
     struct kv_shape shape = {.type = type, .n_layer = 2, .n_kv_head = 3, .head_dim = 6};
     ref_backend_open(backend);
-    assert_true(kv_pages_init(p, backend, &shape, n_tokens, N_LENT, NULL));
+    assert_true(
+        kv_pages_init(p, &(struct kv_place){backend, shape.n_layer}, 1, &shape, n_tokens, N_LENT, NULL));
 }
 
 static void fill(struct kv_pages *p, size_t i, int value)

@@ -173,11 +173,15 @@ static cl_int build_later(cl_program program, cl_uint n, const cl_device_id *ids
     return whole_build(program, n, ids, options, done, arg);
 }
 
-static bool doubt(void *arg, enum cl_group group, struct err *err)
+static enum cl_answer doubted = CL_ANSWER_WRONG;
+static enum cl_answer doubt(void *arg, enum cl_group group, struct err *err)
 {
     (void)arg;
     (void)group;
-    return n_builds++ >= n_refused || err_set(err, ERR_RUNTIME, "the kernels compute something wrong");
+    if (n_builds++ >= n_refused)
+        return CL_ANSWER_RIGHT;
+    err_set(err, ERR_RUNTIME, "the kernels compute something wrong");
+    return doubted;
 }
 
 /* A second set of programs on the same device, without cache. */
@@ -255,6 +259,33 @@ static void programs__a_variant_computes_something_wrong__it_is_not_used(void **
     cl_programs_fini(&ps);
 }
 
+/* What was wrong once is not tried again by the next start, but for a driver that only could not run it. */
+static void programs__a_variant_was_wrong__the_next_start_knows(void **state)
+{
+    (void)state;
+    struct cl_backend *b = device();
+    struct err err = {0};
+    char directory[] = "/tmp/ferrum-cl-XXXXXX", command[64];
+    assert_non_null(mkdtemp(directory));
+    for (int i = 0; i < 3; i++) {
+        struct cl_programs ps = programs_of(b);
+        ps.cache_dir = directory;
+        ps.check = doubt;
+        doubted = i ? CL_ANSWER_WRONG : CL_ANSWER_NONE;
+        n_builds = 0;
+        n_refused = i < 2;
+        assert_non_null(cl_programs_get(&ps, CL_GROUP_ROUTE, &err));
+        assert_int_equal(n_builds, i < 2 ? 2 : 1); /* the first variant is left out by the third start */
+        char where[200];
+        uint64_t second = ps.list[CL_GROUP_ROUTE].key;
+        assert_false(cl_cache_is_bad(directory, second, where, sizeof where));
+        cl_programs_fini(&ps);
+    }
+    doubted = CL_ANSWER_WRONG;
+    snprintf(command, sizeof command, "rm -r %s", directory);
+    assert_int_equal(system(command), 0);
+}
+
 /* The known answers notice a kernel that is wrong: here the rows of a norm are read from another place. */
 static cl_int (*whole_arg)(cl_kernel, cl_uint, size_t, const void *);
 static cl_int wrong_arg(cl_kernel kernel, cl_uint i, size_t n, const void *value)
@@ -280,11 +311,16 @@ static void check__a_kernel_is_wrong__it_is_noticed_in_every_program(void **stat
         assert_non_null(cl_programs_get(&b->programs, groups[i], &err));
         whole_arg = b->api.clSetKernelArg;
         b->api.clSetKernelArg = wrong_arg;
-        bool ok = cl_check(b, groups[i], &err);
+        enum cl_answer answer = cl_check(b, groups[i], &err);
         b->api.clSetKernelArg = whole_arg;
-        if (ok)
+        if (answer != CL_ANSWER_WRONG)
             fail_msg("program %d: not noticed", (int)groups[i]);
-        assert_true(cl_check(b, groups[i], &err));
+        assert_int_equal(cl_check(b, groups[i], &err), CL_ANSWER_RIGHT);
+        struct cl_api whole = b->api;
+        failure = CL_OUT_OF_RESOURCES;
+        b->api.clEnqueueNDRangeKernel = no_launch;
+        assert_int_equal(cl_check(b, groups[i], &err), CL_ANSWER_NONE);
+        b->api = whole;
     }
 }
 
@@ -366,6 +402,7 @@ int main(void)
         cmocka_unit_test(programs__a_variant_does_not_build__the_next_one_is_taken),
         cmocka_unit_test(programs__nothing_builds__the_log_is_kept_and_a_sentence_tells),
         cmocka_unit_test(programs__a_variant_computes_something_wrong__it_is_not_used),
+        cmocka_unit_test(programs__a_variant_was_wrong__the_next_start_knows),
         cmocka_unit_test(check__a_kernel_is_wrong__it_is_noticed_in_every_program),
         cmocka_unit_test(cache__any_damage__is_as_if_nothing_were_there),
         cmocka_unit_test(cache__second_opening__compiles_nothing),

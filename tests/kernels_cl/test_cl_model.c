@@ -110,6 +110,36 @@ static void model__every_family__says_what_the_cpu_says(void **state)
         }
 }
 
+/* Of some decoded tokens the device says what each operation took; the sums are as before. */
+static void times__of_the_device__are_taken_of_some_tokens(void **state)
+{
+    (void)state;
+    for (int i = 0; i < n_cl_worlds; i++) {
+        struct cl_backend *b = cl_worlds[i].cl.ctx;
+        const struct tiny_options options = {.arch = "qwen3", .type = DTYPE_F32, .seed = 3};
+        struct model *m = load(&cl_worlds[i].cl, &options);
+        struct timeline *t = open(m, DTYPE_F32, NULL);
+        for (int n = 0; n < 40; n++)
+            assert_true(timeline_eval(t, ids + n, 1, NULL, NULL, NULL));
+        assert_false(b->times.on);
+        struct prof *prof = prof_new(&timeline_prof(t)->shape, NULL);
+        prof_copy(prof, timeline_prof(t));
+        assert_int_equal(prof->n_device, 3); /* tokens 1, 17 and 33 */
+        static const enum prof_op ops[] = {PROF_NORM, PROF_QKV, PROF_ROPE, PROF_ATTENTION, PROF_FFN};
+        for (uint32_t layer = 0; layer < prof->shape.n_layers; layer++)
+            for (size_t k = 0; k < sizeof ops / sizeof *ops; k++)
+                assert_true(prof->device_ns[layer * PROF_N_OPS + ops[k]] > 0);
+        assert_true(prof->device_ns[prof->shape.n_layers * PROF_N_OPS + PROF_LM_HEAD] > 0);
+        uint64_t sum = prof_sum_ns(prof, PROF_DECODE);
+        prof_use_device(prof);
+        if (prof_sum(prof, PROF_DECODE, PROF_SYNC).ns > 0) /* the device took no longer than the host saw */
+            assert_true(prof_sum_ns(prof, PROF_DECODE) <= sum && prof_sum_ns(prof, PROF_DECODE) + 1000 > sum);
+        prof_free(prof);
+        timeline_free(t);
+        model_free(m);
+    }
+}
+
 /* ---- KV blocks ---- */
 
 #define N_SAVED 150 /* two whole pages and a tail */
@@ -215,6 +245,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(model__every_family__says_what_the_cpu_says),
+        cmocka_unit_test(times__of_the_device__are_taken_of_some_tokens),
         cmocka_unit_test(kv__saved_by_one_backend__is_resumed_by_the_other),
         cmocka_unit_test(kv__device_gives_little__the_default_context_fits),
     };
