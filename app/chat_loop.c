@@ -341,6 +341,14 @@ static void on_engine_event(struct chat_loop *c, const struct engine_event *even
 
 /* ---- what the database says ---- */
 
+/* A notice goes with the next key, which may come in the same moment; what it says stays in the transcript.
+ */
+static void say_both(struct chat_loop *c, const char *sentence)
+{
+    ui_note(c->ui, sentence);
+    ui_notice(c->ui, true, sentence);
+}
+
 static void on_db_event(struct chat_loop *c, struct chat_db_event *event)
 {
     switch (event->type) {
@@ -354,20 +362,18 @@ static void on_db_event(struct chat_loop *c, struct chat_db_event *event)
         chat_loop_on_deleted(c, event->id);
         break;
     case CHAT_DB_TROUBLE:
-        ui_note(c->ui, event->error.text);
-        ui_notice(c->ui, true, event->error.text);
+        say_both(c, event->error.text);
         break;
     case CHAT_DB_RECOVERED:
         ui_notice(c->ui, false, "The database takes writes again; everything is saved.");
         break;
     case CHAT_DB_GONE:
         chat_loop_store_draft(c);
-        ui_notice(c->ui, true, event->error.text);
+        say_both(c, event->error.text);
         break;
     case CHAT_DB_FAILED:
         c->awaited = AWAIT_NOTHING;
-        ui_note(c->ui, event->error.text);
-        ui_notice(c->ui, true, event->error.text);
+        say_both(c, event->error.text);
         break;
     case CHAT_DB_PROF:
         chat_loop_on_profile(c, event);
@@ -376,7 +382,7 @@ static void on_db_event(struct chat_loop *c, struct chat_db_event *event)
         break;
     case CHAT_DB_CREATED:
         if (event->name_taken)
-            ui_notice(c->ui, true, event->error.text);
+            say_both(c, event->error.text);
         break;
     }
 }
