@@ -176,9 +176,13 @@ static void apply_penalties(struct sampler *s, float *logits)
 static int32_t pick_largest(const float *logits, int32_t n)
 {
     int32_t best = -1;
-    for (int32_t i = 0; i < n; i++)
-        if (isfinite(logits[i]) && (best < 0 || logits[i] > logits[best]))
-            best = i;
+    float largest = -INFINITY;
+    for (int32_t i = 0; i < n; i++) {
+        if (!(logits[i] > largest) || !isfinite(logits[i]))
+            continue;
+        largest = logits[i];
+        best = i;
+    }
     return best;
 }
 
@@ -237,6 +241,9 @@ static void collect(struct sampler *s, const float *logits)
     int32_t k = s->params.top_k > 0 && s->params.top_k < s->n_vocab ? s->params.top_k : s->n_vocab;
     int32_t n = 0;
     for (int32_t i = 0; i < s->n_vocab; i++) {
+        /* Nearly all of a large vocabulary ends here: below the weakest, or its equal with a higher id. */
+        if (n == k && k < s->n_vocab && !(logits[i] > s->cands[0].logit))
+            continue;
         if (!isfinite(logits[i]))
             continue;
         struct cand c = {.id = i, .logit = logits[i], .key = (double)logits[i]};
