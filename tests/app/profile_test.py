@@ -11,7 +11,13 @@ N_LAYERS, N_EXPERTS, N_USED = 2, 8, 2
 TURN = ('--temp', '0', '-n', '8', '-p', 'What is where?', '--private')
 
 
-class Profiles(ProgramTest):
+class ProfileTest(ProgramTest):
+    def setUp(self):
+        super().setUp()
+        self.env['FERRUM_SPECULATE'] = 'off'  # a step for each token, so that calls can be counted
+
+
+class Profiles(ProfileTest):
     def profile(self, model, *args):
         path = os.path.join(self.home, 'p.json')
         self.check(0, model, *(args or TURN), '--profile', path)
@@ -96,7 +102,7 @@ class Profiles(ProgramTest):
         self.assertFalse(os.path.exists(path))
 
 
-class Traces(ProgramTest):
+class Traces(ProfileTest):
     def trace(self, *args):
         path = os.path.join(self.home, 't.json')
         self.check(0, *args, '--trace', path)
@@ -144,7 +150,7 @@ class Traces(ProgramTest):
         self.assertEqual(os.listdir(self.home), [])
 
 
-class Environment(ProgramTest):
+class Environment(ProfileTest):
     def stderr(self, *args, **env):
         self.env.update(env)
         r = self.run_program(*args)
