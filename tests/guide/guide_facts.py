@@ -5,7 +5,9 @@ not in them stops the generator: the guide cannot be trained to tell what the pr
 """
 import json
 import os
+import random
 import re
+import typing
 
 
 class Fact:
@@ -127,19 +129,44 @@ SMALL_WORDS = set("a an the i my it is are do does to of in on and or for me how
 
 
 def content(text):
-    return {word for word in re.findall(r"[a-z0-9./-]+", text.lower()) if word not in SMALL_WORDS}
+    return {word.strip(".-/") or word for word in re.findall(r"[a-z0-9./-]+", text.lower()) if word not in SMALL_WORDS}
 
 
-def keep_apart(facts):
-    """Takes out of training what says nearly the same as a held-out question."""
+class HeldOut:
+    """Tells what says nearly the same as a held-out question. A question of one word, as a name alone, is nobody's secret."""
+
+    def __init__(self, questions):
+        self.held = [words for words in map(content, questions) if len(words) > 1]
+        self.with_word = {}
+        for i, words in enumerate(self.held):
+            for word in words:
+                self.with_word.setdefault(word, []).append(i)
+
+    def is_near(self, text, limit):
+        """Whether the words in both are at least this share of all words in either."""
+        words, shared = content(text), {}
+        for word in words:
+            for i in self.with_word.get(word, ()):
+                shared[i] = shared.get(i, 0) + 1
+        return any(n >= limit * (len(words) + len(self.held[i]) - n) for i, n in shared.items())
+
+
+NEAR, NEAR_IN_FRAME = 0.6, 0.75
+
+
+def keep_apart(facts, held):
+    """Spells all alternatives out, and takes out of training what says nearly the same as a held-out question."""
     for fact in facts:
-        held = [content(question) for question in fact.held]
+        for name, limit in (("goals", NEAR_IN_FRAME), ("nouns", NEAR_IN_FRAME), ("questions", NEAR)):
+            spelt = [[p for p in expansions(phrase) if not held.is_near(p, limit)] for phrase in getattr(fact, name)]
+            setattr(fact, name, [phrases for phrases in spelt if phrases])
 
-        def is_apart(phrase):
-            words = content(phrase)
-            return all(len(words & other) <= 0.6 * len(words | other) for other in held)
 
-        fact.questions = [phrase for phrase in fact.questions if is_apart(phrase)]
+def read_questions(path, by_id):
+    """The questions of people who did not see the training text: [(facts that answer it rightly, question)]"""
+    with open(path, encoding="utf-8") as file:
+        rows = [line.rstrip("\n").split("\t") for line in file if line.strip() and not line.startswith("#")]
+    return [([by_id[ident] for ident in idents.split("|") if ident in by_id], question) for idents, question in rows]
 
 
 NAMED = re.compile(r"(?<![\w/.~-])(--[a-z][a-z0-9-]*|/[a-z]+\b(?![/.])|(?:Alt|Ctrl)-[A-Za-z]+|F(?:1[0-2]|[1-9])\b|PgUp|PgDn|Esc\b)")
@@ -165,8 +192,15 @@ def invented(answer, names):
     return sorted(found)
 
 
+class Known(typing.NamedTuple):
+    facts: list
+    names: set  # that answers may have
+    missing: list  # entries that people ask about and that are in no table
+    held: HeldOut
+    others: list  # questions.txt
+
+
 def load(tables_path):
-    """The facts, the names that answers may have, and the entries people ask about that are in no table."""
     here = os.path.dirname(os.path.abspath(__file__))
     with open(tables_path, encoding="utf-8") as file:
         tables = json.load(file)
@@ -174,13 +208,15 @@ def load(tables_path):
     missing = read_topics(os.path.join(here, "topics.txt"), by_id)
     missing += read_topics(os.path.join(here, "phrases.txt"), by_id)
     facts = list(by_id.values())
-    keep_apart(facts)
+    others = read_questions(os.path.join(here, "questions.txt"), by_id)
+    held = HeldOut([question for fact in facts for question in fact.held] + [question for _, question in others])
+    keep_apart(facts, held)
     names = known_names(tables) | {"ferrum-chat " + row["name"] for row in tables["commands"]}
     for fact in facts:
         wrong = invented(fact.answer, names)
         if wrong:
             raise SystemExit(f"{fact.id}: the answer names what the program does not have: {', '.join(wrong)}")
-    return facts, names, missing
+    return Known(facts, names, missing, held, others)
 
 
 def entries(facts):
@@ -188,13 +224,19 @@ def entries(facts):
     return [fact.id + "\t" + fact.answer for fact in facts if not fact.id.startswith("topic:")]
 
 
-def expand(text, rng):
-    """One of the alternatives of {a|b}, innermost first."""
-    while True:
-        m = re.search(r"\{([^{}]*)\}", text)
-        if not m:
-            return re.sub(r"\s+", " ", text).strip()
-        text = text[: m.start()] + rng.choice(m.group(1).split("|")) + text[m.end() :]
+MOST = 400  # spellings of one phrase
+
+
+def expansions(text):
+    """The alternatives of {a|b} spelt out; a choice of them where they are too many."""
+    out = [text]
+    while any("{" in phrase for phrase in out):
+        more = []
+        for phrase in out:
+            m = re.search(r"\{([^{}]*)\}", phrase)
+            more += [phrase[: m.start()] + one + phrase[m.end() :] for one in m.group(1).split("|")] if m else [phrase]
+        out = more if len(more) <= MOST else random.Random(text).sample(more, MOST)
+    return [re.sub(r"\s+", " ", phrase).strip() for phrase in out]
 
 
 def is_right(fact, answer):

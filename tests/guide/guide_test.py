@@ -2,7 +2,7 @@
 
 The held-out questions, which training never saw, must be answered with the facts named in at least 90 of 100 cases; no
 answer may name an option, key or command that does not exist; no expert may be idle or overrun. --all asks every
-question (by hand); without it a third of them.
+question (by hand); without it some 70 of each set.
 """
 import json
 import os
@@ -23,7 +23,8 @@ import guide_text
 
 ASK, TABLES, GUIDE = sys.argv[3:6]
 ALL = '--all' in sys.argv
-FACTS, NAMES, _ = guide_facts.load(TABLES)
+KNOWN = guide_facts.load(TABLES)
+FACTS, NAMES = KNOWN.facts, KNOWN.names
 HAS_GUIDE = os.path.exists(GUIDE)
 NOTE = 'built-in guide'
 
@@ -37,19 +38,23 @@ def ask(questions):
 class Answers(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        by_hand, framed = guide_text.Text(FACTS).held_out()
-        cls.pairs = {'by hand': by_hand if ALL else by_hand[::4], 'in frames': framed if ALL else framed[::6]}
+        by_hand, framed = guide_text.Text(KNOWN).held_out()
+        by_hand, framed = ([([fact], question) for fact, question in pairs] for pairs in (by_hand, framed))
+        cls.pairs = {'questions of others': KNOWN.others, 'by hand': by_hand, 'in frames': framed}
+        if not ALL:
+            cls.pairs = {title: pairs[:: len(pairs) // 70] for title, pairs in cls.pairs.items()}
         cls.questions = [question for pairs in cls.pairs.values() for _, question in pairs]
         cls.result = ask(cls.questions)
         cls.said = dict(zip(cls.questions, cls.result['answers']))
 
     def test_held_out_questions_get_the_facts(self):
         for title, pairs in self.pairs.items():
-            wrong = [(fact.id, question, self.said[question]) for fact, question in pairs
-                     if not guide_facts.is_right(fact, self.said[question])]
+            wrong = [(facts[0].id, question, self.said[question]) for facts, question in pairs
+                     if not any(guide_facts.is_right(fact, self.said[question]) for fact in facts)]
             print(f'{title}: {len(pairs) - len(wrong)} of {len(pairs)}')
-            for row in wrong:
-                print('   ', ' | '.join(row)[:150])
+            if pairs is not self.pairs['questions of others']:  # nobody is to write wordings for these
+                for row in wrong:
+                    print('   ', ' | '.join(row)[:150])
             with self.subTest(title):
                 self.assertGreaterEqual(len(pairs) - len(wrong), 0.9 * len(pairs))
 
@@ -129,17 +134,21 @@ class Generator(unittest.TestCase):
         self.assertEqual(guide_facts.invented('Press F9 or type /fly, with --warp or ferrum-chat wash.', NAMES),
                          ['--warp', '/fly', 'F9', 'ferrum-chat wash'])
 
-    def test_no_training_phrase_is_a_held_out_question(self):
-        for fact in FACTS:
-            for held in fact.held:
-                words = guide_facts.content(held)
-                for phrase in fact.questions:
-                    self.assertNotEqual(guide_facts.content(phrase), words, (held, phrase))
+    def test_what_is_trained_on_is_no_held_out_question(self):
+        import random
+        held = [words for words in (guide_facts.content(q) for q in [q for fact in FACTS for q in fact.held] +
+                                    [q for _, q in KNOWN.others]) if len(words) > 1]
+        text, rng = guide_text.Text(KNOWN), random.Random(5)
+        for question in [text.ask(rng)[1] for _ in range(3000)]:
+            self.assertNotIn(guide_facts.content(question), held, question)
 
     def test_the_same_seed_makes_the_same_text(self):
         import random
-        text = guide_text.Text(FACTS)
+        text = guide_text.Text(KNOWN)
         self.assertEqual(text.chat(random.Random(3), 20), text.chat(random.Random(3), 20))
+
+    def test_alternatives_are_spelt_out(self):
+        self.assertEqual(set(guide_facts.expansions('{a|{b|c} d|} e')), {'a e', 'b d e', 'c d e', 'e'})
 
 
 if __name__ == '__main__':

@@ -1,6 +1,6 @@
 """The guide's training text: facts times frames, synonyms, typos and small talk, as chats of several turns.
 
-Text(facts).chat(rng) gives a list of (question, answer). Everything random comes from the rng that is passed in, so that a
+Text(known).chat(rng) gives a list of (question, answer). Everything random comes from the rng that is passed in, so that a
 seed makes the same text again. held_out() gives the questions that training never sees: those of the h: lines, and
 facts in frames that are not trained on.
 """
@@ -12,7 +12,7 @@ import guide_words as w
 
 KEYBOARD = "qwertyuiop asdfghjkl zxcvbnm"
 # What of all questions asks for something else, for names that do not exist, small talk, a fact.
-SHARES = [("refuse", 0.13), ("unknown", 0.03), ("small", 0.05), ("fact", 0.79)]
+SHARES = [("refuse", 0.11), ("unknown", 0.03), ("small", 0.04), ("fact", 0.82)]
 SMALL_TALK = ("topic:hello", "topic:thanks", "topic:bye", "topic:who")
 
 
@@ -33,7 +33,8 @@ def typo(word, rng):
 
 
 class Text:
-    def __init__(self, facts):
+    def __init__(self, known):
+        facts, self.held = known.facts, known.held
         self.facts = {fact.id: fact for fact in facts}
         self.ids = [ident for ident in self.facts if ident not in ("topic:refuse", "topic:unknown")]
         self.frames = {name: w.phrases(text) for name, text in
@@ -47,12 +48,13 @@ class Text:
 
     def plain_question(self, fact, rng):
         """A question about the fact as one of its frames makes it."""
-        kinds = [("g", fact.goals, 5), ("q", fact.questions, 8), ("n", fact.nouns, 2), ("name", fact.names, 2)]
+        kinds = [("g", fact.goals, 4), ("q", fact.questions, 11), ("n", fact.nouns, 1.5), ("name", fact.names, 1.5)]
         kinds = [kind for kind in kinds if kind[1]]
         if not kinds:
             return fact.answer.split(": ", 1)[-1].rstrip(".")
         kind, items, _ = rng.choices(kinds, [k[2] for k in kinds])[0]
-        item = guide_facts.expand(rng.choice(items), rng)
+        item = rng.choice(items)
+        item = item if kind == "name" else rng.choice(item)
         if kind == "g":
             return rng.choice(self.frames["goal"]).format(item)
         if kind == "n":
@@ -97,6 +99,11 @@ class Text:
                 if small:
                     del words[rng.choice(small)]
             text = " ".join(words)
+        if rng.random() < 0.1:
+            words = text.split(" ")
+            if len(words) > 5:
+                del words[rng.randrange(len(words))]
+            text = " ".join(words)
         if rng.random() < 0.14:
             words = text.split(" ")
             loose = [i for i, word in enumerate(words) if word.strip("?,.!") not in self.kept_words and word[:1] not in "-/"]
@@ -116,15 +123,28 @@ class Text:
             text = text.rstrip("?.! ") + rng.choice([".", "!", "??", " ?", "...", "?!"])
         return text.strip() or "?"
 
+    def question(self, fact, rng):
+        """One about the fact; now and then two in one, as people say what is wrong and then ask."""
+        if fact.id == "topic:refuse" and (rng.random() < 0.6 or not fact.questions):
+            text = self.other_subject(rng)
+        elif fact.id == "topic:unknown" and (rng.random() < 0.6 or not fact.questions):
+            text = self.unknown_name(rng)
+        else:
+            text = self.other_words(self.plain_question(fact, rng), rng)
+            if rng.random() < 0.07 and fact.id not in SMALL_TALK:
+                more = self.plain_question(fact, rng)
+                text = text.rstrip("?.! ") + rng.choice([", ", ". ", ": ", "; ", ", and "]) + more
+        return self.disturb(text, rng)
+
     def ask(self, rng):
         """(fact, question)"""
         share = rng.choices([s[0] for s in SHARES], [s[1] for s in SHARES])[0]
-        if share == "refuse":
-            return self.facts["topic:refuse"], self.disturb(self.other_subject(rng), rng)
-        if share == "unknown":
-            return self.facts["topic:unknown"], self.disturb(self.unknown_name(rng), rng)
-        fact = self.facts[rng.choice(SMALL_TALK if share == "small" else self.ids)]
-        return fact, self.disturb(self.other_words(self.plain_question(fact, rng), rng), rng)
+        fact = self.facts["topic:" + share if share in ("refuse", "unknown") else rng.choice(SMALL_TALK if share == "small" else self.ids)]
+        for _ in range(20):
+            question = self.question(fact, rng)
+            if not self.held.is_near(question, guide_facts.NEAR_IN_FRAME):
+                break
+        return fact, question
 
     # ---- chats ----
 
@@ -152,5 +172,6 @@ class Text:
         for fact in self.facts.values():
             for items, frames in ((fact.goals, goal), (fact.nouns or fact.names, noun)):
                 if items:
-                    framed.append((fact, rng.choice(frames).format(guide_facts.expand(rng.choice(items), rng))))
+                    item = rng.choice(items)
+                    framed.append((fact, rng.choice(frames).format(item if isinstance(item, str) else rng.choice(item))))
         return by_hand, framed

@@ -7,7 +7,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 # tokenizer.ggml.pre = "qwen2"
 QWEN2 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-N_VOCAB = 1536
+N_VOCAB = 2048
 N_SAMPLES = 40000
 
 
@@ -41,11 +41,18 @@ class Tokens:
     def encode(self, text):
         return self.tokenizer.encode(text, add_special_tokens=False).ids
 
-    def asked(self, question):
-        return [self.start] + self.user + self.encode(question) + [self.end] + self.newline + [self.start] + self.assistant
+    def torn(self, text, rng):
+        """The text with some words in smaller pieces, so that words never seen are no surprise."""
+        places = [i for i in range(1, len(text)) if text[i].isalpha() and text[i - 1].isalpha()]
+        cuts = sorted(rng.sample(places, min(len(places), rng.choice([1, 1, 2, 3]))))
+        return [id for a, b in zip([0] + cuts, cuts + [len(text)]) for id in self.encode(text[a:b])]
 
-    def turn(self, question, answer):
-        """Ids up to the answer, ids of the answer with what ends it."""
-        if answer not in self.answers:
-            self.answers[answer] = self.encode(answer) + [self.end] + self.newline
-        return self.asked(question), self.answers[answer]
+    def asked(self, question, words=None):
+        words = words or self.encode(question)
+        return [self.start] + self.user + words + [self.end] + self.newline + [self.start] + self.assistant
+
+    def answer(self, text):
+        """Ids of an answer with what ends it, and with the template's newline behind that."""
+        if text not in self.answers:
+            self.answers[text] = self.encode(text) + [self.end] + self.newline
+        return self.answers[text]

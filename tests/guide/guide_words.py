@@ -47,7 +47,14 @@ command instruction; model LLM network AI; program app application tool software
 new fresh another; continue resume proceed; print output write; use employ utilise utilize; enable activate; disable deactivate; limit cap restrict bound;
 number amount count; largest biggest maximum; size length; memory RAM; speed performance; text words; line row; screen display terminal window; computer machine laptop PC;
 large big huge; small little tiny; type enter write; press hit push; disk drive harddisk; error problem failure; select pick choose; copy duplicate clone; again anew once-more; reopen restore recover; search find locate look-for; quickly fast; long lengthy; short brief; wrong bad incorrect; hide conceal; compare contrast;
-reasoning thinking; thoughts reasoning; colour color; colours colors; read see; want wish; all every; several many; quantise quantize; increase raise; lower reduce decrease"""
+reasoning thinking; thoughts reasoning; colour color; colours colors; read see; want wish; all every; several many; quantise quantize; increase raise; lower reduce decrease;
+bring-back restore recover; yesterday before earlier; begin start; finish complete end; happen occur; rename retitle; title name heading; list overview; many several lots-of; random unpredictable chance;
+boring dull repetitive; creative inventive imaginative; strange weird odd; slow sluggish; loud noisy; tell inform; explain describe clarify; understand get grasp; need require want; possible feasible; way method means; allow permit let;
+throw-away discard bin; keep retain hold; put place; take grab; go move jump; back backwards; up upwards above; down downwards below; top beginning start; bottom end; part piece section; whole entire complete full;
+folder directory place; path location; variable setting; script shell-script batch-job; shell terminal command-line bash; pipe feed stream; crash die fail; broken damaged corrupt; private secret confidential; privacy secrecy; internet network web;
+graphics-card GPU video-card; processor CPU; cores threads; download fetch get; install set-up; build compile; version release; picture image photo; long big; short small; percent share; user person; people users; job task work; every each; maybe perhaps;
+stay remain; wait pause; cut trim shorten; fold collapse; unfold expand open; scroll move page; mouse pointer; paste insert; undo revert take-back; repeat redo rerun; retry try-again; rewrite rephrase reword; correct fix repair; mistake error typo slip; forget lose; remember recall memorise; think reason ponder; thought reasoning;
+speak talk; call name; measure benchmark time; test try check; same identical equal; different other; difference distinction; first initial; second next; once one-time; always every-time permanently; never not-ever; automatically by-itself; immediately at-once instantly; later afterwards; before previously"""
 
 # Other subjects, many of them with words of ours in another sense.
 SUBJECTS = """what is the capital of {place}?; how many people live in {place}?; where is {place}?; what language do they speak in {place}?; how far is it to {place}?; who is the president of {place}?;

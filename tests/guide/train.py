@@ -8,12 +8,16 @@ The checkpoint holds the running mean of the weights too, which export.py takes,
 Needs PyTorch and tokenizers: a developer's tool, no part of the build (README.md).
 """
 import argparse
+import ctypes
 import os
 import random
 import sys
 import time
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # other programs need the cores too: no spinning
+libc = ctypes.CDLL(None)
+for option, size in ((-3, 32 << 20), (-1, 1 << 30), (-2, 256 << 20)):  # mmap threshold, trim threshold, top pad:
+    libc.mallopt(option, size)  # memory is kept, else the system clears new pages for every tensor
 import torch
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -22,42 +26,53 @@ import guide_text
 import guide_tokens
 from guide_model import Guide, Shape
 
-ROW, ROWS = 256, 16  # tokens of a row, rows of a step
-LONG_EVERY, LONG_ROW = 12, 1024  # every so many steps chats of many turns, so that long chats stay sane
-CUT = 0.8  # of the last answers of chats only the beginning is learnt: it decides which one it is, and the rest is by heart
+TOKENS = 5120  # of a step, without padding
+LONG_EVERY, LONG_TURNS = 12, 24  # every so many steps there is a chat of many turns, so that long chats stay sane
+CUT = 0.88  # of the last answers of chats only the beginning is learnt: it decides which one it is, and the rest is by heart
 GAP_MAX = 1500  # positions are skipped between turns now and then, for the same reason
+TORN = 0.25  # of the questions have words in smaller pieces
 EMA = 0.998
+DECAY = 0.05  # of the matrices, times the rate
 
 
-def pack_row(text, tokens, rng, n, long_chats):
-    """One row: chats one after the other. Returns ids, targets (-100: no loss), chat numbers, positions."""
-    ids, targets, chats, places = [], [], [], []
-    number = 0
-    while len(ids) < n + 1:
-        place = 0
-        turns = text.chat(rng, 60 if long_chats else rng.choice([1, 1, 1, 1, 1, 1, 1, 2, 2, 3]))
-        for turn, (question, answer) in enumerate(turns):
-            asked, said = tokens.turn(question, answer)
-            learnt = said[:-1] + [-100]  # the newline behind the end is the template's
-            if turn + 1 == len(turns) and rng.random() < CUT:
-                n_kept = rng.randrange(5, 13)
-                said, learnt = said[:n_kept], learnt[:n_kept]
-            ids += asked + said
-            targets += [-100] * len(asked) + learnt
-            chats += [number] * (len(asked) + len(said))
-            places += range(place, place + len(asked) + len(said))
-            place += len(asked) + len(said) + (rng.randrange(GAP_MAX) if rng.random() < 0.1 else 0)
-        number += 1
-    # The target of position i is token i + 1, in the same chat.
-    out = [targets[i + 1] if chats[i + 1] == chats[i] else -100 for i in range(n)]
-    return ids[:n], out, chats[:n], places[:n]
+def one_chat(text, tokens, rng, n_turns):
+    """Ids, what is to be said after each (-100: no loss), positions."""
+    ids, learnt, places, place = [], [], [], 0
+    for turn, (question, answer) in enumerate(text.chat(rng, n_turns)):
+        asked = tokens.asked(question, tokens.torn(question, rng) if rng.random() < TORN else None)
+        said = tokens.answer(answer)
+        loss = said[:-1] + [-100]  # the newline behind the end is the template's
+        if turn + 1 == n_turns and rng.random() < CUT:
+            n_kept = rng.randrange(5, 13)
+            said, loss = said[:n_kept], loss[:n_kept]
+        ids += asked + said
+        learnt += [-100] * len(asked) + loss
+        places += range(place, place + len(asked) + len(said))
+        place += len(asked) + len(said) + (rng.randrange(GAP_MAX) if rng.random() < 0.1 else 0)
+    return ids[:-1], learnt[1:], places[:-1]
 
 
 def make_batch(text, tokens, rng, step):
-    long_chats = step % LONG_EVERY == LONG_EVERY - 1
-    n = LONG_ROW if long_chats else ROW
-    rows = [pack_row(text, tokens, rng, n, long_chats) for _ in range(ROW * ROWS // n)]
-    return [torch.tensor([row[i] for row in rows]) for i in range(4)]
+    """Ids, targets and positions, flat; the groups as (chats, tokens of each)."""
+    chats = [one_chat(text, tokens, rng, LONG_TURNS)] if step % LONG_EVERY == LONG_EVERY - 1 else []
+    n = sum(len(chat[0]) for chat in chats)
+    while n < TOKENS:
+        chats.append(one_chat(text, tokens, rng, rng.choice([1, 1, 1, 1, 1, 1, 1, 1, 2, 3])))
+        n += len(chats[-1][0])
+    chats.sort(key=lambda chat: len(chat[0]), reverse=True)
+    flat, groups, at = ([], [], []), [], 0
+    while at < len(chats):
+        # A group ends where going on would pad more than a tenth.
+        longest, end, used = len(chats[at][0]), at, 0
+        while end < len(chats) and used + len(chats[end][0]) >= 0.9 * longest * (end + 1 - at):
+            used += len(chats[end][0])
+            end += 1
+        for chat in chats[at:end]:
+            for out, part, pad in zip(flat, chat, (0, -100, 0)):
+                out += part + [pad] * (longest - len(part))
+        groups.append((end - at, longest))
+        at = end
+    return [torch.tensor(out) for out in flat] + [groups]
 
 
 def orthogonalised(g):
@@ -67,7 +82,8 @@ def orthogonalised(g):
     x = x.mT if tall else x
     for _ in range(5):
         a = x @ x.mT
-        x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
+        b = torch.baddbmm(a, a, a, beta=-4.7750, alpha=2.0315)
+        x = torch.baddbmm(x, b, x, beta=3.4445)
     return x.mT if tall else x
 
 
@@ -82,8 +98,8 @@ class Muon:
     def step(self, lr):
         for weight, m in zip(self.weights, self.momentum):
             m.mul_(0.95).add_(weight.grad)
-            update = orthogonalised(weight.grad + 0.95 * m)
-            weight.mul_(1 - lr * 0.02).add_(update, alpha=-lr * max(1.0, weight.shape[-2] / weight.shape[-1]) ** 0.5)
+            update = orthogonalised((weight.grad + 0.95 * m).view(-1, *weight.shape[-2:])).view_as(weight)
+            weight.mul_(1 - lr * DECAY).add_(update, alpha=-lr * max(1.0, weight.shape[-2] / weight.shape[-1]) ** 0.5)
 
 
 def rate(step, steps, decay):
@@ -100,8 +116,8 @@ def main():
     parser.add_argument("--save-every", type=int, default=100)
     args = parser.parse_args()
     os.makedirs(args.work, exist_ok=True)
-    facts, _, _ = guide_facts.load(args.tables)
-    text = guide_text.Text(facts)
+    known = guide_facts.load(args.tables)
+    facts, text = known.facts, guide_text.Text(known)
     tokens = guide_tokens.Tokens(guide_tokens.make(text, os.path.join(args.work, "tokenizer.json"), args.seed))
     torch.manual_seed(args.seed)
     torch.set_num_threads(2)

@@ -24,17 +24,15 @@ LONGEST = 14  # tokens: enough to tell which answer it is; the rest is by heart
 def answers(model, tokens, questions):
     """Greedy, a batch at a time, rows of the same length first (no padding in front)."""
     out, by_length = {}, {}
+    model.eval()
     for question in questions:
         ids = tokens.asked(question)
         by_length.setdefault(len(ids), []).append((question, ids))
-    for group in by_length.values():
+    for length, group in by_length.items():
         ids = torch.tensor([row for _, row in group])
-        for _ in range(LONGEST):
-            n = ids.shape[1]
-            h, _, _ = model.hidden(ids, torch.zeros_like(ids), torch.arange(n).expand_as(ids))
-            ids = torch.cat([ids, (h[:, -1] @ model.embed.T).argmax(-1, keepdim=True)], 1)
-            if (ids[:, n:] == tokens.end).any(-1).all() or (ids[:, len(group[0][1]):] == tokens.end).any(-1).all():
-                break
+        for n in range(length, length + LONGEST):
+            h, _, _ = model.hidden(ids.flatten(), torch.arange(n).repeat(len(group)), [(len(group), n)])
+            ids = torch.cat([ids, (h.view(len(group), n, -1)[:, -1] @ model.embed.T).argmax(-1, keepdim=True)], 1)
         for (question, row), said in zip(group, ids.tolist()):
             said = said[len(row):]
             said = said[: said.index(tokens.end)] if tokens.end in said else said
@@ -49,24 +47,25 @@ def nearest(text, beginning):
 
 def main():
     tables, work = sys.argv[1:3]
-    facts, _, _ = guide_facts.load(tables)
-    text = guide_text.Text(facts)
+    known = guide_facts.load(tables)
+    text = guide_text.Text(known)
     saved = torch.load(os.path.join(work, "checkpoint.pt"))
     tokens = guide_tokens.Tokens(Tokenizer.from_file(os.path.join(work, "tokenizer.json")))
     model = Guide(Shape(**saved["shape"]))
     model.load_state_dict(saved["mean"])
     rng = random.Random(99)
     by_hand, framed = text.held_out()
-    seen = [text.ask(rng) for _ in range(200)]
+    seen = [text.ask(rng) for _ in range(300)]
+    by_hand, framed, seen = ([([fact], question) for fact, question in pairs] for pairs in (by_hand, framed, seen))
     print(f"step {saved['step']}")
-    for title, pairs in (("held out, by hand", by_hand), ("held out, frames", framed), ("as trained", seen)):
+    for title, pairs in (("questions of others", known.others), ("held out, by hand", by_hand), ("held out, frames", framed), ("as trained", seen)):
         said = answers(model, tokens, [question for _, question in pairs])
         said = {q: nearest(text, a) for q, a in said.items()}
-        wrong = [(fact, q, said[q]) for fact, q in pairs if not guide_facts.is_right(fact, said[q])]
+        wrong = [(facts, q, said[q]) for facts, q in pairs if not any(guide_facts.is_right(fact, said[q]) for fact in facts)]
         print(f"{title}: {len(pairs) - len(wrong)} of {len(pairs)}, {100 * (1 - len(wrong) / len(pairs)):.1f} %")
-        if "--show" in sys.argv:
-            for fact, q, a in wrong:
-                print(f"    {fact.id} | {q} | {a[:90]}")
+        if "--show" in sys.argv and pairs is not known.others:  # nobody is to write wordings for these
+            for facts, q, a in wrong:
+                print(f"    {facts[0].id} | {q} | {a[:90]}")
 
 
 if __name__ == "__main__":

@@ -13,17 +13,17 @@ import guide_gguf
 
 
 def main():
-    facts, _, missing = guide_facts.load(sys.argv[1])
+    known = guide_facts.load(sys.argv[1])
     if not os.path.exists(sys.argv[2]):
         print(f"{sys.argv[2]}: there is no guide yet")
         return 1 if "--strict" in sys.argv else 0
     trained = set(guide_gguf.read_metadata(sys.argv[2])["guide.entries"])
-    present = set(guide_facts.entries(facts))
+    present = set(guide_facts.entries(known.facts))
     lines = ["the guide does not know: " + line.split("\t")[0] for line in sorted(present - trained)]
     ids = {line.split("\t")[0] for line in present}
     lines += ["the guide knows, but the program has no more: " + line.split("\t")[0]
               for line in sorted(trained - present) if line.split("\t")[0] not in ids]
-    lines += ["people's questions are there, but the program has no: " + ident for ident in sorted(set(missing))]
+    lines += ["people's questions are there, but the program has no: " + ident for ident in sorted(set(known.missing))]
     for line in lines:
         print(line)
     if lines:
