@@ -13,12 +13,11 @@ from torch import nn
 
 
 class Shape:
-    def __init__(self, n_vocab, n_embd=256, n_layer=4, n_head=4, n_kv_head=2, head_dim=64, n_expert=10, n_used=2, n_ff=128):
+    def __init__(self, n_vocab, n_embd=256, n_layer=3, n_head=4, n_kv_head=2, head_dim=64, n_expert=14, n_used=2, n_ff=128):
         self.__dict__.update({name: value for name, value in locals().items() if name != "self"})
 
 
 EPS, ROPE_BASE, CONTEXT = 1e-6, 10000.0, 2048
-DROPOUT = 0.1
 
 
 fused = torch.compile(dynamic=True)  # one pass over memory instead of many
@@ -144,7 +143,7 @@ class Layer(nn.Module):
             y = F.scaled_dot_product_attention(q_, k_, v_, is_causal=True, enable_gqa=True)
             out.append(y.transpose(1, 2).reshape(rows * n, -1))
             at += rows * n
-        return x + F.dropout(torch.cat(out) @ self.o.T, DROPOUT, self.training)
+        return x + torch.cat(out) @ self.o.T
 
     def experts(self, x):
         """Returns x with the experts' sum added, and how uneven they are used (1: evenly)."""
@@ -156,7 +155,7 @@ class Layer(nn.Module):
         share = counts / chosen.numel()
         balance = s.n_expert * (share * probabilities.mean(0)).sum()
         y = Experts.apply(h, weights, chosen, counts.tolist(), self.gate, self.up, self.down)
-        return x + F.dropout(y, DROPOUT, self.training), balance, share
+        return x + y, balance, share
 
 
 class Guide(nn.Module):

@@ -23,6 +23,7 @@ def make(text, path, seed):
         trainer = trainers.BpeTrainer(vocab_size=N_VOCAB, special_tokens=SPECIAL, show_progress=False,
                                       initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()))
         lines = [line for _ in range(N_SAMPLES) for fact, question in [text.ask(rng)] for line in (question, fact.answer)]
+        lines += ["user\n", "assistant\n"] * N_SAMPLES  # the template's words: one token each
         tokenizer.train_from_iterator(lines, trainer)
         tokenizer.save(path)
     return Tokenizer.from_file(path)

@@ -28,9 +28,9 @@ from guide_model import Guide, Shape
 
 TOKENS = 5120  # of a step, without padding
 LONG_EVERY, LONG_TURNS = 12, 24  # every so many steps there is a chat of many turns, so that long chats stay sane
-CUT = 0.88  # of the last answers of chats only the beginning is learnt: it decides which one it is, and the rest is by heart
+CUT = 0.9  # of the last answers of chats only the beginning is learnt: it decides which one it is, and the rest is by heart
 GAP_MAX = 1500  # positions are skipped between turns now and then, for the same reason
-TORN = 0.25  # of the questions have words in smaller pieces
+TORN = 0.15  # of the questions have words in smaller pieces
 EMA = 0.998
 DECAY = 0.05  # of the matrices, times the rate
 
@@ -43,7 +43,7 @@ def one_chat(text, tokens, rng, n_turns):
         said = tokens.answer(answer)
         loss = said[:-1] + [-100]  # the newline behind the end is the template's
         if turn + 1 == n_turns and rng.random() < CUT:
-            n_kept = rng.randrange(5, 13)
+            n_kept = rng.randrange(3, 10)
             said, loss = said[:n_kept], loss[:n_kept]
         ids += asked + said
         learnt += [-100] * len(asked) + loss
@@ -57,7 +57,7 @@ def make_batch(text, tokens, rng, step):
     chats = [one_chat(text, tokens, rng, LONG_TURNS)] if step % LONG_EVERY == LONG_EVERY - 1 else []
     n = sum(len(chat[0]) for chat in chats)
     while n < TOKENS:
-        chats.append(one_chat(text, tokens, rng, rng.choice([1, 1, 1, 1, 1, 1, 1, 1, 2, 3])))
+        chats.append(one_chat(text, tokens, rng, rng.choice([1] * 13 + [2, 2, 3])))
         n += len(chats[-1][0])
     chats.sort(key=lambda chat: len(chat[0]), reverse=True)
     flat, groups, at = ([], [], []), [], 0
@@ -80,7 +80,7 @@ def orthogonalised(g):
     x = g / (g.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     tall = x.shape[-2] > x.shape[-1]
     x = x.mT if tall else x
-    for _ in range(5):
+    for _ in range(4):
         a = x @ x.mT
         b = torch.baddbmm(a, a, a, beta=-4.7750, alpha=2.0315)
         x = torch.baddbmm(x, b, x, beta=3.4445)
