@@ -6,7 +6,7 @@
 /* More chains than the latency of one multiply-add needs, and no more than there are registers for. */
 #define N_CHAINS 12
 
-static volatile int sink;
+static _Thread_local volatile int sink;
 
 /* The kernels' way: vpmaddubsw, vpmaddwd, vpaddd for 32 products. The sum is an operand of the first, so that
  * the compiler cannot take it out of the loop. */

@@ -6,7 +6,7 @@
 /* More chains than the latency of one multiply-add needs. */
 #define N_CHAINS 12
 
-static volatile int sink;
+static _Thread_local volatile int sink;
 
 size_t peak_avx512_int8(size_t n)
 {

@@ -5,7 +5,8 @@
 
 #define N_CHAINS 12
 
-static volatile uint32_t source = 3, sink;
+static volatile uint32_t source = 3;
+static _Thread_local volatile uint32_t sink;
 
 /* Integers of 32 bits, as the scalar kernels multiply them. The product takes part in the next one, so that
  * none can be left out. */
