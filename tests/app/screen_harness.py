@@ -70,8 +70,8 @@ class ScreenTest(ProgramTest):
         until = time.monotonic() + 60
         while time.monotonic() < until:
             chats = self.sessions()
-            if chats and chats[0]['messages'] >= n_messages:
-                return
+            if chats and chats[0]['messages'] >= n_messages and not self.sql('SELECT 1 FROM msg WHERE status=1'):
+                return  # and no answer is being written
             time.sleep(0.1)
         self.fail('not saved: %r' % self.sessions())
 

@@ -44,7 +44,7 @@ class Screen(ScreenTest):
         self.command('the second question', r'reused \d+ of \d+ tokens · prefilled')
         self.command('/kv', r'KV blocks on disk: ')
         self.command('/regen', r'2/2')
-        self.wait_until(lambda: self.sessions()[0]['messages'] == 5)
+        self.wait_saved(5)
         self.command('/branch prev', r'1/2')
         self.command('/fork', r'new chat that begins with')
         self.command('only here', r'only here')
@@ -72,7 +72,7 @@ class Screen(ScreenTest):
         self.type(' changed')
         self.keys('Enter')
         self.wait_for(r'2/2[\s\S]*half a draft')
-        self.wait_until(lambda: self.sessions()[0]['messages'] == 6)
+        self.wait_saved(6)
         messages = self.export(1)['messages']
         self.assertEqual(messages[4]['parent'], messages[0]['parent'])
         self.assertEqual(messages[4]['text'], 'the first question changed')
