@@ -17,18 +17,10 @@
 
 #include "engine/base/mem.h"
 #include "store/chat_db.h"
+#include "tests/store/open_store.h"
 #include "tests/store/temp_dir.h"
 
 #define NOBODY 65534
-
-static struct store *open_ok(const char *path)
-{
-    struct err err = {0};
-    struct store *s = store_open(path, STORE_READ_WRITE, &err);
-    if (!s)
-        fail_msg("%s", err.text);
-    return s;
-}
 
 static struct msg_row row_of(const struct chat *chat, int i)
 {
