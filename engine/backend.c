@@ -88,6 +88,9 @@ bool backend_is_lost(const struct backend *b)
 void backend_kernels_name(const char *at, char *out, size_t n)
 {
     size_t used = 0;
+    char revision[12];
+    snprintf(revision, sizeof revision, " r%d", BACKEND_KERNELS_REVISION);
+    n -= strlen(revision); /* a long name loses its end, not this */
     out[0] = '\0';
     while (*at && used < n) {
         size_t word = strcspn(at, " ");
@@ -96,6 +99,7 @@ void backend_kernels_name(const char *at, char *out, size_t n)
             used += (size_t)snprintf(out + used, n - used, "%s%.*s", used ? " " : "", (int)word, at);
         at += word + strspn(at + word, " ");
     }
+    strcat(out, revision);
 }
 
 struct bbuf *backend_buf_new(struct backend *b, size_t n_bytes, struct err *err)

@@ -2,6 +2,7 @@
  * computed. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <cmocka.h>
 
@@ -342,6 +343,21 @@ static void arith_peak__is_there_for_every_instruction_set(void **state)
     }
 }
 
+/* KV rows are told apart by this name: threads do not count, the revision does, also behind a name that is
+ * too long. */
+static void kernels_name__has_no_threads_and_a_revision(void **state)
+{
+    (void)state;
+    char name[32], revision[12];
+    snprintf(revision, sizeof revision, " r%d", BACKEND_KERNELS_REVISION);
+    backend_kernels_name("opencl xyz gpu 2/3 cpu x16 y", name, sizeof name);
+    assert_memory_equal(name, "opencl xyz gpu 2/3 cpu y", 24);
+    assert_string_equal(name + 24, revision);
+    backend_kernels_name("a device whose name goes on and on", name, sizeof name);
+    assert_int_equal(strlen(name), sizeof name - 1);
+    assert_string_equal(name + sizeof name - 1 - strlen(revision), revision);
+}
+
 static void backend_cpu_open__reports_what_it_has_and_has_not(void **state)
 {
     (void)state;
@@ -394,6 +410,7 @@ int main(void)
         cmocka_unit_test(backend_gemm__checks_and_computes),
         cmocka_unit_test(backend_buf__zeroed_and_bounded),
         cmocka_unit_test(arith_peak__is_there_for_every_instruction_set),
+        cmocka_unit_test(kernels_name__has_no_threads_and_a_revision),
         cmocka_unit_test(backend_cpu_open__reports_what_it_has_and_has_not),
         cmocka_unit_test(backend_cpu_open__survives_failed_allocations),
     };
