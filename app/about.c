@@ -29,7 +29,7 @@ static const struct about_row files[] = {
 };
 
 static const struct about_row environment[] = {
-    {"FERRUM_CPU", "the CPU kernels to compute with: scalar, avx2 or avx512; for tests"},
+    {"FERRUM_CPU", "the CPU kernels to compute with: scalar, or an instruction set by its name; for tests"},
     {"FERRUM_CL_STYLE", "how OpenCL kernels are written: gpu or cpu; for tests"},
     {"FERRUM_SPECULATE", "off: no tokens are guessed ahead; always: also where it does not pay; for tests"},
     {"FERRUM_MOE_PROFILE", "set to anything but 0: at the end of one turn, a table on standard error of what "

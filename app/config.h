@@ -14,7 +14,7 @@
 struct environment {
     const char *home, *config_home, *data_home, *cache_home, *state_home;
     const char *term;
-    const char *cpu;       /* FERRUM_CPU: the kernels to compute with (scalar, avx2, avx512); for tests */
+    const char *cpu;       /* FERRUM_CPU: the kernels to compute with; for tests */
     const char *cl_style;  /* FERRUM_CL_STYLE: how OpenCL kernels are written (gpu, cpu); for tests */
     const char *speculate; /* FERRUM_SPECULATE: whether tokens are guessed (off, always); for tests */
     bool moe_profile;      /* FERRUM_MOE_PROFILE: a table of the profile at the end of one turn */

@@ -14,6 +14,16 @@ const struct ui_action_info *ui_action_info(enum ui_action action)
     return &actions[action];
 }
 
+const struct ui_other_key *ui_other_key(size_t i)
+{
+    static const struct ui_other_key rows[] = {
+#define UI_OTHER_KEY_ROW(id, where, keys, help) {#id, where, keys, help},
+        UI_OTHER_KEYS(UI_OTHER_KEY_ROW)
+#undef UI_OTHER_KEY_ROW
+    };
+    return i < sizeof rows / sizeof *rows ? &rows[i] : NULL;
+}
+
 enum ui_action ui_action_of_command(const char *name, size_t n)
 {
     enum ui_action found = ACTION_NONE;

@@ -14,7 +14,7 @@
     X(STOP, "Esc", "", "", "stop the answer")                                                                \
     X(INTERRUPT, "Ctrl-C", "", "", "stop the answer; else clear the line; when it is empty, twice quits")    \
     X(QUIT, "Ctrl-D on empty line", "quit", "", "leave; everything is saved")                                \
-    X(HELP, "F1", "help", "", "this page")                                                                   \
+    X(HELP, "F1", "help", "", "this page: the keys and commands")                                            \
     X(NEW, "", "new", "", "start a new chat")                                                                \
     X(SESSIONS, "Alt-O", "sessions", "", "list chats and open one")                                          \
     X(REGEN, "", "regen", "", "answer the last message again (the old answer is kept)")                      \
@@ -40,6 +40,25 @@
     X(SCROLL_END, "Ctrl-End", "", "", "go to the end and follow the answer")                                 \
     X(REDRAW, "Ctrl-L", "", "", "draw the screen anew")
 
+/* Keys that ask for no action of the list: X(id, where they work or "" for the editor, keys, help) */
+#define UI_OTHER_KEYS(X)                                                                                     \
+    X(SHOW_BRANCHES, "On a selected message", "Left, Right", "show its other branches")                      \
+    X(EDIT_SELECTED, "On a selected message", "Enter, e",                                                    \
+      "edit it and send it as a new branch, if it is yours")                                                 \
+    X(REGEN_SELECTED, "On a selected message", "r", "answer again, if it is an answer")                      \
+    X(FORK_SELECTED, "On a selected message", "f", "go on in a new chat that begins with all up to there")   \
+    X(MOVE_SELECTION, "On a selected message", "Up, Down, Esc", "select the next one, or none")              \
+    X(SHIFT_ENTER, "", "Shift-Enter", "new line too, where the terminal reports it")                         \
+    X(WHEEL, "", "Wheel", "scroll three lines")                                                              \
+    X(HISTORY, "", "Up, Down", "earlier messages, or lines of this one")                                     \
+    X(SEARCH_HISTORY, "", "Ctrl-R", "search earlier messages")                                               \
+    X(DELETE_PART, "", "Ctrl-K, Ctrl-U", "delete to the end, to the beginning of the line")                  \
+    X(YANK_UNDO, "", "Ctrl-Y, Ctrl-_", "bring back what was deleted, undo")                                  \
+    X(COMPLETE, "", "Tab", "complete a command")                                                             \
+    X(LITERAL_SLASH, "", "//text", "send /text: a message that begins with a slash")                         \
+    X(SUSPEND, "", "Ctrl-Z", "suspend; fg comes back")                                                       \
+    X(SELECT_TEXT, "", "Shift + mouse", "select text with the terminal's own means")
+
 enum ui_action {
 #define UI_ACTION_ENUM(id, keys, command, hint, help) ACTION_##id,
     UI_ACTIONS(UI_ACTION_ENUM)
@@ -52,6 +71,12 @@ struct ui_action_info {
     const char *keys, *command, *hint, *help;
 };
 const struct ui_action_info *ui_action_info(enum ui_action action);
+
+struct ui_other_key {
+    const char *id, *where, *keys, *help;
+};
+/* The i-th (from 0) row of UI_OTHER_KEYS, for the help page and the guide; NULL after the last. */
+const struct ui_other_key *ui_other_key(size_t i);
 
 /* Looks a slash command up: "/reg" (unique prefix) or full name, without arguments. ACTION_NONE: unknown or
  * ambiguous. */

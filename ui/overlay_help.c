@@ -1,4 +1,4 @@
-/* Owns the help page: the list of action.h, keys on the left, and what cannot be seen there. */
+/* Owns the help page: the two lists of action.h, keys on the left. */
 #include <string.h>
 
 #include "engine/base/buf.h"
@@ -9,48 +9,6 @@
 
 #define MAX_WIDTH 84
 #define MAX_KEYS 32
-
-static const struct {
-    const char *keys, *help;
-} more[] = {
-    {"", "On a selected message:"},
-    {"Left, Right", "show its other branches"},
-    {"Enter, e", "edit it and send it as a new branch, if it is yours"},
-    {"r", "answer again, if it is an answer"},
-    {"f", "go on in a new chat that begins with all up to there"},
-    {"Up, Down, Esc", "select the next one, or none"},
-    {"", " "},
-    {"Shift-Enter", "new line too, where the terminal reports it"},
-    {"Wheel", "scroll three lines"},
-    {"Up, Down", "earlier messages, or lines of this one"},
-    {"Ctrl-R", "search earlier messages"},
-    {"Ctrl-K, Ctrl-U", "delete to the end, to the beginning of the line"},
-    {"Ctrl-Y, Ctrl-_", "bring back what was deleted, undo"},
-    {"Tab", "complete a command"},
-    {"//text", "send /text: a message that begins with a slash"},
-    {"Ctrl-Z", "suspend; fg comes back"},
-    {"Shift + mouse", "select text with the terminal's own means"},
-};
-enum { N_MORE = (int)(sizeof more / sizeof *more) };
-
-enum { N_ENTRIES = ACTION_N + 1 + N_MORE }; /* a gap between the two lists */
-
-/* Entry i: what to press or type, and what it does; both empty for the gap. */
-static const char *entry_at(int i, struct buf *keys)
-{
-    if (i == ACTION_N)
-        return " ";
-    if (i > ACTION_N) {
-        buf_puts(keys, more[i - ACTION_N - 1].keys);
-        return more[i - ACTION_N - 1].help;
-    }
-    const struct ui_action_info *info = ui_action_info((enum ui_action)i);
-    buf_puts(keys, info->keys);
-    if (info->command[0])
-        buf_printf(keys, "%s/%s%s%s", keys->len ? ", " : "", info->command, info->hint[0] ? " " : "",
-                   info->hint);
-    return info->help;
-}
 
 struct page {
     int y, x; /* of the first row */
@@ -74,18 +32,41 @@ static int put_column(const struct page *page, int row, int x, int columns, enum
     return n;
 }
 
+/* One entry from a row on; returns the row behind it. */
+static int put_entry(const struct page *page, int row, const char *keys, const char *help)
+{
+    int n_keys = put_column(page, row, page->x, page->n_keys, LOOK_ACCENT, keys);
+    int n_help = put_column(page, row, page->x + page->n_keys + 1, page->n_help, LOOK_TEXT, help);
+    return row + (n_help > n_keys ? n_help : n_keys);
+}
+
 /* Draws what falls into the window; returns how many rows there are in all. */
 static int walk(const struct page *page)
 {
+    struct buf text = {0};
     int row = 0;
-    for (int i = 0; i < N_ENTRIES; i++) {
-        struct buf keys = {0};
-        const char *help = entry_at(i, &keys);
-        int n_keys = put_column(page, row, page->x, page->n_keys, LOOK_ACCENT, buf_text(&keys));
-        int n_help = put_column(page, row, page->x + page->n_keys + 1, page->n_help, LOOK_TEXT, help);
-        row += n_help > n_keys ? n_help : n_keys;
-        buf_fini(&keys);
+    for (int i = 0; i < ACTION_N; i++) {
+        const struct ui_action_info *info = ui_action_info((enum ui_action)i);
+        buf_truncate(&text, 0);
+        buf_puts(&text, info->keys);
+        if (info->command[0])
+            buf_printf(&text, "%s/%s%s%s", text.len ? ", " : "", info->command, info->hint[0] ? " " : "",
+                       info->hint);
+        row = put_entry(page, row, buf_text(&text), info->help);
     }
+    row = put_entry(page, row, "", " ");
+    const char *where = "";
+    const struct ui_other_key *key;
+    for (size_t i = 0; (key = ui_other_key(i)); i++) {
+        buf_truncate(&text, 0);
+        if (strcmp(key->where, where) != 0) {
+            buf_printf(&text, "%s%s", key->where, key->where[0] ? ":" : " ");
+            row = put_entry(page, row, "", buf_text(&text));
+        }
+        where = key->where;
+        row = put_entry(page, row, key->keys, key->help);
+    }
+    buf_fini(&text);
     return row;
 }
 

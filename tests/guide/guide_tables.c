@@ -80,6 +80,21 @@ static json_t *actions(void)
     return rows;
 }
 
+static json_t *other_keys(void)
+{
+    json_t *rows = json_array();
+    const struct ui_other_key *key;
+    for (size_t i = 0; (key = ui_other_key(i)); i++) {
+        json_t *row = json_object();
+        json_object_set_new(row, "id", text(key->id));
+        json_object_set_new(row, "where", text(key->where));
+        json_object_set_new(row, "keys", text(key->keys));
+        json_object_set_new(row, "help", text(key->help));
+        json_array_append_new(rows, row);
+    }
+    return rows;
+}
+
 static json_t *about(const struct about_row *list)
 {
     json_t *rows = json_array();
@@ -102,6 +117,7 @@ int main(int argc, char **argv)
     json_object_set_new(all, "commands", commands());
     json_object_set_new(all, "options", options());
     json_object_set_new(all, "actions", actions());
+    json_object_set_new(all, "keys", other_keys());
     json_object_set_new(all, "exit_codes", about(about_exit_codes()));
     json_object_set_new(all, "files", about(about_files()));
     json_object_set_new(all, "environment", about(about_environment()));
