@@ -25,8 +25,9 @@ static bool no_model(struct err *err)
 {
     return err_set(
         err, ERR_USAGE,
-        "no model was given: ferrum-chat MODEL.gguf starts a chat, ferrum-chat --continue takes the "
-        "last one up again; README.md says where models come from");
+        "no model was given, and the built-in guide (share/ferrum-chat/guide.gguf) is not installed with "
+        "this program: ferrum-chat MODEL.gguf starts a chat, ferrum-chat --continue takes the last one up "
+        "again; README.md says where models come from");
 }
 
 static bool has_guide(void)

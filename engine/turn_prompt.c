@@ -91,7 +91,7 @@ bool turn_check_fit(struct turn *t, struct err *err)
         return err_set(
             err, ERR_PROMPT,
             "the prompt of %zu tokens does not fit: the context has %zu, and the answer needs one; shorten "
-            "it, start a new chat or use a larger --ctx",
+            "it, start a new chat (/new) or use a larger --ctx",
             n, n_ctx);
     t->max_new = n_ctx - n;
     if (r->n_predict >= 0 && (size_t)r->n_predict < t->max_new)
