@@ -64,12 +64,6 @@ ALWAYS_INLINE __m512 widen_d(uint16_t d)
     return _mm512_cvtph_ps(_mm256_set1_epi16((short)d));
 }
 
-/* Eight scales of a byte, per 32. */
-ALWAYS_INLINE __m256 times_bytes(__m256 d, uint64_t bytes)
-{
-    return _mm256_mul_ps(d, _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)bytes))));
-}
-
 /* 16 scales of a signed byte, per 16. */
 ALWAYS_INLINE __m512 times_bytes_16(__m512 d, __m128i bytes)
 {
@@ -112,7 +106,7 @@ ALWAYS_INLINE void unpack_q2_k(const uint8_t *w, struct super *out)
         out->q[g] = bits(load_twice(b->qs + 32 * (g / 2)), 4 * (g % 2), 4 * (g % 2) + 2, 0, 3);
     __m128i x = _mm_loadu_si128((const void *)b->scales), nibble = _mm_set1_epi8(15);
     out->scale = times_bytes_16(widen_d(b->d), _mm_and_si128(x, nibble));
-    out->min_16 = scales_q2_k(b->scales).min;
+    out->min_16 = mins_q2_k(b->scales);
     out->dmin = _mm256_cvtss_f32(f16_broadcast(b->dmin));
 }
 

@@ -2,18 +2,7 @@
  * Where a row ends with fewer, the lanes of the others keep their sums. */
 #include "kernels_cpu/dot_super_512.h"
 
-/* The bytes of eight blocks; those after `last` are block `last` again. */
-struct blocks {
-    const uint8_t *w;
-    size_t bytes, last;
-};
-
 typedef void unpack_fn(struct blocks b, struct super *out);
-
-ALWAYS_INLINE const uint8_t *block_at(struct blocks b, size_t i)
-{
-    return b.w + (i < b.last ? i : b.last) * b.bytes;
-}
 
 /* Eight blocks, or the first `last + 1` of them, times n columns. */
 ALWAYS_INLINE void add_blocks(struct blocks b, unpack_fn *unpack, enum super_kind kind,
@@ -55,23 +44,6 @@ ALWAYS_INLINE void dot_blocks(const uint8_t *w, size_t block_bytes, unpack_fn *u
         out[c] = add_lanes(acc[c]);
 }
 
-ALWAYS_INLINE uint64_t load_u16(const uint8_t *p)
-{
-    uint16_t x;
-    memcpy(&x, p, sizeof x);
-    return x;
-}
-
-/* The f16 in front of each block; in general registers, whose ports the vectors leave free. */
-ALWAYS_INLINE __m256 front_d(struct blocks b)
-{
-    uint64_t low = load_u16(block_at(b, 0)) | load_u16(block_at(b, 1)) << 16 |
-                   load_u16(block_at(b, 2)) << 32 | load_u16(block_at(b, 3)) << 48;
-    uint64_t high = load_u16(block_at(b, 4)) | load_u16(block_at(b, 5)) << 16 |
-                    load_u16(block_at(b, 6)) << 32 | load_u16(block_at(b, 7)) << 48;
-    return _mm256_cvtph_ps(_mm_set_epi64x((long long)high, (long long)low));
-}
-
 ALWAYS_INLINE void set_scale(struct blocks b, float factor, struct super *out)
 {
     out->scale = _mm512_castps256_ps512(_mm256_mul_ps(front_d(b), _mm256_set1_ps(factor)));
@@ -80,12 +52,7 @@ ALWAYS_INLINE void set_scale(struct blocks b, float factor, struct super *out)
 /* The two f16 in front of each block. */
 ALWAYS_INLINE void set_scale_min(struct blocks b, struct super *out)
 {
-    long long pairs[4];
-    UNROLLED
-    for (size_t i = 0; i < 4; i++)
-        pairs[i] =
-            (long long)(load_u32(block_at(b, 2 * i)) | (uint64_t)load_u32(block_at(b, 2 * i + 1)) << 32);
-    __m256i x = _mm256_setr_epi64x(pairs[0], pairs[1], pairs[2], pairs[3]);
+    __m256i x = front_pairs(b);
     out->scale = _mm512_castps256_ps512(_mm256_cvtph_ps(_mm256_cvtepi32_epi16(x)));
     out->min = _mm256_cvtph_ps(_mm256_cvtepi32_epi16(_mm256_srli_epi32(x, 16)));
 }

@@ -14,9 +14,6 @@
 #include "kernels_cpu/dot_avx512.h"
 #include "kernels_cpu/dot_x86_512.h"
 
-/* What differs between the types in the arithmetic: a scale per 32 or 16 weights, an offset or mins. */
-enum super_kind { OFFSET_32, MIN_32, OFFSET_16, MIN_16 };
-
 struct super {
     __m512i q[4];   /* natural order */
     __m512 scale;   /* per 32: lanes 0 to 7; per 16: those of the first halves, then of the second ones */

@@ -1,9 +1,12 @@
-/* dot_x86.h: private to the x86 kernel files (AVX2 and wider): scales of the 256-weight types, f16
- * broadcasts.
+/* dot_x86.h: private to the x86 kernel files (AVX2 and wider): the scales of the types, and how products of
+ * integers become sums of floats.
  *
- * All super-blocks are brought to one form: weight i = d * scale[i / 16] * q[i] - dmin * min[i / 16], 16
- * scales and 16 mins as int16 in natural order. A constant offset of q is a min: d * s * (q - 32) has min 32
- * * s and dmin d. */
+ * The dot kernel of a quantised type keeps eight running sums, one for each place of a block of 32 within 256
+ * weights, in the lanes of a vector; one tree adds them at the end (add_lanes). Per block the products are
+ * added as integers, exact in any order; they start as the bits of DOT_MAGIC, less what was added to the
+ * weights to make them unsigned, so that one multiply-add makes sum * scale of them, another one adds that
+ * times the column's d. AVX2 and AVX-512 do the same operations on floats in the same order, and so do their
+ * tiles: one row has the same bits with all of them. */
 #ifndef FERRUM_DOT_X86_H
 #define FERRUM_DOT_X86_H
 
@@ -24,9 +27,8 @@
 /* Reads this far ahead of a decode stream; past the end of a map a prefetch does nothing. */
 #define PREFETCH_BYTES 4096
 
-struct scales16 {
-    __m256i scale, min;
-};
+/* What differs between the types in the arithmetic: a scale per 32 or 16 weights, an offset or mins. */
+enum super_kind { OFFSET_32, MIN_32, OFFSET_16, MIN_16 };
 
 ALWAYS_INLINE void prefetch_ahead(const uint8_t *w, size_t n_bytes)
 {
@@ -53,13 +55,6 @@ ALWAYS_INLINE float add_lanes(__m256 x)
     return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
 }
 
-/* Eight bytes to 16 int16, each twice: sub-blocks of 32 as pairs of 16. */
-ALWAYS_INLINE __m256i twice_u8(uint64_t bytes)
-{
-    __m128i x = _mm_cvtsi64_si128((long long)bytes);
-    return _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(x, x));
-}
-
 /* Eight scales and eight mins of a byte each. */
 struct bytes8 {
     uint64_t scale, min;
@@ -75,23 +70,17 @@ ALWAYS_INLINE struct bytes8 bytes_q4_k(const uint8_t scales[12])
                            (b & 0x3F3F3F3Fu) | (uint64_t)min_high << 32};
 }
 
-ALWAYS_INLINE struct scales16 scales_q4_k(const uint8_t scales[12])
+/* Eight scales of a byte, times d. */
+ALWAYS_INLINE __m256 times_bytes(__m256 d, uint64_t bytes)
 {
-    struct bytes8 b = bytes_q4_k(scales);
-    return (struct scales16){twice_u8(b.scale), twice_u8(b.min)};
+    return _mm256_mul_ps(d, _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)bytes))));
 }
 
-/* Where both halves of 32 weights have one min: the eight of them times dmin. */
-ALWAYS_INLINE __m256 mins_per_32(__m256i mins, __m256 dmin)
+/* Low nibbles are scales, high ones mins: 16 of them as int16. */
+ALWAYS_INLINE __m256i mins_q2_k(const uint8_t scales[16])
 {
-    return _mm256_mul_ps(dmin, _mm256_cvtepi32_ps(_mm256_madd_epi16(mins, _mm256_set1_epi32(1))));
-}
-
-ALWAYS_INLINE struct scales16 scales_q2_k(const uint8_t scales[16])
-{
-    __m128i x = _mm_loadu_si128((const void *)scales), nibble = _mm_set1_epi8(15);
-    return (struct scales16){_mm256_cvtepu8_epi16(_mm_and_si128(x, nibble)),
-                             _mm256_cvtepu8_epi16(_mm_and_si128(_mm_srli_epi16(x, 4), nibble))};
+    __m128i x = _mm_srli_epi16(_mm_loadu_si128((const void *)scales), 4);
+    return _mm256_cvtepu8_epi16(_mm_and_si128(x, _mm_set1_epi8(15)));
 }
 
 /* 16 scales as bytes. */
@@ -102,20 +91,6 @@ ALWAYS_INLINE __m128i bytes_q3_k(const uint8_t scales[12])
     __m128i high = _mm_srlv_epi32(_mm_set1_epi32((int)load_u32(scales + 8)), _mm_setr_epi32(0, 2, 4, 6));
     high = _mm_slli_epi16(_mm_and_si128(high, _mm_set1_epi8(3)), 4);
     return _mm_sub_epi8(_mm_or_si128(low, high), _mm_set1_epi8(32));
-}
-
-/* q is 0..7 here, so the offset 4 becomes a min. */
-ALWAYS_INLINE struct scales16 scales_q3_k(const uint8_t scales[12])
-{
-    __m256i scale = _mm256_cvtepi8_epi16(bytes_q3_k(scales));
-    return (struct scales16){scale, _mm256_slli_epi16(scale, 2)};
-}
-
-/* q is 0..63 here, so the offset 32 becomes a min. */
-ALWAYS_INLINE struct scales16 scales_q6_k(const int8_t scales[16])
-{
-    __m256i scale = _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)scales));
-    return (struct scales16){scale, _mm256_slli_epi16(scale, 5)};
 }
 
 /* Eight scales as int16. */
@@ -130,12 +105,43 @@ ALWAYS_INLINE __m128i words_iq4_xs(const struct block_iq4_xs *b)
     return _mm_sub_epi16(s, _mm_set1_epi16(32));
 }
 
-/* Mins are those of levels stored with an offset of 128. */
-ALWAYS_INLINE struct scales16 scales_iq4_xs(const struct block_iq4_xs *b)
+/* The bytes of eight blocks of 32; those after `last` are block `last` again. */
+struct blocks {
+    const uint8_t *w;
+    size_t bytes, last;
+};
+
+ALWAYS_INLINE const uint8_t *block_at(struct blocks b, size_t i)
 {
-    __m128i s = words_iq4_xs(b);
-    __m256i scale = _mm256_set_m128i(_mm_unpackhi_epi16(s, s), _mm_unpacklo_epi16(s, s));
-    return (struct scales16){scale, _mm256_slli_epi16(scale, 7)};
+    return b.w + (i < b.last ? i : b.last) * b.bytes;
+}
+
+ALWAYS_INLINE uint64_t load_u16(const uint8_t *p)
+{
+    uint16_t x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+
+/* The f16 in front of each block; in general registers, whose ports the vectors leave free. */
+ALWAYS_INLINE __m256 front_d(struct blocks b)
+{
+    uint64_t low = load_u16(block_at(b, 0)) | load_u16(block_at(b, 1)) << 16 |
+                   load_u16(block_at(b, 2)) << 32 | load_u16(block_at(b, 3)) << 48;
+    uint64_t high = load_u16(block_at(b, 4)) | load_u16(block_at(b, 5)) << 16 |
+                    load_u16(block_at(b, 6)) << 32 | load_u16(block_at(b, 7)) << 48;
+    return _mm256_cvtph_ps(_mm_set_epi64x((long long)high, (long long)low));
+}
+
+/* The four bytes in front of each block: d and m. */
+ALWAYS_INLINE __m256i front_pairs(struct blocks b)
+{
+    long long pairs[4];
+    UNROLLED
+    for (size_t i = 0; i < 4; i++)
+        pairs[i] =
+            (long long)(load_u32(block_at(b, 2 * i)) | (uint64_t)load_u32(block_at(b, 2 * i + 1)) << 32);
+    return _mm256_setr_epi64x(pairs[0], pairs[1], pairs[2], pairs[3]);
 }
 
 ALWAYS_INLINE __m128i iq4_levels(void)

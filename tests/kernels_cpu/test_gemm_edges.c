@@ -116,6 +116,28 @@ static void gemm__many_columns__have_the_bits_of_one(void **state)
         check_many_columns(common[i], 512, 512);
 }
 
+/* Integers are exact, and AVX2 and AVX-512 do the same operations on floats in one order (dot_x86.h). */
+static void gemm__quantised_products__have_the_same_bits_with_all_vectors(void **state)
+{
+    (void)state;
+    enum { N = TILE_MAX_ROWS + 3, M = 11 };
+    static const size_t widths[] = {32, 224, 512, 1056};
+    static float want[M * N], got[M * N];
+    if (!ctx[CPU_AVX512][1])
+        skip();
+    for (enum dtype type = DTYPE_Q4_0; type < DTYPE_I8; type++) {
+        for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
+            if (widths[i] % dtype_info(type)->block_weights)
+                continue;
+            struct gemm_case *t = gemm_case_new(&type, 1, N, widths[i], M, false, 5 + type);
+            one_by_one(ctx[CPU_AVX512][1], t, want, false);
+            cpu_gemm(ctx[CPU_AVX2][1], t->bound, t->a, M, got, false, NULL);
+            assert_memory_equal(got, want, sizeof got);
+            gemm_case_free(t);
+        }
+    }
+}
+
 /* Fills the bytes of every row with one value, with the scales of a random row, and all inputs with +-1:
  * every product is as large as it gets. */
 static void make_extreme(struct gemm_case *t, uint8_t fill, bool alternate, uint32_t *random)
@@ -338,6 +360,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gemm__rows__have_the_same_bits_for_every_m_and_thread_count),
         cmocka_unit_test(gemm__many_columns__have_the_bits_of_one),
+        cmocka_unit_test(gemm__quantised_products__have_the_same_bits_with_all_vectors),
         cmocka_unit_test(gemm__extreme_values__do_not_overflow),
         cmocka_unit_test(gemm__nan_scale__makes_its_row_nan_and_no_other),
         cmocka_unit_test(gemm__subnormal_scale__is_not_lost),
