@@ -48,9 +48,9 @@ void act_cols_lay_out(struct act_cols *c, const struct dot_set *set, const float
     c->cols.d = take(&scratch, m * (k / 32) * sizeof(float));
     c->cols.s = take(&scratch, m * (k / 32) * sizeof(float));
     c->cols.sums = take(&scratch, m * (k / 16) * sizeof(int16_t));
-    if (!set->lanes)
+    if (!set->lanes || (set->natural_order && !c->tiled))
         return;
-    if (!c->no_dots)
+    if (!c->no_dots && !set->natural_order)
         c->cols.lanes = take(&scratch, m * k);
     c->cols.start_32 = take(&scratch, m * (k / 32) * sizeof(int32_t));
     c->cols.start_16 = take(&scratch, m * (k / 16) * sizeof(int32_t));
@@ -67,7 +67,7 @@ static void quantise_column(const struct act_cols *c, size_t i)
         return;
     c->set->quantise(c->a + i * k, k, (int8_t *)to->q + i * k, (float *)to->d + i * (k / 32),
                      (float *)to->s + i * (k / 32), (int16_t *)to->sums + i * (k / 16));
-    if (c->set->lanes)
+    if (to->start_32)
         c->set->lanes(to->q + i * k, to->sums + i * (k / 16), k,
                       to->lanes ? (int8_t *)to->lanes + i * k : NULL, (int32_t *)to->start_32 + i * (k / 32),
                       (int32_t *)to->start_16 + i * (k / 16));
@@ -104,9 +104,10 @@ struct dot_cols act_cols_view(const struct act_cols *c, size_t first, size_t n)
     part.d = c->cols.d + first * (k / 32);
     part.s = c->cols.s + first * (k / 32);
     part.sums = c->cols.sums + first * (k / 16);
-    if (!c->set->lanes)
+    if (!c->cols.start_32)
         return part;
-    part.lanes = c->cols.lanes + first * k;
+    if (c->cols.lanes)
+        part.lanes = c->cols.lanes + first * k;
     part.start_32 = c->cols.start_32 + first * (k / 32);
     part.start_16 = c->cols.start_16 + first * (k / 16);
     return part;
@@ -131,9 +132,10 @@ void act_cols_gather(const struct act_cols *c, const uint32_t *index, size_t n, 
         copy_item(to->d, i, from->d, index[i], k / 32 * sizeof(float));
         copy_item(to->s, i, from->s, index[i], k / 32 * sizeof(float));
         copy_item(to->sums, i, from->sums, index[i], k / 16 * sizeof(int16_t));
-        if (!c->set->lanes)
+        if (!to->start_32)
             continue;
-        copy_item(to->lanes, i, from->lanes, index[i], k);
+        if (to->lanes)
+            copy_item(to->lanes, i, from->lanes, index[i], k);
         copy_item(to->start_32, i, from->start_32, index[i], k / 32 * sizeof(int32_t));
         copy_item(to->start_16, i, from->start_16, index[i], k / 16 * sizeof(int32_t));
     }

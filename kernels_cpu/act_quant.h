@@ -31,7 +31,7 @@ act_quant_fn act_quant_scalar, act_quant_avx2, act_quant_avx512;
 typedef void act_lanes_fn(const int8_t *q, const int16_t *sums, size_t k, int8_t *lanes, int32_t *start_32,
                           int32_t *start_16);
 
-act_lanes_fn act_lanes_avx512;
+act_lanes_fn act_lanes_avx2, act_lanes_avx512; /* AVX2: lanes must be NULL */
 
 /* x [k] in the order in which a tile of float weights walks it, see tile_avx512_float.c. */
 typedef void act_chains_fn(const float *x, size_t k, float *chains);

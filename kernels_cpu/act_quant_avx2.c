@@ -62,3 +62,18 @@ void act_quant_avx2(const float *x, size_t k, int8_t *q, float *d, float *s, int
         s[i] = d[i] * (float)(sums[2 * i] + sums[2 * i + 1]);
     }
 }
+
+void act_lanes_avx2(const int8_t *q, const int16_t *sums, size_t k, int8_t *lanes, int32_t *start_32,
+                    int32_t *start_16)
+{
+    (void)q;
+    (void)lanes;
+    for (size_t b = 0; b < k / QUANT_BLOCK; b++)
+        start_32[b] = DOT_MAGIC_BITS - 128 * (sums[2 * b] + sums[2 * b + 1]);
+    for (size_t i = 0; i + QUANT_SUPER <= k; i += QUANT_SUPER, sums += 16, start_16 += 16) {
+        for (size_t j = 0; j < 8; j++) {
+            start_16[j] = DOT_MAGIC_BITS - 32 * sums[2 * j];
+            start_16[8 + j] = DOT_MAGIC_BITS - 32 * sums[2 * j + 1];
+        }
+    }
+}

@@ -36,7 +36,8 @@ typedef void dot_fn(const uint8_t *w, const struct dot_cols *a, float *out);
 
 struct dot_set {
     act_quant_fn *quantise;
-    act_lanes_fn *lanes;   /* NULL: the kernels read natural order */
+    act_lanes_fn *lanes;   /* NULL: the kernels read natural order and need no start */
+    bool natural_order;    /* only tiles want what it makes, and of that no lanes */
     act_chains_fn *chains; /* NULL: no tiles of floats */
     dot_fn *dot[DTYPE_N];
     const struct tile_kernel *tile[DTYPE_N]; /* NULL: none, see tile.h */

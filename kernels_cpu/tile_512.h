@@ -1,41 +1,55 @@
-/* tile_512.h: private to the AVX-512 files of tiles: how quantised weights lie in a tile.
- *
- * A tile is a sequence of records, one per block of 32 weights of a row, in the order in which the running
- * sums of dot_super_512.h are walked: first all blocks 8i + tile_order[0], then all 8i + tile_order[1] ...
- * Sum j is finished before sum j + 1 begins, and added to the others as add_lanes does. A lane is a row. */
+/* tile_512.h: private to the AVX-512 files of tiles: the vectors of tile_records.h and of the *_body.h that
+ * expand, 16 rows wide. */
 #ifndef FERRUM_TILE_512_H
 #define FERRUM_TILE_512_H
 
 #include "kernels_cpu/dot_super_512.h"
-#include "kernels_cpu/tile.h"
 
 #define TILE_ROWS 64
+#define LANES 16
 
-/* What follows the weights in a record: vectors of a float per row. base is scale * -DOT_MAGIC. */
-enum { AT_SCALE, AT_BASE, AT_MIN, N_OFFSET_32 = 2, N_MIN_32 = 3 };
-enum { AT_SCALE_2 = 2, AT_BASE_2, AT_MINS, AT_DMIN, AT_DMIN_BASE, N_OFFSET_16 = 4, N_MIN_16 = 7 };
+typedef __m512 vec;
+typedef __m512i vec_int;
+typedef struct rows_16 lane_rows;
 
-struct tile_row_floats {
-    float of_row[TILE_ROWS];
-};
-
-struct tile_record {
-    uint8_t q[8][TILE_ROWS][4]; /* unsigned; dword i of all rows */
-    struct tile_row_floats more[];
-};
-
-#define RECORD_BYTES(n_more) (sizeof(struct tile_record) + (size_t)(n_more) * sizeof(struct tile_row_floats))
-
-/* Pairs in this order make the tree of add_lanes: (0 + 4) + (2 + 6) and (1 + 5) + (3 + 7). */
-static const uint8_t tile_order[8] = {0, 4, 2, 6, 1, 5, 3, 7};
-
-/* The record of block 8i + j among n_blocks. */
-ALWAYS_INLINE size_t tile_place(size_t n_blocks, size_t i, size_t j)
+ALWAYS_INLINE void vec_store(float *p, vec x)
 {
-    size_t at = i;
-    for (size_t step = 0; tile_order[step] != j; step++)
-        at += (n_blocks + 7 - tile_order[step]) / 8;
-    return at;
+    _mm512_store_ps(p, x);
+}
+
+ALWAYS_INLINE void vec_storeu(float *p, vec x)
+{
+    _mm512_storeu_ps(p, x);
+}
+
+ALWAYS_INLINE void vec_int_store(void *p, vec_int x)
+{
+    _mm512_store_si512(p, x);
+}
+
+ALWAYS_INLINE vec vec_add(vec a, vec b)
+{
+    return _mm512_add_ps(a, b);
+}
+
+ALWAYS_INLINE vec vec_mul(vec a, vec b)
+{
+    return _mm512_mul_ps(a, b);
+}
+
+ALWAYS_INLINE vec vec_scale(vec x, float by)
+{
+    return _mm512_mul_ps(x, _mm512_set1_ps(by));
+}
+
+ALWAYS_INLINE vec vec_from_ints(vec_int x)
+{
+    return _mm512_cvtepi32_ps(x);
+}
+
+ALWAYS_INLINE vec vec_from_bits(vec_int x)
+{
+    return _mm512_castsi512_ps(x);
 }
 
 /* 16 rows of which 16 bytes are looked at together; vector v holds bytes 4v .. 4v + 3 of every row. */
@@ -88,69 +102,66 @@ ALWAYS_INLINE __m512i or_bits(__m512i a, __m512i b, int byte)
 }
 
 /* Byte i of every dword. */
-ALWAYS_INLINE __m512 unsigned_byte(__m512i x, unsigned i)
+ALWAYS_INLINE __m512 unsigned_byte(__m512i x, int i)
 {
-    return _mm512_cvtepi32_ps(_mm512_and_si512(_mm512_srli_epi32(x, 8 * i), _mm512_set1_epi32(255)));
+    return _mm512_cvtepi32_ps(
+        _mm512_and_si512(_mm512_srli_epi32(x, 8 * (unsigned)i), _mm512_set1_epi32(255)));
 }
 
-ALWAYS_INLINE __m512 signed_byte(__m512i x, unsigned i)
+ALWAYS_INLINE __m512 signed_byte(__m512i x, int i)
 {
-    return _mm512_cvtepi32_ps(_mm512_srai_epi32(_mm512_slli_epi32(x, 24 - 8 * i), 24));
+    return _mm512_cvtepi32_ps(_mm512_srai_epi32(_mm512_slli_epi32(x, 24 - 8 * (unsigned)i), 24));
 }
 
-/* The eight records of a super-block (fewer where a row ends), for 16 rows of the tile. */
-struct records {
-    uint8_t *of[8];
-};
-
-ALWAYS_INLINE void put_q(const struct records *to, size_t j, size_t dword, __m512i q)
+/* Dwords moved left (right where n is below 0) by a constant. */
+ALWAYS_INLINE vec_int moved(vec_int x, int n)
 {
-    _mm512_store_si512(to->of[j] + dword * TILE_ROWS * 4, q);
+    if (n == 0)
+        return x;
+    return n > 0 ? _mm512_slli_epi32(x, (unsigned)n) : _mm512_srli_epi32(x, (unsigned)-n);
 }
 
-ALWAYS_INLINE void put_floats(const struct records *to, size_t j, size_t which, __m512 x)
+ALWAYS_INLINE vec_int set_dwords(int x)
 {
-    _mm512_store_ps((float *)(void *)(to->of[j] + sizeof(struct tile_record)) + which * TILE_ROWS, x);
+    return _mm512_set1_epi32(x);
 }
 
-/* The scale of 32 weights, or of the first (AT_SCALE) or second (AT_SCALE_2) 16. */
-ALWAYS_INLINE void put_scale(const struct records *to, size_t j, size_t which, __m512 scale)
+ALWAYS_INLINE vec_int sub_dwords(vec_int a, vec_int b)
 {
-    put_floats(to, j, which, scale);
-    put_floats(to, j, which + 1, _mm512_mul_ps(scale, _mm512_set1_ps(-DOT_MAGIC)));
+    return _mm512_sub_epi32(a, b);
 }
 
-/* One super-block of 16 rows; legacy types: n blocks of 32 in a row. */
-typedef void tile_unpack_fn(struct rows_16 rows, size_t n, const struct records *to);
-
-/* Calls unpack for all rows and super-blocks; block_bytes: of 256 weights. */
-ALWAYS_INLINE void expand_tile(const uint8_t *rows, size_t row_bytes, size_t k, size_t block_bytes,
-                               size_t record_bytes, tile_unpack_fn *unpack, uint8_t *tile)
+ALWAYS_INLINE vec_int sub_bytes(vec_int x, int byte)
 {
-    size_t n_blocks = k / QUANT_BLOCK, place[8];
-    for (size_t j = 0; j < 8; j++)
-        place[j] = tile_place(n_blocks, 0, j);
-    for (size_t r = 0; r < TILE_ROWS; r += 16) {
-        for (size_t i = 0; 8 * i < n_blocks; i++) {
-            struct records to;
-            for (size_t j = 0; j < 8; j++)
-                to.of[j] = tile + (place[j] + i) * record_bytes + r * 4;
-            size_t n = n_blocks - 8 * i < 8 ? n_blocks - 8 * i : 8;
-            unpack((struct rows_16){rows + r * row_bytes + i * block_bytes, row_bytes}, n, &to);
-        }
-    }
+    return _mm512_sub_epi8(x, _mm512_set1_epi8((char)byte));
 }
 
-/* Some of what is ahead, to the second-level cache. */
-ALWAYS_INLINE void fetch_ahead(struct tile_ahead *ahead, int n_lines)
+/* The levels of IQ4 types for a byte each. */
+ALWAYS_INLINE vec_int iq4_level(vec_int index)
 {
-    const uint8_t *at = ahead->at;
-    if (at >= ahead->end)
-        return;
-    UNROLLED
-    for (int i = 0; i < n_lines; i++)
-        _mm_prefetch((const char *)at + 64 * i, _MM_HINT_T1);
-    ahead->at = at + 64 * n_lines;
+    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(iq4_levels()), index);
+}
+
+/* Four bits from bit 4i on to four bytes, `bit` where they are set. */
+ALWAYS_INLINE vec_int spread_bits(vec_int bits, int i, int bit)
+{
+    const __m512i bytes = _mm512_set_epi32(
+        0x01010101, 0x01010100, 0x01010001, 0x01010000, 0x01000101, 0x01000100, 0x01000001, 0x01000000,
+        0x00010101, 0x00010100, 0x00010001, 0x00010000, 0x00000101, 0x00000100, 0x00000001, 0x00000000);
+    const __m512i table = _mm512_sub_epi8(_mm512_setzero_si512(), bytes); /* all bits of a byte */
+    return and_all(_mm512_permutexvar_epi32(moved(bits, -4 * i), table), bit);
+}
+
+#include "kernels_cpu/tile_records.h"
+
+/* vpdpbusd takes any unsigned byte: weights lie so that their offset is 128 per 32 or 32 per 16. */
+#define N_DWORDS 8
+#define UPPER_BITS(n) (n)
+
+/* Four signed bytes a row. */
+ALWAYS_INLINE void put_signed(const struct records *to, size_t j, size_t dword, vec_int q)
+{
+    put_dword(to, j, dword, _mm512_xor_si512(q, _mm512_set1_epi8((char)0x80)));
 }
 
 /* Blocks' own kernels differ in how they expand alone. */

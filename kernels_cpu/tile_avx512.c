@@ -9,6 +9,12 @@
 
 #include "kernels_cpu/tile_sums_512.h"
 
+/* See tile_records.h. */
+struct tile_record {
+    uint8_t q[N_DWORDS][TILE_ROWS][4]; /* unsigned */
+    float more[][TILE_ROWS];
+};
+
 /* Where the columns are: block b of column c has its d at at[c] + 4b bytes of a->d, everything else likewise.
  */
 struct places {
@@ -51,9 +57,9 @@ ALWAYS_INLINE void multiply_dwords(const struct tile_record *w, const struct pla
     }
 }
 
-ALWAYS_INLINE __m512 row_floats(const struct tile_record *w, size_t which, size_t vec)
+ALWAYS_INLINE __m512 row_floats(const struct tile_record *w, size_t which, size_t v)
 {
-    return _mm512_load_ps(w->more[which].of_row + 16 * vec);
+    return _mm512_load_ps(w->more[which] + 16 * v);
 }
 
 /* acc += (the integers, without the constant they started from) * scale * dy */
@@ -206,7 +212,7 @@ ALWAYS_INLINE void multiply(const uint8_t *tile, enum super_kind kind, size_t re
     void tile_multiply_##name(const uint8_t *tile, const struct dot_cols *a, const uint32_t *index,          \
                               size_t n, struct tile_ahead *ahead, float *out)                                \
     {                                                                                                        \
-        multiply(tile, kind, RECORD_BYTES(N_##kind), a, index, n, ahead, out);                               \
+        multiply(tile, kind, RECORD_BYTES(N_DWORDS, N_##kind), a, index, n, ahead, out);                     \
     }
 
 MULTIPLY(offset_32, OFFSET_32)
