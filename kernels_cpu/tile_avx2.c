@@ -49,6 +49,13 @@ ALWAYS_INLINE __m256 row_floats(const struct record_rows *w, size_t which, size_
     return _mm256_load_ps(bytes_at(w->floats, which * ROW_DWORDS_BYTES + 4 * LANES * v));
 }
 
+/* The compiler would add everything at the end, pairwise, and has no registers for that. */
+ALWAYS_INLINE __m256i added_now(__m256i x)
+{
+    __asm__("" : "+x"(x));
+    return x;
+}
+
 ALWAYS_INLINE __m256i widened(__m256i words, struct super_form form)
 {
     return _mm256_madd_epi16(words, _mm256_set1_epi16((short)form.factor));
@@ -67,7 +74,7 @@ ALWAYS_INLINE void sums_below_16(const struct record_rows *w, struct super_form 
             UNROLLED
             for (size_t v = 0; v < PAIR; v++) {
                 __m256i x = _mm256_maddubs_epi16(q[v], y);
-                sum[v][c] = i ? _mm256_add_epi16(sum[v][c], x) : x;
+                sum[v][c] = i ? added_now(_mm256_add_epi16(sum[v][c], x)) : x;
             }
         }
     }
@@ -92,7 +99,7 @@ ALWAYS_INLINE void sums_signed(const struct record_rows *w, const int16_t wide[M
             UNROLLED
             for (size_t v = 0; v < PAIR; v++) {
                 __m256i x = _mm256_madd_epi16(q[v], y);
-                sum[v][c] = i ? _mm256_add_epi32(sum[v][c], x) : x;
+                sum[v][c] = i ? added_now(_mm256_add_epi32(sum[v][c], x)) : x;
             }
         }
     }
@@ -116,18 +123,24 @@ ALWAYS_INLINE struct half load_half(const struct record_rows *w, size_t half)
 
 ALWAYS_INLINE void half_sums(const struct half *h, struct super_form form, const int8_t *y, __m256i sum[PAIR])
 {
-    __m256i x[4][PAIR];
+    const size_t n_together = form.n_short == BELOW_64 ? 2 : 4;
     UNROLLED
-    for (size_t i = 0; i < 4; i++) {
-        __m256i four = broadcast_int(y + 4 * i);
-        x[i][0] = _mm256_maddubs_epi16(h->q[i][0], four);
-        x[i][1] = _mm256_maddubs_epi16(h->q[i][1], four);
-    }
-    UNROLLED
-    for (size_t v = 0; v < PAIR; v++) {
-        __m256i low = _mm256_add_epi16(x[0][v], x[1][v]), high = _mm256_add_epi16(x[2][v], x[3][v]);
-        sum[v] = form.n_short == BELOW_64 ? _mm256_add_epi32(widened(low, form), widened(high, form))
-                                          : widened(_mm256_add_epi16(low, high), form);
+    for (size_t first = 0; first < 4; first += n_together) {
+        __m256i words[PAIR];
+        UNROLLED
+        for (size_t i = first; i < first + n_together; i++) {
+            __m256i four = broadcast_int(y + 4 * i);
+            UNROLLED
+            for (size_t v = 0; v < PAIR; v++) {
+                __m256i x = _mm256_maddubs_epi16(h->q[i][v], four);
+                words[v] = i > first ? added_now(_mm256_add_epi16(words[v], x)) : x;
+            }
+        }
+        UNROLLED
+        for (size_t v = 0; v < PAIR; v++) {
+            __m256i x = widened(words[v], form);
+            sum[v] = first ? added_now(_mm256_add_epi32(sum[v], x)) : x;
+        }
     }
 }
 
@@ -268,6 +281,9 @@ ALWAYS_INLINE void add_blocks(const uint8_t *records, struct tile_form tile, con
             widen_columns(&p, n, wide);
         for (size_t v = 0; v < VECS; v += PAIR) {
             const uint8_t *q = records + 4 * LANES * v;
+            UNROLLED
+            for (size_t c = 0; c < n; c++) /* nor has it for an address of every operand */
+                __asm__("" : "+r"(p.at[c]));
             struct record_rows w = {q, q + tile.n_dwords * ROW_DWORDS_BYTES};
             add_rows(&w, tile.form, &p, wide, n, j, g->acc.of + v);
         }
