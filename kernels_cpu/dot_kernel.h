@@ -38,7 +38,7 @@ struct dot_set {
     act_quant_fn *quantise;
     act_lanes_fn *lanes;   /* NULL: the kernels read natural order and need no start */
     bool natural_order;    /* only tiles want what it makes, and of that no lanes */
-    act_chains_fn *chains; /* NULL: no tiles of floats */
+    act_chains_fn *chains; /* NULL: tiles of floats read x */
     dot_fn *dot[DTYPE_N];
     const struct tile_kernel *tile[DTYPE_N]; /* NULL: none, see tile.h */
     peak_fn *peak_int8, *peak_f32;

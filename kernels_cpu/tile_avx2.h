@@ -4,6 +4,7 @@
 
 #include "kernels_cpu/tile.h"
 
+extern const struct tile_kernel tile_avx2_f32, tile_avx2_f16, tile_avx2_bf16;
 extern const struct tile_kernel tile_avx2_q4_0, tile_avx2_q4_1, tile_avx2_q5_0, tile_avx2_q5_1,
     tile_avx2_q8_0, tile_avx2_iq4_nl;
 extern const struct tile_kernel tile_avx2_q2_k, tile_avx2_q3_k, tile_avx2_q4_k, tile_avx2_q5_k,

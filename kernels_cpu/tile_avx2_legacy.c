@@ -4,14 +4,16 @@
 #include "kernels_cpu/tile_256.h"
 #include "kernels_cpu/tile_legacy_body.h"
 
-#define TILE_KERNEL(type, kind, n_dwords, multiply)                                                          \
+#define TILE_KERNEL(type, kind, n_dwords, by)                                                                \
     static void expand_##type(const uint8_t *rows, size_t row_bytes, size_t k, uint8_t *tile)                \
     {                                                                                                        \
         expand_tile(rows, row_bytes, k, 8 * sizeof(struct block_##type), n_dwords, N_##kind, blocks_##type,  \
                     tile);                                                                                   \
     }                                                                                                        \
-    const struct tile_kernel tile_avx2_##type = {expand_##type, multiply, TILE_ROWS,                         \
-                                                 RECORD_BYTES(n_dwords, N_##kind)};
+    const struct tile_kernel tile_avx2_##type = {.expand = expand_##type,                                    \
+                                                 .multiply = by,                                             \
+                                                 .rows = TILE_ROWS,                                          \
+                                                 .bytes_per_32 = RECORD_BYTES(n_dwords, N_##kind)};
 
 TILE_KERNEL(q4_0, OFFSET_32, N_DWORDS, tile_avx2_offset_below_16)
 TILE_KERNEL(q4_1, MIN_32, N_DWORDS, tile_avx2_min_below_16)
