@@ -6,6 +6,7 @@
 #include "kernels_cpu/dot_scalar.h"
 #include "kernels_cpu/tile_avx2.h"
 #include "kernels_cpu/tile_avx512.h"
+#include "kernels_cpu/tile_avxvnni.h"
 
 #define DOT_TABLE(isa)                                                                                       \
     {                                                                                                        \
@@ -17,15 +18,16 @@
         [DTYPE_IQ4_XS] = dot_##isa##_iq4_xs,                                                                 \
     }
 
-#define TILE_TABLE(isa)                                                                                      \
+#define TILE_TABLE(isa, float_isa)                                                                           \
     {                                                                                                        \
-        [DTYPE_F32] = &tile_##isa##_f32, [DTYPE_F16] = &tile_##isa##_f16, [DTYPE_BF16] = &tile_##isa##_bf16, \
-        [DTYPE_Q4_0] = &tile_##isa##_q4_0, [DTYPE_Q4_1] = &tile_##isa##_q4_1,                                \
-        [DTYPE_Q5_0] = &tile_##isa##_q5_0, [DTYPE_Q5_1] = &tile_##isa##_q5_1,                                \
-        [DTYPE_Q8_0] = &tile_##isa##_q8_0, [DTYPE_Q2_K] = &tile_##isa##_q2_k,                                \
-        [DTYPE_Q3_K] = &tile_##isa##_q3_k, [DTYPE_Q4_K] = &tile_##isa##_q4_k,                                \
-        [DTYPE_Q5_K] = &tile_##isa##_q5_k, [DTYPE_Q6_K] = &tile_##isa##_q6_k,                                \
-        [DTYPE_IQ4_NL] = &tile_##isa##_iq4_nl, [DTYPE_IQ4_XS] = &tile_##isa##_iq4_xs,                        \
+        [DTYPE_F32] = &tile_##float_isa##_f32, [DTYPE_F16] = &tile_##float_isa##_f16,                        \
+        [DTYPE_BF16] = &tile_##float_isa##_bf16, [DTYPE_Q4_0] = &tile_##isa##_q4_0,                          \
+        [DTYPE_Q4_1] = &tile_##isa##_q4_1, [DTYPE_Q5_0] = &tile_##isa##_q5_0,                                \
+        [DTYPE_Q5_1] = &tile_##isa##_q5_1, [DTYPE_Q8_0] = &tile_##isa##_q8_0,                                \
+        [DTYPE_Q2_K] = &tile_##isa##_q2_k, [DTYPE_Q3_K] = &tile_##isa##_q3_k,                                \
+        [DTYPE_Q4_K] = &tile_##isa##_q4_k, [DTYPE_Q5_K] = &tile_##isa##_q5_k,                                \
+        [DTYPE_Q6_K] = &tile_##isa##_q6_k, [DTYPE_IQ4_NL] = &tile_##isa##_iq4_nl,                            \
+        [DTYPE_IQ4_XS] = &tile_##isa##_iq4_xs,                                                               \
     }
 
 static const struct dot_set scalar_set = {.quantise = act_quant_scalar,
@@ -38,25 +40,38 @@ static const struct dot_set avx2_set = {.quantise = act_quant_avx2,
                                         .lanes = act_lanes_avx2,
                                         .natural_order = true,
                                         .dot = DOT_TABLE(avx2),
-                                        .tile = TILE_TABLE(avx2),
+                                        .tile = TILE_TABLE(avx2, avx2),
                                         .peak_int8 = peak_avx2_int8,
                                         .peak_f32 = peak_avx2_f32};
+/* The same bits, so the same instruction set to the outside. */
+static const struct dot_set avx2_vnni_set = {.quantise = act_quant_avx2,
+                                             .lanes = act_lanes_avx2,
+                                             .natural_order = true,
+                                             .dot = DOT_TABLE(avx2),
+                                             .tile = TILE_TABLE(avxvnni, avx2),
+                                             .peak_int8 = peak_avxvnni_int8,
+                                             .peak_f32 = peak_avx2_f32};
 static const struct dot_set avx512_set = {.quantise = act_quant_avx512,
                                           .lanes = act_lanes_avx512,
                                           .chains = act_chains_avx512,
                                           .dot = DOT_TABLE(avx512),
-                                          .tile = TILE_TABLE(avx512),
+                                          .tile = TILE_TABLE(avx512, avx512),
                                           .peak_int8 = peak_avx512_int8,
                                           .peak_f32 = peak_avx512_f32};
-static const struct dot_set *const sets[] = {&scalar_set, &avx2_set, &avx512_set};
-#else
-static const struct dot_set *const sets[] = {&scalar_set, &scalar_set, &scalar_set};
-#endif
 
 const struct dot_set *dot_set_get(enum cpu_isa isa)
 {
-    return sets[isa];
+    if (isa == CPU_AVX2)
+        return cpu_features_get().avx_vnni ? &avx2_vnni_set : &avx2_set;
+    return isa == CPU_AVX512 ? &avx512_set : &scalar_set;
 }
+#else
+const struct dot_set *dot_set_get(enum cpu_isa isa)
+{
+    (void)isa;
+    return &scalar_set;
+}
+#endif
 
 enum act_format dot_act_format(enum dtype type)
 {

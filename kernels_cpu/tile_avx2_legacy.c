@@ -1,7 +1,7 @@
 /* Tiles of types of 32 weights with AVX2. */
 #include "kernels_cpu/tile_avx2.h"
 
-#include "kernels_cpu/tile_256.h"
+#include "kernels_cpu/tile_words_256.h"
 #include "kernels_cpu/tile_legacy_body.h"
 
 #define TILE_KERNEL(type, kind, n_dwords, by)                                                                \
