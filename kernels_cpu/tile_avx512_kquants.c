@@ -4,20 +4,9 @@
 #include "kernels_cpu/tile_512.h"
 #include "kernels_cpu/tile_kquants_body.h"
 
-#define TILE_KERNEL(type, kind, by)                                                                          \
-    static void expand_##type(const uint8_t *rows, size_t row_bytes, size_t k, uint8_t *tile)                \
-    {                                                                                                        \
-        expand_tile(rows, row_bytes, k, sizeof(struct block_##type), N_DWORDS, N_##kind, unpack_##type,      \
-                    tile);                                                                                   \
-    }                                                                                                        \
-    const struct tile_kernel tile_avx512_##type = {.expand = expand_##type,                                  \
-                                                   .multiply = by,                                           \
-                                                   .rows = TILE_ROWS,                                        \
-                                                   .bytes_per_32 = RECORD_BYTES(N_DWORDS, N_##kind)};
-
-TILE_KERNEL(q2_k, MIN_16, tile_multiply_min_16)
-TILE_KERNEL(q3_k, OFFSET_16, tile_multiply_offset_16)
-TILE_KERNEL(q4_k, MIN_32, tile_multiply_min_32)
-TILE_KERNEL(q5_k, MIN_32, tile_multiply_min_32)
-TILE_KERNEL(q6_k, OFFSET_16, tile_multiply_offset_16)
-TILE_KERNEL(iq4_xs, OFFSET_32, tile_multiply_offset_32)
+KQUANT_TILE(avx512, q2_k, MIN_16, N_DWORDS, tile_multiply_min_16)
+KQUANT_TILE(avx512, q3_k, OFFSET_16, N_DWORDS, tile_multiply_offset_16)
+KQUANT_TILE(avx512, q4_k, MIN_32, N_DWORDS, tile_multiply_min_32)
+KQUANT_TILE(avx512, q5_k, MIN_32, N_DWORDS, tile_multiply_min_32)
+KQUANT_TILE(avx512, q6_k, OFFSET_16, N_DWORDS, tile_multiply_offset_16)
+KQUANT_TILE(avx512, iq4_xs, OFFSET_32, N_DWORDS, tile_multiply_offset_32)

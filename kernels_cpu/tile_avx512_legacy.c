@@ -4,20 +4,9 @@
 #include "kernels_cpu/tile_512.h"
 #include "kernels_cpu/tile_legacy_body.h"
 
-#define TILE_KERNEL(type, kind, by)                                                                          \
-    static void expand_##type(const uint8_t *rows, size_t row_bytes, size_t k, uint8_t *tile)                \
-    {                                                                                                        \
-        expand_tile(rows, row_bytes, k, 8 * sizeof(struct block_##type), N_DWORDS, N_##kind, blocks_##type,  \
-                    tile);                                                                                   \
-    }                                                                                                        \
-    const struct tile_kernel tile_avx512_##type = {.expand = expand_##type,                                  \
-                                                   .multiply = by,                                           \
-                                                   .rows = TILE_ROWS,                                        \
-                                                   .bytes_per_32 = RECORD_BYTES(N_DWORDS, N_##kind)};
-
-TILE_KERNEL(q4_0, OFFSET_32, tile_multiply_offset_32)
-TILE_KERNEL(q4_1, MIN_32, tile_multiply_min_32)
-TILE_KERNEL(q5_0, OFFSET_32, tile_multiply_offset_32)
-TILE_KERNEL(q5_1, MIN_32, tile_multiply_min_32)
-TILE_KERNEL(q8_0, OFFSET_32, tile_multiply_offset_32)
-TILE_KERNEL(iq4_nl, OFFSET_32, tile_multiply_offset_32)
+LEGACY_TILE(avx512, q4_0, OFFSET_32, N_DWORDS, tile_multiply_offset_32)
+LEGACY_TILE(avx512, q4_1, MIN_32, N_DWORDS, tile_multiply_min_32)
+LEGACY_TILE(avx512, q5_0, OFFSET_32, N_DWORDS, tile_multiply_offset_32)
+LEGACY_TILE(avx512, q5_1, MIN_32, N_DWORDS, tile_multiply_min_32)
+LEGACY_TILE(avx512, q8_0, OFFSET_32, N_DWORDS, tile_multiply_offset_32)
+LEGACY_TILE(avx512, iq4_nl, OFFSET_32, N_DWORDS, tile_multiply_offset_32)

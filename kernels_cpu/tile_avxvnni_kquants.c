@@ -4,20 +4,9 @@
 #include "kernels_cpu/tile_vnni_256.h"
 #include "kernels_cpu/tile_kquants_body.h"
 
-#define TILE_KERNEL(type, kind, by)                                                                          \
-    static void expand_##type(const uint8_t *rows, size_t row_bytes, size_t k, uint8_t *tile)                \
-    {                                                                                                        \
-        expand_tile(rows, row_bytes, k, sizeof(struct block_##type), N_DWORDS, N_##kind, unpack_##type,      \
-                    tile);                                                                                   \
-    }                                                                                                        \
-    const struct tile_kernel tile_avxvnni_##type = {.expand = expand_##type,                                 \
-                                                    .multiply = by,                                          \
-                                                    .rows = TILE_ROWS,                                       \
-                                                    .bytes_per_32 = RECORD_BYTES(N_DWORDS, N_##kind)};
-
-TILE_KERNEL(q2_k, MIN_16, tile_avxvnni_min_16)
-TILE_KERNEL(q3_k, OFFSET_16, tile_avxvnni_offset_16)
-TILE_KERNEL(q4_k, MIN_32, tile_avxvnni_min_32)
-TILE_KERNEL(q5_k, MIN_32, tile_avxvnni_min_32)
-TILE_KERNEL(q6_k, OFFSET_16, tile_avxvnni_offset_16)
-TILE_KERNEL(iq4_xs, OFFSET_32, tile_avxvnni_offset_32)
+KQUANT_TILE(avxvnni, q2_k, MIN_16, N_DWORDS, tile_avxvnni_min_16)
+KQUANT_TILE(avxvnni, q3_k, OFFSET_16, N_DWORDS, tile_avxvnni_offset_16)
+KQUANT_TILE(avxvnni, q4_k, MIN_32, N_DWORDS, tile_avxvnni_min_32)
+KQUANT_TILE(avxvnni, q5_k, MIN_32, N_DWORDS, tile_avxvnni_min_32)
+KQUANT_TILE(avxvnni, q6_k, OFFSET_16, N_DWORDS, tile_avxvnni_offset_16)
+KQUANT_TILE(avxvnni, iq4_xs, OFFSET_32, N_DWORDS, tile_avxvnni_offset_32)

@@ -183,4 +183,7 @@ ALWAYS_INLINE void unpack_iq4_xs(lane_rows rows, size_t n, const struct records 
     }
 }
 
+#define KQUANT_TILE(isa, type, kind, n_dwords, by)                                                           \
+    QUANT_TILE(isa, type, sizeof(struct block_##type), unpack_##type, kind, n_dwords, by)
+
 #endif

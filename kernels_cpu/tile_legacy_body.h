@@ -111,18 +111,11 @@ ALWAYS_INLINE void unpack_iq4_nl(lane_rows rows, const struct records *to, size_
     }
 }
 
-/* A function for expand_tile of each type. */
-#define UNPACK_BLOCKS(type)                                                                                  \
+#define LEGACY_TILE(isa, type, kind, n_dwords, by)                                                           \
     ALWAYS_INLINE void blocks_##type(lane_rows rows, size_t n, const struct records *to)                     \
     {                                                                                                        \
         unpack_blocks(rows, n, to, sizeof(struct block_##type), unpack_##type);                              \
-    }
-
-UNPACK_BLOCKS(q4_0)
-UNPACK_BLOCKS(q4_1)
-UNPACK_BLOCKS(q5_0)
-UNPACK_BLOCKS(q5_1)
-UNPACK_BLOCKS(q8_0)
-UNPACK_BLOCKS(iq4_nl)
+    }                                                                                                        \
+    QUANT_TILE(isa, type, 8 * sizeof(struct block_##type), blocks_##type, kind, n_dwords, by)
 
 #endif

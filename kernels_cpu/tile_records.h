@@ -79,6 +79,18 @@ ALWAYS_INLINE void expand_tile(const uint8_t *rows, size_t row_bytes, size_t k, 
     }
 }
 
+/* The kernel tile_`isa`_`type`; bytes_256 of 256 weights go through `unpack`, a tile is multiplied by `by`.
+ */
+#define QUANT_TILE(isa, type, bytes_256, unpack, kind, n_dwords, by)                                         \
+    static void expand_##type(const uint8_t *rows, size_t row_bytes, size_t k, uint8_t *tile)                \
+    {                                                                                                        \
+        expand_tile(rows, row_bytes, k, bytes_256, n_dwords, N_##kind, unpack, tile);                        \
+    }                                                                                                        \
+    const struct tile_kernel tile_##isa##_##type = {.expand = expand_##type,                                 \
+                                                    .multiply = by,                                          \
+                                                    .rows = TILE_ROWS,                                       \
+                                                    .bytes_per_32 = RECORD_BYTES(n_dwords, N_##kind)};
+
 /* Some of what is ahead, to the second-level cache. */
 ALWAYS_INLINE void fetch_ahead(struct tile_ahead *ahead, int n_lines)
 {

@@ -25,7 +25,6 @@
 #include "kernels_cpu/tile_avxvnni.c"
 #undef MULTIPLY
 #include "kernels_cpu/tile_avxvnni_kquants.c"
-#undef TILE_KERNEL
 #include "kernels_cpu/tile_avxvnni_legacy.c"
 
 const struct tile_kernel *tile_evex(enum dtype type)
