@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "kernels_cpu/tile.h"
+
 /* Below this many values quantising on one thread is quicker than waking the others. */
 #define QUANTISE_ALONE ((size_t)16 << 10)
 #define N_ARRAYS 8
@@ -61,8 +63,10 @@ static void quantise_column(const struct act_cols *c, size_t i)
 {
     size_t k = c->k;
     const struct dot_cols *to = &c->cols;
-    if (to->chains)
-        c->set->chains(c->a + i * k, k, (float *)to->chains + i * k);
+    for (size_t at = 0, n; to->chains && at < k; at += n) {
+        n = tile_segment(c->set->tile[DTYPE_F32], k - at);
+        c->set->chains(c->a + i * k + at, n, c->m, i, (float *)to->chains + c->m * at);
+    }
     if (!c->wants[ACT_Q8])
         return;
     c->set->quantise(c->a + i * k, k, (int8_t *)to->q + i * k, (float *)to->d + i * (k / 32),

@@ -4,6 +4,8 @@
 #include "kernels_cpu/dot_x86.h"
 
 #define LANES 8
+#define N_CHAINS 4
+#define SEGMENT SIZE_MAX
 
 typedef __m256 vec;
 

@@ -7,6 +7,11 @@
 
 #include "kernels_cpu/dot_kernel.h"
 
+/* Float weights, in the dot kernels and in tiles: vectors of running sums; weights that are added up by
+ * themselves, so that a tile of them stays in the second-level cache. */
+#define FLOAT_CHAINS 2
+#define FLOAT_SEGMENT ((size_t)2048)
+
 dot_fn dot_avx512_f32, dot_avx512_f16, dot_avx512_bf16;
 dot_fn dot_avx512_q4_0, dot_avx512_q4_1, dot_avx512_q5_0, dot_avx512_q5_1, dot_avx512_q8_0, dot_avx512_iq4_nl;
 dot_fn dot_avx512_q2_k, dot_avx512_q3_k, dot_avx512_q4_k, dot_avx512_q5_k, dot_avx512_q6_k, dot_avx512_iq4_xs;

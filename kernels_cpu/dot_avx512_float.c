@@ -4,6 +4,8 @@
 #include "kernels_cpu/dot_x86_512.h"
 
 #define LANES 16
+#define N_CHAINS FLOAT_CHAINS
+#define SEGMENT FLOAT_SEGMENT
 
 typedef __m512 vec;
 

@@ -2,8 +2,10 @@
  *
  * Included by one file per instruction set, which defines before it: LANES, `vec` (LANES floats), vec_zero,
  * vec_load, vec_fma(a, b, c) = a*b + c, vec_add, vec_sum, and vec_weights_f32, _f16, _bf16(w, i): LANES
- * weights from index i on. Four running vectors per column hide the latency of the fused multiply-add; up to
- * three columns share a widened weight, as many as fit the registers of the narrowest set. */
+ * weights from index i on; N_CHAINS, 2 or 4: running vectors per column, which hide the latency of the
+ * fused multiply-add; SEGMENT: so many weights are added up by themselves, then the next ones, a multiple of
+ * the vectors (tile.h). Up to three columns share a widened weight, as many as fit the registers of the
+ * narrowest set. */
 #ifndef FERRUM_DOT_FLOAT_BODY_H
 #define FERRUM_DOT_FLOAT_BODY_H
 
@@ -13,7 +15,6 @@
 #include "kernels_cpu/dot_kernel.h"
 #include "kernels_cpu/dot_x86.h"
 
-#define N_CHAINS 4
 #define STEP (N_CHAINS * LANES)
 
 /* How a type reads LANES weights, or one, at an element index. */
@@ -45,37 +46,55 @@ ALWAYS_INLINE float one_bf16(const uint8_t *w, size_t i)
     return bf16_to_f32(load_half(w, i));
 }
 
-/* n columns at x, each k long. The last k % STEP weights follow LANES at a time, then one by one. */
-ALWAYS_INLINE void dot_floats(const uint8_t *w, struct reader read, const float *x, size_t k, size_t n,
-                              float *out)
+ALWAYS_INLINE vec add_chains(const vec acc[N_CHAINS])
+{
+    vec pair = vec_add(acc[0], acc[1]);
+    return N_CHAINS == 2 ? pair : vec_add(pair, vec_add(acc[N_CHAINS - 2], acc[N_CHAINS - 1]));
+}
+
+/* n columns at x, each `stride` long, times k weights from number `from` on. What is left of them after steps
+ * follows LANES at a time, then one by one. */
+ALWAYS_INLINE void dot_segment(const uint8_t *w, struct reader read, const float *x, size_t stride,
+                               size_t from, size_t k, size_t n, float *out)
 {
     vec acc[3][N_CHAINS];
-    size_t i = 0;
+    size_t i = from, end = from + k;
     UNROLLED
-    for (size_t c = 0; c < n; c++)
-        acc[c][0] = acc[c][1] = acc[c][2] = acc[c][3] = vec_zero();
-    for (; i + STEP <= k; i += STEP) {
+    for (size_t at = 0; at < n * N_CHAINS; at++)
+        acc[at / N_CHAINS][at % N_CHAINS] = vec_zero();
+    for (; i + STEP <= end; i += STEP) {
         prefetch_ahead(w + i * read.bytes, STEP * read.bytes);
         UNROLLED
         for (size_t j = 0; j < N_CHAINS; j++) {
             vec weights = read.many(w, i + LANES * j);
             UNROLLED
             for (size_t c = 0; c < n; c++)
-                acc[c][j] = vec_fma(weights, vec_load(x + c * k + i + LANES * j), acc[c][j]);
+                acc[c][j] = vec_fma(weights, vec_load(x + c * stride + i + LANES * j), acc[c][j]);
         }
     }
-    for (; i + LANES <= k; i += LANES) {
+    for (; i + LANES <= end; i += LANES) {
         vec weights = read.many(w, i);
         UNROLLED
         for (size_t c = 0; c < n; c++)
-            acc[c][0] = vec_fma(weights, vec_load(x + c * k + i), acc[c][0]);
+            acc[c][0] = vec_fma(weights, vec_load(x + c * stride + i), acc[c][0]);
     }
     UNROLLED
     for (size_t c = 0; c < n; c++) {
-        out[c] = vec_sum(vec_add(vec_add(acc[c][0], acc[c][1]), vec_add(acc[c][2], acc[c][3])));
-        for (size_t j = i; j < k; j++)
-            out[c] = fmaf(read.one(w, j), x[c * k + j], out[c]);
+        float sum = vec_sum(add_chains(acc[c]));
+        for (size_t j = i; j < end; j++)
+            sum = fmaf(read.one(w, j), x[c * stride + j], sum);
+        out[c] = from ? out[c] + sum : sum;
     }
+}
+
+/* n columns at x, each k long, a segment at a time. */
+ALWAYS_INLINE void dot_floats(const uint8_t *w, struct reader read, const float *x, size_t k, size_t n,
+                              float *out)
+{
+    size_t i = 0;
+    for (; k - i > SEGMENT; i += SEGMENT)
+        dot_segment(w, read, x, k, i, SEGMENT, n, out);
+    dot_segment(w, read, x, k, i, k - i, n, out);
 }
 
 ALWAYS_INLINE void dot_columns(const uint8_t *w, struct reader read, const struct dot_cols *a, float *out)

@@ -20,11 +20,12 @@ struct tile_kernel;
 /* Columns of one product; column c is k values (blocks, sums) further. Only the fields of the format are set.
  */
 struct dot_cols {
-    size_t n, k;         /* 1 <= n <= DOT_MAX_COLS */
-    const float *x;      /* ACT_F32: [n, k] */
-    const float *chains; /* [n, k]: x as act_chains_fn orders it, for float tiles */
-    const int8_t *q;     /* ACT_Q8, with the rest: [n, k] */
-    const float *d, *s;  /* [n, k / 32] */
+    size_t n, k;    /* 1 <= n <= DOT_MAX_COLS */
+    const float *x; /* ACT_F32: [n, k] */
+    const float
+        *chains;        /* [n, k]: x as act_chains_fn orders it, by segments (tile.h); all columns, no view */
+    const int8_t *q;    /* ACT_Q8, with the rest: [n, k] */
+    const float *d, *s; /* [n, k / 32] */
     const int16_t *sums; /* [n, k / 16] */
     /* What act_lanes_fn makes of them, where the set has it. */
     const int8_t *lanes;                /* [n, k] */
@@ -38,7 +39,7 @@ struct dot_set {
     act_quant_fn *quantise;
     act_lanes_fn *lanes;   /* NULL: the kernels read natural order and need no start */
     bool natural_order;    /* only tiles want what it makes, and of that no lanes */
-    act_chains_fn *chains; /* NULL: tiles of floats read x */
+    act_chains_fn *chains; /* NULL: tiles of floats read x; their segments are one */
     dot_fn *dot[DTYPE_N];
     const struct tile_kernel *tile[DTYPE_N]; /* NULL: none, see tile.h */
     peak_fn *peak_int8, *peak_f32;

@@ -22,6 +22,10 @@
 /* Tasks per thread at least: the last ones to finish then differ by little. */
 #define TASKS_PER_THREAD 8
 
+/* Where a tile does not hold whole rows, so many columns wait for their next segments: 128 KiB. */
+#define WAITING_COLS ((size_t)512)
+#define THREAD_BYTES (TILE_MAX_BYTES + WAITING_COLS * TILE_MAX_ROWS * sizeof(float))
+
 /* Columns from which on expanding a tile pays. */
 #define TILED_MIN_COLS ((size_t)9)
 
@@ -29,7 +33,7 @@ struct gemm_ctx {
     struct pool *pool;
     const struct dot_set *set;
     uint8_t *scratch; /* SCRATCH_BYTES: columns */
-    uint8_t *tiles;   /* [threads] of TILE_MAX_BYTES */
+    uint8_t *tiles;   /* [threads] of THREAD_BYTES: a tile, then sums of segments */
     struct row_share *shares;
 };
 
@@ -39,15 +43,16 @@ struct gemm_pass {
     struct act_cols in; /* [m, k] */
     float *out;         /* [m, n] */
     bool add;
-    size_t task_rows, tile_cols;
+    size_t task_rows[WEIGHT_MAX_PARTS]; /* no task is in two parts */
+    size_t tile_cols;
     struct dot_cols few; /* all columns, where they are few */
     uint8_t *tiles;
-    atomic_size_t next_row;
+    atomic_size_t next_task;
 };
 
 static size_t tiles_bytes(const struct gemm_ctx *g)
 {
-    return TILE_MAX_BYTES * (size_t)pool_n_threads(g->pool);
+    return THREAD_BYTES * (size_t)pool_n_threads(g->pool);
 }
 
 struct gemm_ctx *gemm_ctx_new(struct pool *pool, enum cpu_isa isa, struct err *err)
@@ -116,12 +121,6 @@ static void multiply_dots(const struct gemm_pass *p, const struct weight_rows *r
     }
 }
 
-static struct tile_ahead rows_ahead(const struct weight_rows *rows, size_t first, size_t n)
-{
-    size_t begin = first < rows->n ? first : rows->n, end = begin + n < rows->n ? begin + n : rows->n;
-    return (struct tile_ahead){rows->data + begin * rows->row_bytes, rows->data + end * rows->row_bytes};
-}
-
 /* Some rows of one column to their place, n <= TILE_MAX_ROWS; bias: of these rows, or NULL. */
 static void put_rows(float *restrict out, const float *restrict value, const float *restrict bias, size_t n,
                      bool add)
@@ -147,67 +146,155 @@ static void fetch_out(const float *out, size_t n_rows, size_t n_cols, size_t str
             __builtin_prefetch(out + r, 1, 2);
 }
 
-/* Rows [begin, end) of a part times all columns, a tile at a time. The last tile is a whole one, too: some of
- * its rows were computed before. Threads take tasks in turn, so a thread's next one is n_threads away. */
-static void multiply_tiles(const struct gemm_pass *p, const struct weight_rows *rows, size_t base,
-                           size_t begin, size_t end, size_t n_threads, uint8_t *tile)
+/* Rows [begin, end) of a part, those of a tile, in work. */
+struct tile_work {
+    const struct gemm_pass *p;
+    const struct weight_rows *rows;
+    const struct tile_kernel *kernel;
+    size_t base;              /* column of out of the part's row 0 */
+    size_t begin, end, first; /* first: of the tile, which is a whole one */
+    size_t next_begin;        /* of the thread's next tile, perhaps */
+    uint8_t *tile;
+    float *waiting; /* [WAITING_COLS, rows of the tile]: sums of the segments so far */
+};
+
+/* Weights [at, at + n) of a segment; the rows in bytes. */
+struct segment {
+    size_t at, n, first_byte, n_bytes;
+};
+
+static struct segment segment_at(const struct tile_work *t, size_t at)
 {
-    const struct tile_kernel *kernel = p->in.set->tile[rows->type];
-    float result[TILE_MAX_COLS * TILE_MAX_ROWS], bias[TILE_MAX_ROWS];
+    size_t k = t->p->w->k, row_bytes = t->rows->row_bytes;
+    struct segment s = {.at = at, .n = tile_segment(t->kernel, k - at)};
+    s.first_byte = row_bytes / k * at; /* only types of whole bytes have more than one */
+    s.n_bytes = s.n < k ? row_bytes / k * s.n : row_bytes;
+    return s;
+}
+
+/* The segment behind s, or the first one of the next tile. */
+static struct tile_ahead read_next(const struct tile_work *t, const struct segment *s)
+{
+    const struct weight_rows *rows = t->rows;
+    bool more = s->at + s->n < t->p->w->k;
+    size_t begin = more ? t->first : t->next_begin, end = begin + t->kernel->rows;
+    begin = begin < rows->n ? begin : rows->n;
+    end = end < rows->n ? end : rows->n;
+    if (begin == end)
+        return (struct tile_ahead){0};
+    struct segment next = segment_at(t, more ? s->at + s->n : 0);
+    const uint8_t *at = rows->data + begin * rows->row_bytes + next.first_byte;
+    return (struct tile_ahead){at, at + next.n_bytes, end - begin - 1, next.n_bytes, rows->row_bytes};
+}
+
+/* Columns [col, col + n) of a segment are computed; rows of a column are t->kernel->rows apart. */
+static void put_columns(const struct tile_work *t, const struct segment *s, float *result, float *waiting,
+                        size_t col, size_t n)
+{
+    const struct gemm_pass *p = t->p;
+    size_t n_rows = t->end - t->begin, n_floats = n * t->kernel->rows;
+    float bias[TILE_MAX_ROWS], *out = p->out + col * p->w->n + t->base + t->begin;
+    for (size_t i = 0; s->at && i < n_floats; i++)
+        result[i] += waiting[i];
+    if (s->at + s->n < p->w->k) {
+        memcpy(waiting, result, n_floats * sizeof *result);
+        return;
+    }
+    if (t->rows->bias)
+        memcpy(bias, t->rows->bias + t->begin * sizeof *bias, n_rows * sizeof *bias);
+    for (size_t c = 0; c < n; c++)
+        put_rows(out + c * p->w->n, result + c * t->kernel->rows + t->begin - t->first,
+                 t->rows->bias ? bias : NULL, n_rows, p->add);
+}
+
+/* A segment times columns [from, end). */
+static void multiply_segment(const struct tile_work *t, const struct segment *s, size_t from, size_t end)
+{
+    const struct gemm_pass *p = t->p;
+    float result[TILE_MAX_COLS * TILE_MAX_ROWS];
     uint32_t index[TILE_MAX_COLS];
-    struct tile_ahead not_yet = {0};
-    for (size_t next; begin < end; begin = next) {
-        size_t first = begin + kernel->rows <= rows->n ? begin : rows->n - kernel->rows;
-        next = first + kernel->rows < end ? first + kernel->rows : end;
-        kernel->expand(rows->data + first * rows->row_bytes, rows->row_bytes, p->w->k, tile);
-        struct tile_ahead ahead = rows_ahead(rows, begin + n_threads * p->task_rows, kernel->rows);
-        size_t n_rows = next - begin;
-        if (rows->bias)
-            memcpy(bias, rows->bias + begin * sizeof *bias, n_rows * sizeof *bias);
-        for (size_t col = 0, n; col < p->in.m; col += n) {
-            n = tile_cols(p->in.m - col);
-            float *out = p->out + col * p->w->n + base + begin;
-            fetch_out(out, n_rows, n, p->w->n);
-            for (size_t c = 0; c < n; c++)
-                index[c] = (uint32_t)(col + c);
-            kernel->multiply(tile, &p->in.cols, index, n, p->in.m - col > TILE_AHEAD_COLS ? &not_yet : &ahead,
-                             result);
-            for (size_t c = 0; c < n; c++)
-                put_rows(out + c * p->w->n, result + c * kernel->rows + begin - first,
-                         rows->bias ? bias : NULL, n_rows, p->add);
+    struct tile_ahead not_yet = {0}, ahead = read_next(t, s);
+    struct dot_cols cols = p->in.cols;
+    cols.k = s->n;
+    if (s->at)
+        cols.chains += p->in.m * s->at;
+    for (size_t col = from, n; col < end; col += n) {
+        n = tile_cols(end - col);
+        fetch_out(p->out + col * p->w->n + t->base + t->begin, t->end - t->begin, n, p->w->n);
+        for (size_t c = 0; c < n; c++)
+            index[c] = (uint32_t)(col + c);
+        t->kernel->multiply(t->tile, &cols, index, n, end - col > TILE_AHEAD_COLS ? &not_yet : &ahead,
+                            result);
+        put_columns(t, s, result, t->waiting + (col - from) * t->kernel->rows, col, n);
+    }
+}
+
+/* The tile's rows times all columns. */
+static void multiply_tile(const struct tile_work *t)
+{
+    const struct gemm_pass *p = t->p;
+    const uint8_t *data = t->rows->data + t->first * t->rows->row_bytes;
+    size_t step = tile_segment(t->kernel, p->w->k) < p->w->k ? WAITING_COLS : p->in.m;
+    for (size_t col = 0; col < p->in.m; col += step) {
+        struct segment s;
+        for (size_t at = 0; at < p->w->k; at += s.n) {
+            s = segment_at(t, at);
+            t->kernel->expand(data + s.first_byte, t->rows->row_bytes, s.n, t->tile);
+            multiply_segment(t, &s, col, p->in.m - col < step ? p->in.m : col + step);
         }
     }
 }
 
-/* Rows [begin, end) of the whole weight, which may touch several parts. */
-static void multiply_rows(const struct gemm_pass *p, size_t begin, size_t end, size_t n_threads,
-                          uint8_t *tile)
+static bool has_tiles(const struct gemm_pass *p, const struct weight_rows *rows)
+{
+    return p->in.tiled && tile_serves(p->in.set, rows->type, rows->n, p->w->k);
+}
+
+/* Task number `task` of all; false: there are no so many. */
+static bool run_task(const struct gemm_pass *p, size_t task, size_t n_threads, uint8_t *memory)
 {
     size_t base = 0;
     for (size_t i = 0; i < p->w->n_parts; i++) {
         const struct weight_rows *rows = &p->w->parts[i];
-        size_t from = begin > base ? begin - base : 0;
-        size_t to = end > base ? end - base : 0;
-        to = to < rows->n ? to : rows->n;
-        if (p->in.tiled && from < to && tile_serves(p->in.set, rows->type, rows->n, p->w->k)) {
-            multiply_tiles(p, rows, base, from, to, n_threads, tile);
-            from = to;
+        size_t n_rows = p->task_rows[i], n_tasks = (rows->n + n_rows - 1) / n_rows;
+        if (task >= n_tasks) {
+            task -= n_tasks;
+            base += rows->n;
+            continue;
         }
-        for (size_t c = 0; from < to && c < p->in.m; c += p->tile_cols) {
+        size_t begin = task * n_rows, end = rows->n - begin < n_rows ? rows->n : begin + n_rows;
+        if (has_tiles(p, rows)) {
+            const struct tile_kernel *kernel = p->in.set->tile[rows->type];
+            multiply_tile(&(struct tile_work){
+                .p = p,
+                .rows = rows,
+                .kernel = kernel,
+                .base = base,
+                .begin = begin,
+                .end = end,
+                .first = begin + kernel->rows <= rows->n ? begin : rows->n - kernel->rows,
+                .next_begin = begin + n_threads * kernel->rows, /* threads take tasks in turn */
+                .tile = memory,
+                .waiting = (float *)(void *)(memory + TILE_MAX_BYTES),
+            });
+            return true;
+        }
+        for (size_t c = 0; c < p->in.m; c += p->tile_cols) {
             size_t n_cols = p->in.m - c < p->tile_cols ? p->in.m - c : p->tile_cols;
-            multiply_dots(p, rows, base, from, to, c, n_cols);
+            multiply_dots(p, rows, base, begin, end, c, n_cols);
         }
-        base += rows->n;
+        return true;
     }
+    return false;
 }
 
-static void multiply_task(void *arg, int thread, int n_threads)
+static void run_tasks(void *arg, int thread, int n_threads)
 {
     struct gemm_pass *p = arg;
-    uint8_t *tile = p->tiles + (size_t)thread * TILE_MAX_BYTES;
-    for (size_t r;
-         (r = atomic_fetch_add_explicit(&p->next_row, p->task_rows, memory_order_relaxed)) < p->w->n;)
-        multiply_rows(p, r, p->w->n - r < p->task_rows ? p->w->n : r + p->task_rows, (size_t)n_threads, tile);
+    uint8_t *memory = p->tiles + (size_t)thread * THREAD_BYTES;
+    while (run_task(p, atomic_fetch_add_explicit(&p->next_task, 1, memory_order_relaxed), (size_t)n_threads,
+                    memory))
+        continue;
 }
 
 static size_t clamp(size_t x, size_t low, size_t high)
@@ -223,10 +310,13 @@ size_t gemm_tile_cols(const struct act_cols *in)
 static void choose_sizes(struct gemm_pass *p, size_t n_threads)
 {
     p->tile_cols = gemm_tile_cols(&p->in);
-    size_t row_bytes = p->w->n_bytes / p->w->n + 1;
-    p->task_rows = clamp(p->w->n / (n_threads * TASKS_PER_THREAD), 1, TASK_BYTES / row_bytes + 1);
-    if (p->in.tiled)
-        p->task_rows = TILE_MAX_ROWS;
+    for (size_t i = 0; i < p->w->n_parts; i++) {
+        const struct weight_rows *rows = &p->w->parts[i];
+        p->task_rows[i] =
+            clamp(p->w->n / (n_threads * TASKS_PER_THREAD), 1, TASK_BYTES / (rows->row_bytes + 1) + 1);
+        if (has_tiles(p, rows))
+            p->task_rows[i] = p->in.set->tile[rows->type]->rows;
+    }
 }
 
 static const void *row_place(const void *arg, size_t row)
@@ -246,7 +336,7 @@ struct row_places gemm_places(const struct bweight *w)
 static void run_pass(struct gemm_ctx *g, struct gemm_pass *p, const struct bweight *next)
 {
     if (p->in.tiled || p->in.m > p->tile_cols) {
-        pool_run(g->pool, multiply_task, p);
+        pool_run(g->pool, run_tasks, p);
         return;
     }
     p->few = act_cols_view(&p->in, 0, p->in.m);

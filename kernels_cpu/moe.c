@@ -17,7 +17,7 @@
 #define SCRATCH_BYTES ((size_t)32 << 20)
 #define MAX_PAIRS ((size_t)1 << 16) /* of one pass */
 /* Rows of one task. A multiple of 16: the silu of a row then has the same lanes in every cut. */
-#define MAX_TASK_ROWS ((size_t)64)
+#define MAX_TASK_ROWS ((size_t)TILE_MAX_ROWS)
 #define MIN_TASK_ROWS ((size_t)16)
 #define TASKS_PER_THREAD 8
 /* Pairs of an expert from which on expanding its rows to tiles pays. */
@@ -243,13 +243,17 @@ static size_t tile_rows(const struct moe_pass *p)
     return p->ctx->set->tile[p->w->parts[0].type]->rows;
 }
 
-/* Are all parts of the weight as tiles want them, of equal height, and none of the tiles in two of them? */
+/* Are all parts of the weight as tiles want them, of equal height, and none of the tiles in two of them? Does
+ * one hold whole rows? */
 static bool tiles_serve(const struct moe_pass *p)
 {
     for (size_t i = 0; i < p->w->n_parts; i++) {
         const struct expert_rows *part = &p->w->parts[i];
-        if (part->n % p->n_out || !tile_serves(p->ctx->set, part->type, p->n_out, p->w->shape.k) ||
-            p->ctx->set->tile[part->type]->rows != tile_rows(p))
+        size_t k = p->w->shape.k;
+        if (part->n % p->n_out || !tile_serves(p->ctx->set, part->type, p->n_out, k))
+            return false;
+        const struct tile_kernel *tile = p->ctx->set->tile[part->type];
+        if (tile->rows != tile_rows(p) || tile_segment(tile, k) < k)
             return false;
     }
     return true;
@@ -322,7 +326,7 @@ static void choose_sizes(struct moe_pass *p)
     size_t n_rows = p->n_used_experts * p->n_out;
     size_t rows = n_rows / ((size_t)pool_n_threads(p->ctx->pool) * TASKS_PER_THREAD) & ~(MIN_TASK_ROWS - 1);
     rows = rows < MIN_TASK_ROWS ? MIN_TASK_ROWS : rows;
-    p->task_rows = min_size(p->in.tiled ? MAX_TASK_ROWS : rows, MAX_TASK_ROWS);
+    p->task_rows = p->in.tiled ? tile_rows(p) : min_size(rows, MAX_TASK_ROWS);
     p->tasks_per_expert = (p->n_out + p->task_rows - 1) / p->task_rows;
     p->tile_cols = gemm_tile_cols(&p->in);
 }

@@ -5,7 +5,9 @@
 
 #include "kernels_cpu/dot_super_512.h"
 
-#define TILE_ROWS 64
+#if !defined(TILE_ROWS)
+#define TILE_ROWS 64 /* of quantised weights */
+#endif
 #define LANES 16
 
 typedef __m512 vec;

@@ -7,7 +7,10 @@
 #define LINES_AHEAD 4 /* per record */
 #define SLICE 4       /* records of a tile walked by all columns before the next ones: some 11 KiB */
 
-#include "kernels_cpu/tile_sums_512.h"
+#define MAX_COLS 6 /* by four vectors of rows in registers */
+#define MIN_COLS 4
+
+#include "kernels_cpu/tile_sums_body.h"
 
 /* See tile_records.h. */
 struct tile_record {

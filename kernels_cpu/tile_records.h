@@ -94,9 +94,14 @@ ALWAYS_INLINE void expand_tile(const uint8_t *rows, size_t row_bytes, size_t k, 
 /* Some of what is ahead, to the second-level cache. */
 ALWAYS_INLINE void fetch_ahead(struct tile_ahead *ahead, int n_lines)
 {
+    if (ahead->at >= ahead->end) {
+        if (!ahead->n_more)
+            return;
+        ahead->n_more--;
+        ahead->end += ahead->stride;
+        ahead->at = ahead->end - ahead->row_bytes;
+    }
     const uint8_t *at = ahead->at;
-    if (at >= ahead->end)
-        return;
     UNROLLED
     for (int i = 0; i < n_lines; i++)
         _mm_prefetch((const char *)at + 64 * i, _MM_HINT_T1);

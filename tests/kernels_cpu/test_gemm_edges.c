@@ -114,6 +114,10 @@ static void gemm__many_columns__have_the_bits_of_one(void **state)
     }
     for (size_t i = 0; i < sizeof common / sizeof *common; i++)
         check_many_columns(common[i], 512, 512);
+    /* Rows that a tile does not hold, and more columns than wait for them. */
+    check_many_columns(DTYPE_F32, 4200, 19);
+    check_many_columns(DTYPE_F16, 4096, 24);
+    check_many_columns(DTYPE_BF16, 2050, 530);
 }
 
 /* Integers are exact, and AVX2 and AVX-512 do the same operations on floats in one order (dot_x86.h). */
