@@ -13,6 +13,7 @@
 
 /* Weights 32 g .. 32 g + 15 to *lo, the next 16 to *hi. */
 #if defined(W_F32)
+#define GROUP_BYTES 128
 #define WEIGHT_AT(row, i) (((const global float *)(row))[i])
 INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
 {
@@ -20,6 +21,7 @@ INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
     *hi = vload16(2 * g + 1, (const global float *)row);
 }
 #elif defined(W_F16)
+#define GROUP_BYTES 64
 #define WEIGHT_AT(row, i) vload_half(i, (const global half *)(row))
 INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
 {
@@ -27,6 +29,7 @@ INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
     *hi = vload_half16(2 * g + 1, (const global half *)row);
 }
 #elif defined(W_BF16)
+#define GROUP_BYTES 64
 #define WEIGHT_AT(row, i) as_float((uint)((const global ushort *)(row))[i] << 16)
 INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
 {
@@ -34,6 +37,7 @@ INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
     *hi = as_float16(convert_uint16(vload16(2 * g + 1, (const global ushort *)row)) << 16);
 }
 #elif defined(W_Q4_0)
+#define GROUP_BYTES 18
 INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
 {
     const global uchar *b = row + (size_t)g * 18;
@@ -43,6 +47,7 @@ INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
     *hi = d * (convert_float16(HIGH(q)) - 8.0f);
 }
 #elif defined(W_Q4_1)
+#define GROUP_BYTES 20
 INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
 {
     const global uchar *b = row + (size_t)g * 20;
@@ -60,6 +65,7 @@ INLINE uchar16 fifth_bits(const global uchar *qh)
     return as_uchar16((bytes & bit) == bit) & (uchar16)16;
 }
 #ifdef W_Q5_0
+#define GROUP_BYTES 22
 INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
 {
     const global uchar *b = row + (size_t)g * 22;
@@ -69,6 +75,7 @@ INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
     *hi = d * (convert_float16(HIGH(q) | fifth_bits(b + 4)) - 16.0f);
 }
 #else
+#define GROUP_BYTES 24
 INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
 {
     const global uchar *b = row + (size_t)g * 24;
@@ -79,6 +86,7 @@ INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
 }
 #endif
 #elif defined(W_Q8_0)
+#define GROUP_BYTES 34
 INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
 {
     const global uchar *b = row + (size_t)g * 34;
@@ -88,6 +96,7 @@ INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
     *hi = d * convert_float16(vload16(1, q));
 }
 #elif defined(W_Q2_K)
+#define GROUP_BYTES 10 /* a block of eight has 84 */
 INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
 {
     const global uchar *b = row + (size_t)(g / 8) * 84, *q = b + 16 + g % 8 / 4 * 32;
@@ -97,6 +106,7 @@ INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
     *hi = d * (float)(s1 & 15) * convert_float16(vload16(1, q) >> shift & (uchar16)3) - dmin * (float)(s1 >> 4);
 }
 #elif defined(W_Q3_K)
+#define GROUP_BYTES 13 /* a block of eight has 110 */
 INLINE float scale_q3(const global uchar *s, uint j)
 {
     int low = s[j % 8] >> 4 * (j / 8) & 15, high = s[8 + j % 4] >> 2 * (j / 4) & 3;
@@ -131,9 +141,11 @@ INLINE void scale_min(const global uchar *s, uint j, float *scale, float *min)
 #define KQ_BYTES 144
 #define KQ_QUANTS 16
 #define FIFTH(i) ((uchar16)0)
+#define GROUP_BYTES 18
 #else
 #define KQ_BYTES 176
 #define KQ_QUANTS 48
+#define GROUP_BYTES 22
 #define FIFTH(i) ((vload16(i, b + 16) >> (uchar)j & (uchar16)1) << (uchar16)4)
 #endif
 INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
@@ -149,6 +161,7 @@ INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
     *hi = scale * convert_float16((vload16(1, q) >> shift & (uchar16)15) | FIFTH(1)) - min;
 }
 #elif defined(W_Q6_K)
+#define GROUP_BYTES 26 /* a block of eight has 210 */
 INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
 {
     uint half_block = g % 8 / 4, quarter = g % 4;
@@ -170,6 +183,7 @@ INLINE float16 levels(uchar16 q)
     return convert_float16(shuffle(table, q));
 }
 #ifdef W_IQ4_NL
+#define GROUP_BYTES 18
 INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
 {
     const global uchar *b = row + (size_t)g * 18;
@@ -179,6 +193,7 @@ INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
     *hi = d * levels(HIGH(q));
 }
 #else
+#define GROUP_BYTES 17
 INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
 {
     uint j = g % 8;
@@ -210,76 +225,161 @@ INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
 #define GROUPS 1u
 #endif
 
-/* The k-quants that most models are made of, in the CPU style: scales are applied to the sums of 32 (or 16) products, not to
- * each weight, and those of a block are unpacked at once. */
+/* The k-quants that most models are made of, in the CPU style: two rows at a time, 64 weights after the other. The scales of
+ * a block of both rows are unpacked at once; min is what is added, so that a weight is quant * scale + min. */
 #if !defined(GPU_STYLE) && (defined(W_Q4_K) || defined(W_Q5_K) || defined(W_Q6_K))
 #define BLOCKWISE
+/* Vectors at any address. vload16 of bytes is eight loads of two in some drivers, which they do not join again. */
+#ifdef __clang__
+typedef uchar16 any_uchar16 __attribute__((aligned(1)));
+typedef uint16 any_uint16 __attribute__((aligned(1)));
+typedef uint8 any_uint8 __attribute__((aligned(1)));
+#define LOAD(type, p) (*(const global any_##type *)(p))
+#else
+INLINE uchar16 load_uchar16(const global uchar *p)
+{
+    return vload16(0, p);
+}
+INLINE uint8 load_uint8(const global uchar *p)
+{
+    return (uint8)(as_uint4(vload16(0, p)), as_uint4(vload16(1, p)));
+}
+INLINE uint16 load_uint16(const global uchar *p)
+{
+    return (uint16)(load_uint8(p), load_uint8(p + 32));
+}
+#define LOAD(type, p) load_##type(p)
+#endif
+
+INLINE float16 two(float a, float b)
+{
+    return (float16)((float8)a, (float8)b);
+}
+
 #ifdef W_Q6_K
 #define BLOCK_BYTES 210
-INLINE void block_scales(const global uchar *b, float *scale, float *min)
+INLINE void row_scales(const global uchar *b, float *scale, float *min)
 {
-    vstore16(convert_float16(vload16(0, (const global char *)b + 192)) * half_at(b + 208), 0, scale);
+    float16 each = convert_float16(as_char16(LOAD(uchar16, b + 192))) * half_at(b + 208);
+    vstore16(each, 0, scale);
+    vstore16(each * -32.0f, 0, min);
 }
-INLINE void block_quants(const global uchar *b, uint i, float16 *lo, float16 *hi)
+INLINE void block_scales(const global uchar *b0, const global uchar *b1, float *scale, float *min)
 {
-    const global uchar *ql = b + 64 * (i / 4) + 32 * (i % 2), *qh = b + 128 + 32 * (i / 4);
-    const uchar16 shift = (uchar16)(4 * (i % 4 / 2)), top = (uchar16)(2 * (i % 4));
-    uchar16 q0 = (vload16(0, ql) >> shift & (uchar16)15) | (vload16(0, qh) >> top & (uchar16)3) << (uchar16)4;
-    uchar16 q1 = (vload16(1, ql) >> shift & (uchar16)15) | (vload16(1, qh) >> top & (uchar16)3) << (uchar16)4;
-    *lo = convert_float16(as_char16(q0 - (uchar16)32));
-    *hi = convert_float16(as_char16(q1 - (uchar16)32));
+    row_scales(b0, scale, min);
+    row_scales(b1, scale + 16, min + 16);
 }
-#define ADD_GROUP(i, lo, hi, x0, x1, a, m)                                                                               \
-    a = MAD((float16)scale[2 * i], lo * x0, a);                                                                          \
-    a = MAD((float16)scale[2 * i + 1], hi * x1, a);
-#define BLOCK_SUM(a, m) sum16(a)
+#define ROW_SCALES 16
+INLINE float16 weights_of(uint4 q, float scale, float min)
+{
+    return MAD(convert_float16(as_uchar16(q)), (float16)scale, (float16)min);
+}
+/* Four bytes at a time: the device is little-endian (cl_device.c). */
+INLINE void weights64(const global uchar *b, uint j, const float *scale, const float *min, float16 *w)
+{
+    const uint16 left = (uint16)((uint8)4, (uint8)2), right = (uint16)((uint8)0, (uint8)2);
+    uint8 two_bits = LOAD(uint8, b + 128 + 32 * (j / 2));
+    uint16 low = LOAD(uint16, b + 64 * (j / 2)), top = (uint16)(two_bits, two_bits);
+    uint16 q = j % 2 ? (low >> 4 & 0x0f0f0f0f) | (top >> right & 0x30303030)
+                     : (low & 0x0f0f0f0f) | (top << left & 0x30303030);
+    w[0] = weights_of(q.lo.lo, scale[4 * j], min[4 * j]);
+    w[1] = weights_of(q.lo.hi, scale[4 * j + 1], min[4 * j + 1]);
+    w[2] = weights_of(q.hi.lo, scale[4 * j + 2], min[4 * j + 2]);
+    w[3] = weights_of(q.hi.hi, scale[4 * j + 3], min[4 * j + 3]);
+}
 #else
 #define BLOCK_BYTES KQ_BYTES
-INLINE void block_scales(const global uchar *b, float *scale, float *min)
+#define ROW_SCALES 8
+/* Both rows' at once: eight of the first, eight of the second. */
+INLINE void block_scales(const global uchar *b0, const global uchar *b1, float *scale, float *min)
 {
-    /* Four bytes at a time: the device is little-endian (cl_device.c). */
-    uint s0 = as_uint(vload4(0, b + 4)), s1 = as_uint(vload4(1, b + 4)), s2 = as_uint(vload4(2, b + 4));
-    uint2 scales = (uint2)(s0 & 0x3f3f3f3f, (s2 & 0x0f0f0f0f) | (s0 >> 2 & 0x30303030));
-    uint2 mins = (uint2)(s1 & 0x3f3f3f3f, (s2 >> 4 & 0x0f0f0f0f) | (s1 >> 2 & 0x30303030));
-    vstore8(convert_float8(as_uchar8(scales)) * half_at(b), 0, scale);
-    vstore8(convert_float8(as_uchar8(mins)) * half_at(b + 2), 0, min);
+    uint4 h0 = as_uint4(LOAD(uchar16, b0)), h1 = as_uint4(LOAD(uchar16, b1));
+    uint2 s0 = (uint2)(h0.y, h1.y), s1 = (uint2)(h0.z, h1.z), s2 = (uint2)(h0.w, h1.w);
+    uint2 scales = s0 & 0x3f3f3f3f, later_scales = (s2 & 0x0f0f0f0f) | (s0 >> 2 & 0x30303030);
+    uint2 mins = s1 & 0x3f3f3f3f, later_mins = (s2 >> 4 & 0x0f0f0f0f) | (s1 >> 2 & 0x30303030);
+    uchar16 all = as_uchar16((uint4)(scales.x, later_scales.x, scales.y, later_scales.y));
+    float4 d = halves((uint4)(h0.x & 0xffff, h1.x & 0xffff, h0.x >> 16, h1.x >> 16));
+    vstore16(convert_float16(all) * two(d.x, d.y), 0, scale);
+    all = as_uchar16((uint4)(mins.x, later_mins.x, mins.y, later_mins.y));
+    vstore16(convert_float16(all) * two(-d.z, -d.w), 0, min);
 }
-INLINE void block_quants(const global uchar *b, uint j, float16 *lo, float16 *hi)
+#if defined(W_Q4_K) && defined(__AVX512F__) && defined(__has_builtin)
+#if __has_builtin(__builtin_ia32_permvarsf512)
+#define HAS_TABLES
+#endif
+#endif
+#ifdef HAS_TABLES
+/* A sub-block has 16 weights at most: they are computed once, and looked up by the low four bits of each lane. The same
+ * numbers as below, with half of the instructions. */
+typedef int plain_int16 __attribute__((__vector_size__(64)));
+typedef float plain_float16 __attribute__((__vector_size__(64)));
+INLINE float16 look_up(float16 table, uint16 i)
 {
-    const global uchar *q = b + KQ_QUANTS + j / 2 * 32;
-    const uchar16 shift = (uchar16)(4 * (j % 2));
-    *lo = convert_float16((vload16(0, q) >> shift & (uchar16)15) | FIFTH(0));
-    *hi = convert_float16((vload16(1, q) >> shift & (uchar16)15) | FIFTH(1));
+    return __builtin_astype(__builtin_ia32_permvarsf512(__builtin_astype(table, plain_float16),
+                                                        __builtin_astype(i, plain_int16)),
+                            float16);
 }
-#define ADD_GROUP(i, lo, hi, x0, x1, a, m)                                                                               \
-    a = MAD((float16)scale[i], MAD(hi, x1, lo * x0), a);                                                                 \
-    m = MAD((float16)min[i], x0 + x1, m);
-#define BLOCK_SUM(a, m) sum16(a - m)
+INLINE void weights64(const global uchar *b, uint j, const float *scale, const float *min, float16 *w)
+{
+    const float16 each = (float16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    float16 first = MAD(each, (float16)scale[2 * j], (float16)min[2 * j]);
+    float16 second = MAD(each, (float16)scale[2 * j + 1], (float16)min[2 * j + 1]);
+    const global uchar *q = b + KQ_QUANTS + 32 * j;
+    uint16 q0 = convert_uint16(LOAD(uchar16, q)), q1 = convert_uint16(LOAD(uchar16, q + 16));
+    w[0] = look_up(first, q0);
+    w[1] = look_up(first, q1);
+    w[2] = look_up(second, q0 >> 4);
+    w[3] = look_up(second, q1 >> 4);
+}
+#else
+/* Bit i of the fifth bits' bytes, as bit 4. */
+#ifdef W_Q5_K
+#define FIFTH_BIT(part, i) ((LOAD(uchar16, b + 16 + 16 * part) >> (uchar)(i) & (uchar16)1) << (uchar16)4)
+#else
+#define FIFTH_BIT(part, i) ((uchar16)0)
+#endif
+INLINE float16 weights_of(uchar16 q, float scale, float min)
+{
+    return MAD(convert_float16(q), (float16)scale, (float16)min);
+}
+INLINE void weights64(const global uchar *b, uint j, const float *scale, const float *min, float16 *w)
+{
+    const global uchar *q = b + KQ_QUANTS + 32 * j;
+    uchar16 q0 = LOAD(uchar16, q), q1 = LOAD(uchar16, q + 16);
+    w[0] = weights_of(LOW(q0) | FIFTH_BIT(0, 2 * j), scale[2 * j], min[2 * j]);
+    w[1] = weights_of(LOW(q1) | FIFTH_BIT(1, 2 * j), scale[2 * j], min[2 * j]);
+    w[2] = weights_of(HIGH(q0) | FIFTH_BIT(0, 2 * j + 1), scale[2 * j + 1], min[2 * j + 1]);
+    w[3] = weights_of(HIGH(q1) | FIFTH_BIT(1, 2 * j + 1), scale[2 * j + 1], min[2 * j + 1]);
+}
+#endif
 #endif
 
 /* R rows (w) times N columns (x): sums [R * N]. */
 #define TILE(R, N)                                                                                                       \
     INLINE void tile##R##N(const global uchar *const *w, uint k, const global float *const *x, float *sums)              \
     {                                                                                                                    \
-        float16 a[R * N], m[R * N];                                                                                      \
-        UNROLL for (uint i = 0; i < R * N; i++) a[i] = m[i] = 0;                                                         \
+        float16 even[R * N], odd[R * N];                                                                                 \
+        UNROLL for (uint i = 0; i < R * N; i++) even[i] = odd[i] = 0;                                                    \
         for (uint block = 0; block < k / 256; block++) {                                                                 \
-            float scales[R][16], mins[R][8];                                                                             \
-            UNROLL for (uint r = 0; r < R; r++)                                                                          \
-                block_scales(w[r] + (size_t)block * BLOCK_BYTES, scales[r], mins[r]);                                    \
-            UNROLL for (uint i = 0; i < 8; i++) UNROLL for (uint r = 0; r < R; r++)                                      \
+            float scales[2 * ROW_SCALES], mins[2 * ROW_SCALES];                                                          \
+            block_scales(w[0] + (size_t)block * BLOCK_BYTES, w[R - 1] + (size_t)block * BLOCK_BYTES, scales, mins);      \
+            UNROLL for (uint i = 0; i < R * BLOCK_BYTES; i += 64)                                                        \
+                SOON(w[i / BLOCK_BYTES] + (size_t)block * BLOCK_BYTES + i % BLOCK_BYTES);                                \
+            UNROLL for (uint j = 0; j < 4; j++) UNROLL for (uint r = 0; r < R; r++)                                      \
             {                                                                                                            \
-                const float *scale = scales[r], *min = mins[r];                                                          \
-                float16 lo, hi;                                                                                          \
-                block_quants(w[r] + (size_t)block * BLOCK_BYTES, i, &lo, &hi);                                           \
+                float16 each[4];                                                                                         \
+                weights64(w[r] + (size_t)block * BLOCK_BYTES, j, scales + ROW_SCALES * r, mins + ROW_SCALES * r, each);  \
                 UNROLL for (uint c = 0; c < N; c++)                                                                      \
                 {                                                                                                        \
-                    float16 x0 = vload16(16 * block + 2 * i, x[c]), x1 = vload16(16 * block + 2 * i + 1, x[c]);          \
-                    ADD_GROUP(i, lo, hi, x0, x1, a[r * N + c], m[r * N + c])                                             \
+                    const global float *from = x[c] + 256 * block + 64 * j;                                              \
+                    even[r * N + c] = MAD(each[0], vload16(0, from), even[r * N + c]);                                   \
+                    odd[r * N + c] = MAD(each[1], vload16(1, from), odd[r * N + c]);                                     \
+                    even[r * N + c] = MAD(each[2], vload16(2, from), even[r * N + c]);                                   \
+                    odd[r * N + c] = MAD(each[3], vload16(3, from), odd[r * N + c]);                                     \
                 }                                                                                                        \
             }                                                                                                            \
         }                                                                                                                \
-        UNROLL for (uint i = 0; i < R * N; i++) sums[i] = BLOCK_SUM(a[i], m[i]);                                         \
+        UNROLL for (uint i = 0; i < R * N; i++) sums[i] = sum16(even[i] + odd[i]);                                       \
     }
 TILE(2, 1)
 TILE(1, 4)
@@ -293,6 +393,8 @@ TILE(1, 4)
         float16 a[N], b[N], lo, hi;                                                                                      \
         UNROLL for (uint c = 0; c < N; c++) a[c] = b[c] = 0;                                                             \
         for (uint block = lane; block < k / 32 / GROUPS; block += ROW_LANES) {                                           \
+            UNROLL for (uint i = 0; i < GROUPS * GROUP_BYTES; i += 64)                                                   \
+                SOON(row + (size_t)block * (GROUPS * GROUP_BYTES) + i);                                                  \
             UNROLL for (uint i = 0; i < GROUPS; i++)                                                                     \
             {                                                                                                            \
                 uint g = block * GROUPS + i;                                                                             \
