@@ -435,9 +435,13 @@ void backend_experts_free(struct backend *b, struct bexperts *w)
         b->ops->experts_free(b->ctx, w);
 }
 
-static bool holds_ids(const struct check *c, const struct bbuf *ids, size_t n_tokens, size_t n_used)
+static bool holds_ids(const struct check *c, const struct bbuf *ids, size_t row, size_t n_tokens,
+                      size_t n_used)
 {
-    return holds(c, "the expert ids", ids, n_tokens, n_used, sizeof(int32_t));
+    size_t n_rows;
+    if (!mem_add(row, n_tokens, &n_rows))
+        return fail(c, "row %zu of the expert ids is past any memory", row);
+    return holds(c, "the expert ids", ids, n_rows, n_used, sizeof(int32_t));
 }
 
 /* T*K; false when it is 0 or too large to count. */
@@ -461,30 +465,32 @@ bool backend_route(struct backend *b, const struct op_route *op, struct err *err
         return true;
     return check_used(&c, op->n_used, op->n_experts) &&
            holds_f32(&c, "the logits", op->logits, op->n_tokens, op->n_experts) &&
-           holds_ids(&c, op->ids, op->n_tokens, op->n_used) &&
+           holds_ids(&c, op->ids, op->ids_row, op->n_tokens, op->n_used) &&
            holds_f32(&c, "the weights", op->weights, op->n_tokens, op->n_used) &&
            done(&c, b->ops->route(b->ctx, op));
 }
 
 /* Where the bytes can be seen: an id outside would read another tensor. */
-static bool check_ids(const struct check *c, const struct bbuf *ids, size_t n_pairs, size_t n_experts)
+static bool check_ids(const struct check *c, const struct bbuf *ids, size_t first, size_t n_pairs,
+                      size_t n_experts)
 {
     const int32_t *id = c->b->ops->buf_host ? c->b->ops->buf_host(ids) : NULL;
-    for (size_t i = 0; id && i < n_pairs; i++)
+    for (size_t i = first; id && i < first + n_pairs; i++)
         if (id[i] < 0 || (size_t)id[i] >= n_experts)
             return fail(c, "pair %zu has expert %d, expected 0 to %zu", i, id[i], n_experts - 1);
     return true;
 }
 
 /* What both products of experts share. */
-static bool check_moe(const struct check *c, const struct bexperts *w, const struct bbuf *ids,
+static bool check_moe(const struct check *c, const struct bexperts *w, const struct bbuf *ids, size_t row,
                       size_t n_tokens, size_t n_used, size_t *n_pairs, struct experts_shape *shape)
 {
     if (!w)
         return fail(c, "the experts are missing");
     c->b->ops->experts_shape(w, shape);
     return check_used(c, n_used, shape->n_experts) && count_pairs(c, n_tokens, n_used, n_pairs) &&
-           holds_ids(c, ids, n_tokens, n_used) && check_ids(c, ids, *n_pairs, shape->n_experts);
+           holds_ids(c, ids, row, n_tokens, n_used) &&
+           check_ids(c, ids, row * n_used, *n_pairs, shape->n_experts);
 }
 
 bool backend_moe_gate_up(struct backend *b, const struct op_moe_gate_up *op, struct err *err)
@@ -494,7 +500,7 @@ bool backend_moe_gate_up(struct backend *b, const struct op_moe_gate_up *op, str
     size_t n_pairs;
     if (op->n_tokens == 0)
         return true;
-    if (!check_moe(&c, op->w, op->ids, op->n_tokens, op->n_used, &n_pairs, &s))
+    if (!check_moe(&c, op->w, op->ids, op->ids_row, op->n_tokens, op->n_used, &n_pairs, &s))
         return false;
     if (s.n % 2)
         return fail(&c, "found %zu rows of gate and up, expected an even number", s.n);
@@ -510,7 +516,7 @@ bool backend_moe_down(struct backend *b, const struct op_moe_down *op, struct er
     size_t n_pairs;
     if (op->n_tokens == 0)
         return true;
-    return check_moe(&c, op->w, op->ids, op->n_tokens, op->n_used, &n_pairs, &s) &&
+    return check_moe(&c, op->w, op->ids, op->ids_row, op->n_tokens, op->n_used, &n_pairs, &s) &&
            holds_f32(&c, "the input", op->x, n_pairs, s.k) &&
            holds_f32(&c, "the output", op->out, n_pairs, s.n) && apart(&c, "the input", op->out, op->x) &&
            done(&c, b->ops->moe_down(b->ctx, op));

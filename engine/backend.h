@@ -93,6 +93,7 @@ struct op_route {
     size_t n_tokens, n_experts, n_used; /* 1 <= K <= E */
     bool renormalise;
     float scale;
+    size_t ids_row; /* of ids, where they begin: rows in front are others' */
 };
 
 /* out[t*K + s, F] = silu(x[t] * gate^T) * (x[t] * up^T) of expert ids[t, s]. An id outside 0 .. E-1 is an
@@ -104,6 +105,7 @@ struct op_moe_gate_up {
     struct bbuf *out;         /* f32 [P, F] */
     size_t n_tokens, n_used;
     const struct bexperts *next; /* whose op_moe_down follows, or NULL: a hint as in op_gemm */
+    size_t ids_row;              /* as in op_route */
 };
 
 /* out[t*K + s, n] = x[t*K + s] * w^T of expert ids[t, s]. */
@@ -114,6 +116,7 @@ struct op_moe_down {
     struct bbuf *out; /* f32 [P, n] */
     size_t n_tokens, n_used;
     const struct bweight *next; /* a hint as in op_gemm */
+    size_t ids_row;             /* as in op_route */
 };
 
 /* out[t] += sum over s, in order, of weights[t, s] * slots[t*K + s]. */

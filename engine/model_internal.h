@@ -93,6 +93,8 @@ bool model_bind(struct model *m, const struct load_progress *progress, struct er
 void model_unbind(struct model *m);
 /* The backends of the layers, in the order of those. */
 size_t model_list_places(const struct model *m, struct kv_place out[KV_MAX_PARTS]);
+/* The first layer that is bound to that backend, one of the places. */
+uint32_t model_first_layer(const struct model *m, const struct backend *b);
 /* model.c: tells the owner how much is bound; false with ERR_CANCELLED when he no longer wants it. */
 bool model_report(const struct model *m, const struct load_progress *progress, struct err *err);
 
@@ -140,6 +142,10 @@ bool decoder_feed_forward(const struct model *m, struct run_state *r, const stru
 /* model_moe.c: r->x += the experts of r->h, and the shared one where there is one. */
 bool moe_block(const struct model *m, struct run_state *r, const struct step *s,
                const struct decoder_layer *l, struct err *err);
+/* Counts the experts of a step whose ids were left where the host does not see them: one read for all layers
+ * of the place r. No more than a question where there are none. */
+bool moe_count_chosen(const struct model *m, const struct run_state *r, const struct step *step,
+                      struct err *err);
 bool model_head(const struct model *m, struct run_state *r, const struct step *step, size_t first, size_t n,
                 struct err *err);
 

@@ -3,12 +3,49 @@
  * 2401.04088), OLMoE (arXiv 2409.02060) and the Qwen reports. */
 #include "engine/model_internal.h"
 
-/* Bytes of the experts that the tokens of the step go to: each is read once. */
+/* Bytes of the experts that the tokens of the layer in work go to: each is read once. */
 static uint64_t expert_bytes(const struct run_state *r, const struct step *s, const struct bexperts *w)
 {
     struct experts_shape shape;
     r->backend->ops->experts_shape(w, &shape);
     return s->profiling ? shape.expert_bytes * s->profiling->n_distinct : 0;
+}
+
+/* Memory that the host does not see keeps the ids of all its layers until the step is done. */
+static bool is_hidden(const struct run_state *r)
+{
+    return !r->backend->ops->buf_host;
+}
+
+/* The first row of expert_ids of the layer in work. */
+static size_t ids_row(const struct model *m, const struct run_state *r, const struct step *s)
+{
+    return is_hidden(r) ? (s->layer - model_first_layer(m, r->backend)) * s->n_tokens : 0;
+}
+
+bool moe_count_chosen(const struct model *m, const struct run_state *r, const struct step *step,
+                      struct err *err)
+{
+    const struct model_config *c = &m->config;
+    struct step s = *step;
+    uint32_t first = model_first_layer(m, r->backend), n = c->n_layer - first;
+    if (!s.profiling || !c->n_expert || !is_hidden(r))
+        return true;
+    if (!profiling_read_chosen(s.profiling, r->backend, s.phase, r->expert_ids, n * s.n_tokens, err))
+        return false;
+    for (s.layer = first; s.layer < c->n_layer; s.layer++) {
+        const struct decoder_layer *l = &m->layers[s.layer];
+        if (!l->router)
+            continue;
+        if (!profiling_routed(s.profiling, r->backend, s.phase, s.layer,
+                              s.profiling->ids + (s.layer - first) * s.n_tokens * c->n_expert_used,
+                              s.n_tokens, err))
+            return false;
+        prof_at(s.profiling->prof, s.phase, s.layer, PROF_GATE_UP)->bytes +=
+            expert_bytes(r, &s, l->gate_up_exps);
+        prof_at(s.profiling->prof, s.phase, s.layer, PROF_DOWN)->bytes += expert_bytes(r, &s, l->down_exps);
+    }
+    return true;
 }
 
 static bool route(const struct model *m, struct run_state *r, const struct step *s,
@@ -26,11 +63,14 @@ static bool route(const struct model *m, struct run_state *r, const struct step 
         .n_used = c->n_expert_used,
         .renormalise = m->family->renormalise,
         .scale = 1,
+        .ids_row = ids_row(m, r, s),
     };
     bool ok = backend_gemm(r->backend, &product, err) && backend_route(r->backend, &op, err);
     timer_add(&t, PROF_ROUTER, decoder_weight_bytes(r, l->router));
-    return ok && (!s->profiling || profiling_routed(s->profiling, r->backend, s->phase, s->layer,
-                                                    r->expert_ids, s->n_tokens, err));
+    if (!ok || !s->profiling || is_hidden(r))
+        return ok;
+    return profiling_routed(s->profiling, r->backend, s->phase, s->layer,
+                            r->backend->ops->buf_host(r->expert_ids), s->n_tokens, err);
 }
 
 static bool gate_up(const struct model *m, struct run_state *r, const struct step *s,
@@ -45,9 +85,10 @@ static bool gate_up(const struct model *m, struct run_state *r, const struct ste
         .n_tokens = s->n_tokens,
         .n_used = m->config.n_expert_used,
         .next = l->down_exps,
+        .ids_row = ids_row(m, r, s),
     };
     bool ok = backend_moe_gate_up(r->backend, &op, err);
-    timer_add(&t, PROF_GATE_UP, expert_bytes(r, s, l->gate_up_exps));
+    timer_add(&t, PROF_GATE_UP, is_hidden(r) ? 0 : expert_bytes(r, s, l->gate_up_exps));
     return ok;
 }
 
@@ -63,9 +104,10 @@ static bool down(const struct model *m, struct run_state *r, const struct step *
         .n_tokens = s->n_tokens,
         .n_used = m->config.n_expert_used,
         .next = l->gate_up ? l->gate_up : decoder_after_layer(m, s),
+        .ids_row = ids_row(m, r, s),
     };
     bool ok = backend_moe_down(r->backend, &op, err);
-    timer_add(&t, PROF_DOWN, expert_bytes(r, s, l->down_exps));
+    timer_add(&t, PROF_DOWN, is_hidden(r) ? 0 : expert_bytes(r, s, l->down_exps));
     return ok;
 }
 

@@ -28,6 +28,14 @@ size_t model_list_places(const struct model *m, struct kv_place out[KV_MAX_PARTS
     return n;
 }
 
+uint32_t model_first_layer(const struct model *m, const struct backend *b)
+{
+    uint32_t layer = 0;
+    while (layer + 1 < m->config.n_layer && m->layers[layer].backend != b)
+        layer++;
+    return layer;
+}
+
 static void free_layer(struct decoder_layer *l)
 {
     struct backend *b = l->backend;

@@ -28,7 +28,7 @@ static bool init_experts(struct profiling *p, const struct prof_shape *s, size_t
     size_t n_ids;
     if (!s->n_experts)
         return true;
-    if (!mem_mul(n_batch, s->n_used, &n_ids))
+    if (!mem_mul(n_batch, s->n_used, &n_ids) || !mem_mul(n_ids, s->n_layers, &n_ids))
         return err_set(err, ERR_MEMORY, "a batch of %zu tokens is too large to count", n_batch);
     p->seen = mem_array(s->n_experts, sizeof *p->seen, err);
     p->chosen =
@@ -62,16 +62,15 @@ void profiling_fini(struct profiling *p)
 
 /* ---- experts ---- */
 
-static const int32_t *read_ids(struct profiling *p, struct backend *backend, enum prof_phase phase,
-                               uint32_t layer, const struct bbuf *ids, size_t n, struct err *err)
+bool profiling_read_chosen(struct profiling *p, struct backend *backend, enum prof_phase phase,
+                           const struct bbuf *ids, size_t n_rows, struct err *err)
 {
-    if (backend->ops->buf_host)
-        return backend->ops->buf_host(ids);
+    size_t n_bytes = n_rows * p->prof->shape.n_used * sizeof *p->ids;
     uint64_t start_ns = clock_now_ns();
-    if (!backend_buf_read(backend, ids, 0, p->ids, n * sizeof *p->ids, err))
-        return NULL;
-    profiling_op(p, phase, layer, PROF_SYNC, start_ns, n * sizeof *p->ids);
-    return p->ids;
+    if (!backend_buf_read(backend, ids, 0, p->ids, n_bytes, err))
+        return false;
+    profiling_op(p, phase, p->prof->shape.n_layers, PROF_SYNC, start_ns, n_bytes);
+    return true;
 }
 
 static void count_prefill(struct prof *prof, uint32_t layer, const int32_t *ids, size_t n)
@@ -111,13 +110,10 @@ static size_t count_distinct(struct profiling *p, const int32_t *ids, size_t n)
 }
 
 bool profiling_routed(struct profiling *p, struct backend *backend, enum prof_phase phase, uint32_t layer,
-                      const struct bbuf *ids, size_t n_tokens, struct err *err)
+                      const int32_t *chosen, size_t n_tokens, struct err *err)
 {
     const struct prof_shape *shape = &p->prof->shape;
     size_t n = n_tokens * shape->n_used;
-    const int32_t *chosen = read_ids(p, backend, phase, layer, ids, n, err);
-    if (!chosen)
-        return false;
     for (size_t i = 0; i < n; i++)
         if (chosen[i] < 0 || (uint32_t)chosen[i] >= shape->n_experts)
             return err_set(err, ERR_RUNTIME,

@@ -5,10 +5,10 @@
  *  1. Operations are timed one after the other, never one inside another, and within a step: the sum of their
  *     times is at most that of the steps (prof.h: wall_ns).
  *  2. Recording allocates nothing and takes no lock.
- *  3. Pairs, newest and repeats of decoded tokens are those of finished steps; pairs, times and calls of a
- *     prompt are also those of batches that were cancelled. Times and bytes of decode are those of all rows
- * of a step; tokens and pairs are of those that became part of the answer. Thread rule: the engine's thread.
- * Ownership: owns its prof; the trace is the caller's. */
+ *  3. Pairs, newest and repeats of decoded tokens are those of finished steps; times and calls of a prompt
+ *     are also those of batches that were cancelled, and so are pairs, but for those of a device. Times and
+ * bytes of decode are those of all rows of a step; tokens and pairs are of those that became part of the
+ * answer. Thread rule: the engine's thread. Ownership: owns its prof; the trace is the caller's. */
 #ifndef FERRUM_PROFILING_H
 #define FERRUM_PROFILING_H
 
@@ -24,7 +24,7 @@ struct profiling {
     struct trace *trace;   /* or NULL */
     struct backend *timed; /* the device whose times are taken in this step, or NULL */
     size_t n_since_prompt; /* decoded tokens */
-    int32_t *ids;          /* [n_batch * n_used] what is read back from a device */
+    int32_t *ids;          /* [n_layers * n_batch * n_used] what is read back from a device */
     uint32_t *seen;        /* [n_experts] the number of the last look that met it */
     uint32_t n_looks;
     uint16_t *chosen;  /* [PROFILING_ROWS][n_layers][n_used] of the decoded tokens in work, heaviest first */
@@ -50,10 +50,13 @@ static inline void profiling_op(struct profiling *p, enum prof_phase phase, uint
                      &(struct trace_op){start_ns, ns, n_bytes, (uint16_t)layer, (uint8_t)op});
 }
 
-/* Counts the experts i32 [n_tokens, n_used] that the router of a layer chose on that backend. Where they must
- * be read back first, that is the operation `sync`: it waits for all that was enqueued. */
+/* Counts the experts ids [n_tokens, n_used] that the router of a layer chose on that backend. */
 bool profiling_routed(struct profiling *p, struct backend *backend, enum prof_phase phase, uint32_t layer,
-                      const struct bbuf *ids, size_t n_tokens, struct err *err);
+                      const int32_t *ids, size_t n_tokens, struct err *err);
+/* Reads n_rows of ids [n_used] back to p->ids. That is the operation `sync`: it waits for all that was
+ * enqueued. */
+bool profiling_read_chosen(struct profiling *p, struct backend *backend, enum prof_phase phase,
+                           const struct bbuf *ids, size_t n_rows, struct err *err);
 
 /* Time of a step that is not in profiling_end_step's, as sampling; or of one that failed. */
 void profiling_wall(struct profiling *p, enum prof_phase phase, uint64_t ns);

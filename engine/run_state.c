@@ -44,13 +44,14 @@ bool run_state_turn(struct run_state *r, size_t n, struct err *err)
 
 static bool make_moe(struct run_state *r, const struct model_config *c, struct err *err)
 {
-    size_t n_pairs;
+    size_t n_pairs, n_id_rows = r->n_batch;
     if (!c->n_expert)
         return true;
-    if (!mem_mul(r->n_batch, c->n_expert_used, &n_pairs))
+    if (!mem_mul(r->n_batch, c->n_expert_used, &n_pairs) ||
+        (!r->backend->ops->buf_host && !mem_mul(r->n_batch, c->n_layer, &n_id_rows)))
         return err_set(err, ERR_MEMORY, "a batch of %zu tokens is too large to count", r->n_batch);
     return new_floats(r, &r->router_logits, r->n_batch, c->n_expert, err) &&
-           new_floats(r, &r->expert_ids, r->n_batch, c->n_expert_used, err) &&
+           new_floats(r, &r->expert_ids, n_id_rows, c->n_expert_used, err) &&
            new_floats(r, &r->expert_weights, r->n_batch, c->n_expert_used, err) &&
            new_floats(r, &r->expert_ff, n_pairs, c->n_ff_expert, err) &&
            new_floats(r, &r->expert_out, n_pairs, c->n_embd, err);

@@ -27,7 +27,7 @@ struct run_state {
     struct bbuf *ff;      /* [N, F] */
     /* Mixture of experts, else NULL: X experts, K used, G their width. */
     struct bbuf *router_logits;  /* [N, X] */
-    struct bbuf *expert_ids;     /* i32 [N, K] */
+    struct bbuf *expert_ids;     /* i32 [N, K]; [layers, N, K] where the host does not see it */
     struct bbuf *expert_weights; /* [N, K] */
     struct bbuf *expert_ff;      /* [N*K, G] */
     struct bbuf *expert_out;     /* [N*K, E] */

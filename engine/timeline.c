@@ -320,6 +320,8 @@ static bool eval_batch(struct timeline *t, const struct step *step, bool is_last
         return false;
     if (all_logits ? !head_of_all(t, step, all_logits, err) : is_last && !head_of_last(t, step, err))
         return false;
+    if (!moe_count_chosen(t->model, last_run(t), step, err))
+        return false;
     memcpy(t->ids + t->n, step->ids, step->n_tokens * sizeof *t->ids);
     t->n += step->n_tokens;
     t->has_logits = is_last;
@@ -416,7 +418,7 @@ size_t timeline_most_guesses(const struct timeline *t)
 static bool try_step(struct timeline *t, const struct step *step, struct err *err)
 {
     if (!forward(t, step, err) || !model_head(t->model, last_run(t), step, 0, step->n_tokens, err) ||
-        !read_logits(t, step, 0, 1, t->logits, err))
+        !read_logits(t, step, 0, 1, t->logits, err) || !moe_count_chosen(t->model, last_run(t), step, err))
         return false;
     memcpy(t->ids + t->n, step->ids, step->n_tokens * sizeof *t->ids);
     t->n++;

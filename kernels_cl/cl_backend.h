@@ -62,6 +62,12 @@ struct cl_times {
     uint32_t n_events, n_marks;
 };
 
+/* The pairs that lie sorted in `tiles`: of which ids. All zero: none. */
+struct cl_tiled {
+    const struct bbuf *ids;
+    size_t first, n_pairs, n_experts;
+};
+
 struct cl_backend {
     struct cl_api api;
     struct cl_device device;
@@ -79,6 +85,7 @@ struct cl_backend {
     struct cl_room ids;      /* i32 [T] */
     struct cl_room expanded; /* f32: rows of a weight */
     struct cl_room starts, pairs, tiles, gate_up;
+    struct cl_tiled tiled;
     struct cl_room parts; /* f32: of attention split over the keys */
     struct cl_times times;
     cl_mem nothing; /* stands for arguments that are not there */

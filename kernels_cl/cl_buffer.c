@@ -67,6 +67,7 @@ void cl_buf_free(void *ctx, struct bbuf *buf)
     struct cl_backend *b = ctx;
     if (!buf)
         return;
+    b->tiled = (struct cl_tiled){0};
     b->api.clFinish(b->queue); /* nothing that is enqueued may use its pages any more */
     if (buf->mem)
         b->api.clReleaseMemObject(buf->mem);
@@ -104,6 +105,7 @@ bool cl_buf_write(void *ctx, struct bbuf *buf, size_t offset, const void *from, 
 {
     struct cl_backend *b = ctx;
     assert(offset <= buf->n_bytes && n_bytes <= buf->n_bytes - offset);
+    b->tiled = (struct cl_tiled){0};
     if (b->is_lost || !n_bytes)
         return !b->is_lost;
     cl_int code =

@@ -190,7 +190,7 @@ static bool check_route(struct cl_backend *b, struct bbuf *x, struct bbuf *out, 
 {
     int32_t ids[TOKENS * 2];
     struct bbuf *weights = new_numbers(b, TOKENS * 2, err);
-    struct op_route op = {x, out, weights, TOKENS, HEAD, 2, true, 1};
+    struct op_route op = {x, out, weights, TOKENS, HEAD, 2, true, 1, 0};
     bool ok = weights && cl_route(b, &op) && cl_buf_read(b, out, 0, ids, sizeof ids);
     cl_buf_free(b, weights);
     if (!ok)

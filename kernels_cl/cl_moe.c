@@ -1,13 +1,18 @@
 /* cl_moe.c: the operations of a mixture of experts. Pairs (token, expert) are sorted by expert on the device
  * and cut into tiles, so that an expert's rows are read once for several tokens; the host only knows how many
  * tiles there can be at most. */
+#include <string.h>
+
 #include "kernels_cl/cl_backend.h"
 
 bool cl_route(void *ctx, const struct op_route *op)
 {
-    struct cl_call c = cl_call_begin(ctx, CL_GROUP_ROUTE, CL_ROUTE);
+    struct cl_backend *b = ctx;
+    b->tiled = (struct cl_tiled){0};
+    struct cl_call c = cl_call_begin(b, CL_GROUP_ROUTE, CL_ROUTE);
     cl_arg_buf(&c, op->logits);
     cl_arg_buf(&c, op->ids);
+    cl_arg_u64(&c, op->ids_row * op->n_used);
     cl_arg_buf(&c, op->weights);
     cl_arg_u32(&c, op->n_experts);
     cl_arg_u32(&c, op->n_used);
@@ -22,21 +27,32 @@ static size_t most_tiles(size_t n_pairs, size_t n_experts)
     return n_pairs / TILE_PAIRS + (n_pairs < n_experts ? n_pairs : n_experts);
 }
 
-static bool make_tiles(struct cl_backend *b, const struct bbuf *ids, size_t n_pairs, size_t n_experts)
+/* Both products of a layer go by the same ids: they are sorted once (cl_route, and what writes to a buffer,
+ * make that void). */
+static bool make_tiles(struct cl_backend *b, const struct bbuf *ids, size_t first, size_t n_pairs,
+                       size_t n_experts)
 {
+    struct cl_tiled now = {ids, first, n_pairs, n_experts};
+    if (!b->is_lost && memcmp(&now, &b->tiled, sizeof now) == 0)
+        return true;
+    b->tiled = (struct cl_tiled){0};
     if (b->is_lost || !cl_room_need(b, &b->starts, (n_experts + 1) * sizeof(cl_uint)) ||
         !cl_room_need(b, &b->pairs, n_pairs * sizeof(cl_uint)) ||
         !cl_room_need(b, &b->tiles, (1 + most_tiles(n_pairs, n_experts)) * sizeof(cl_uint4)))
         return false;
     struct cl_call c = cl_call_begin(b, CL_GROUP_ROUTE, CL_MAKE_TILES);
     cl_arg_buf(&c, ids);
+    cl_arg_u64(&c, first);
     cl_arg_u32(&c, n_pairs);
     cl_arg_u32(&c, n_experts);
     cl_arg_u32(&c, TILE_PAIRS);
     cl_arg_mem(&c, b->starts.mem);
     cl_arg_mem(&c, b->pairs.mem);
     cl_arg_mem(&c, b->tiles.mem);
-    return cl_call_run(&c, 1, 1);
+    if (!cl_call_run(&c, 1, 1))
+        return false;
+    b->tiled = now;
+    return true;
 }
 
 /* out[pair, all rows] = x[pair / pairs_per_row] * the pair's expert. */
@@ -70,7 +86,7 @@ bool cl_moe_gate_up(void *ctx, const struct op_moe_gate_up *op)
 {
     struct cl_backend *b = ctx;
     size_t n_pairs = op->n_tokens * op->n_used, n_ff = op->w->shape.n / 2;
-    if (!make_tiles(b, op->ids, n_pairs, op->w->shape.n_experts) ||
+    if (!make_tiles(b, op->ids, op->ids_row * op->n_used, n_pairs, op->w->shape.n_experts) ||
         !cl_room_need(b, &b->gate_up, n_pairs * op->w->shape.n * sizeof(float)) ||
         !multiply_pairs(b, op->w, op->x, op->n_used, b->gate_up.mem, n_pairs))
         return false;
@@ -85,7 +101,7 @@ bool cl_moe_down(void *ctx, const struct op_moe_down *op)
 {
     struct cl_backend *b = ctx;
     size_t n_pairs = op->n_tokens * op->n_used;
-    return make_tiles(b, op->ids, n_pairs, op->w->shape.n_experts) &&
+    return make_tiles(b, op->ids, op->ids_row * op->n_used, n_pairs, op->w->shape.n_experts) &&
            multiply_pairs(b, op->w, op->x, 1, op->out->mem, n_pairs);
 }
 

@@ -413,6 +413,11 @@ static const void *down_place(const void *arg, size_t row)
     return expert_row(next->w, next->ctx->used[row / n], row % n, &type);
 }
 
+static const int32_t *ids_of(const struct bbuf *ids, size_t first)
+{
+    return (const int32_t *)ids->data + first;
+}
+
 void cpu_moe_gate_up(struct moe_ctx *m, const struct op_moe_gate_up *op)
 {
     struct next_down down = {m, op->next};
@@ -427,7 +432,7 @@ void cpu_moe_gate_up(struct moe_ctx *m, const struct op_moe_gate_up *op)
                                      .row_bytes = op->next->shape.expert_bytes / op->next->shape.n,
                                      .at = down_place,
                                      .arg = &down};
-    run_product(&p, cpu_buf_const_f32(op->x), op->ids->data, op->n_tokens);
+    run_product(&p, cpu_buf_const_f32(op->x), ids_of(op->ids, op->ids_row * op->n_used), op->n_tokens);
 }
 
 void cpu_moe_down(struct moe_ctx *m, const struct op_moe_down *op)
@@ -438,7 +443,8 @@ void cpu_moe_down(struct moe_ctx *m, const struct op_moe_down *op)
                          .out = cpu_buf_f32(op->out),
                          .n_out = op->w->shape.n,
                          .next = gemm_places(op->next)};
-    run_product(&p, cpu_buf_const_f32(op->x), op->ids->data, op->n_tokens * op->n_used);
+    run_product(&p, cpu_buf_const_f32(op->x), ids_of(op->ids, op->ids_row * op->n_used),
+                op->n_tokens * op->n_used);
 }
 
 /* ---- sums ---- */

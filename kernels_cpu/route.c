@@ -47,7 +47,7 @@ static void route_share(void *arg, int thread, int n_threads)
 {
     const struct op_route *op = arg;
     const float *logits = cpu_buf_const_f32(op->logits);
-    int32_t *ids = op->ids->data;
+    int32_t *ids = (int32_t *)op->ids->data + op->ids_row * op->n_used;
     float *weights = cpu_buf_f32(op->weights);
     size_t begin = op->n_tokens * (size_t)thread / (size_t)n_threads;
     size_t end = op->n_tokens * (size_t)(thread + 1) / (size_t)n_threads;

@@ -38,14 +38,14 @@ INLINE uint next_expert(const global float *logits, uint n_experts, uint last, l
 }
 
 /* Groups: (tokens). */
-KERNEL route(const global float *all_logits, global int *all_ids, global float *all_weights, uint n_experts,
-                  uint n_used, uint renormalise, float scale)
+KERNEL route(const global float *all_logits, global int *all_ids, ulong ids_base, global float *all_weights,
+                  uint n_experts, uint n_used, uint renormalise, float scale)
 {
     local float spare[LANES];
     local uint spare_ids[LANES];
     size_t t = get_group_id(0);
     const global float *logits = all_logits + t * n_experts;
-    global int *ids = all_ids + t * n_used;
+    global int *ids = all_ids + ids_base + t * n_used;
     global float *weights = all_weights + t * n_used;
     uint last = NOBODY;
     float largest = 0, used = 0, sum = 0;
@@ -78,9 +78,10 @@ INLINE uint expert_of(const global int *ids, uint pair, uint n_experts)
 
 /* Sorts pairs (token, slot) by expert, ascending inside, and cuts every expert's into tiles of up to tile_pairs:
  * tiles[0] = (their number, -, -, -), then (expert, first in `pairs`, count, -). starts [E + 1] is spare room. One group. */
-KERNEL make_tiles(const global int *ids, uint n_pairs, uint n_experts, uint tile_pairs, global uint *starts,
-                       global uint *pairs, global uint4 *tiles)
+KERNEL make_tiles(const global int *all_ids, ulong ids_base, uint n_pairs, uint n_experts, uint tile_pairs,
+                       global uint *starts, global uint *pairs, global uint4 *tiles)
 {
+    const global int *ids = all_ids + ids_base;
 #ifdef GPU_STYLE
     for (uint e = LANE; e < n_experts; e += LANES) {
         uint n = 0;

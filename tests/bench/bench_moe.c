@@ -120,11 +120,12 @@ static double forward(struct layer *l, size_t n)
 {
     struct err err = {0};
     double start = seconds_now(&l->b);
-    if (!backend_route(
-            &l->b, &(struct op_route){l->logits, l->ids, l->weights, n, N_EXPERTS, N_USED, true, 1}, &err) ||
+    if (!backend_route(&l->b,
+                       &(struct op_route){l->logits, l->ids, l->weights, n, N_EXPERTS, N_USED, true, 1, 0},
+                       &err) ||
         !backend_moe_gate_up(
-            &l->b, &(struct op_moe_gate_up){l->gate_up, l->x, l->ids, l->ff, n, N_USED, l->down}, &err) ||
-        !backend_moe_down(&l->b, &(struct op_moe_down){l->down, l->ff, l->ids, l->out, n, N_USED, NULL},
+            &l->b, &(struct op_moe_gate_up){l->gate_up, l->x, l->ids, l->ff, n, N_USED, l->down, 0}, &err) ||
+        !backend_moe_down(&l->b, &(struct op_moe_down){l->down, l->ff, l->ids, l->out, n, N_USED, NULL, 0},
                           &err) ||
         !backend_weighted_sum(&l->b, &(struct op_weighted_sum){l->out, l->weights, l->sum, n, N_USED, N_EMBD},
                               &err))

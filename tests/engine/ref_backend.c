@@ -371,7 +371,7 @@ static bool ref_route(void *ctx, const struct op_route *op)
     (void)ctx;
     for (size_t t = 0; t < op->n_tokens; t++) {
         const float *logits = floats(op->logits) + t * op->n_experts;
-        int32_t *ids = ids_of(op->ids) + t * op->n_used;
+        int32_t *ids = ids_of(op->ids) + (op->ids_row + t) * op->n_used;
         float *weights = floats(op->weights) + t * op->n_used;
         double sum = 0, used = 0, largest = -INFINITY;
         for (size_t e = 0; e < op->n_experts; e++)
@@ -412,7 +412,7 @@ static bool ref_moe_gate_up(void *ctx, const struct op_moe_gate_up *op)
     size_t n_ff = op->w->shape.n / 2;
     for (size_t p = 0; p < op->n_tokens * op->n_used; p++) {
         const float *x = floats(op->x) + p / op->n_used * op->w->shape.k;
-        size_t expert = (size_t)ids_of(op->ids)[p];
+        size_t expert = (size_t)ids_of(op->ids)[op->ids_row * op->n_used + p];
         for (size_t i = 0; i < n_ff; i++) {
             double g = expert_dot(op->w, expert, i, x), u = expert_dot(op->w, expert, n_ff + i, x);
             floats(op->out)[p * n_ff + i] = (float)(g / (1.0 + exp(-g)) * u);
@@ -427,8 +427,8 @@ static bool ref_moe_down(void *ctx, const struct op_moe_down *op)
     size_t n = op->w->shape.n, k = op->w->shape.k;
     for (size_t p = 0; p < op->n_tokens * op->n_used; p++)
         for (size_t i = 0; i < n; i++)
-            floats(op->out)[p * n + i] =
-                (float)expert_dot(op->w, (size_t)ids_of(op->ids)[p], i, floats(op->x) + p * k);
+            floats(op->out)[p * n + i] = (float)expert_dot(
+                op->w, (size_t)ids_of(op->ids)[op->ids_row * op->n_used + p], i, floats(op->x) + p * k);
     return true;
 }
 

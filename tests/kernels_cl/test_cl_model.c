@@ -110,6 +110,50 @@ static void model__every_family__says_what_the_cpu_says(void **state)
         }
 }
 
+/* However many layers choose experts, a token waits twice: for its logits, and for all ids. */
+static __typeof__(&clEnqueueReadBuffer) whole_read;
+static int n_reads;
+static cl_int count_read(cl_command_queue queue, cl_mem mem, cl_bool blocking, size_t offset, size_t n,
+                         void *to, cl_uint n_events, const cl_event *events, cl_event *event)
+{
+    n_reads++;
+    return whole_read(queue, mem, blocking, offset, n, to, n_events, events, event);
+}
+
+static void experts__of_all_layers__are_read_back_at_once(void **state)
+{
+    (void)state;
+    for (int i = 0; i < n_cl_worlds; i++) {
+        struct cl_backend *b = cl_worlds[i].cl.ctx;
+        const struct tiny_options options = {.arch = "qwen3moe", .type = DTYPE_F32, .seed = 4};
+        struct model *m[] = {load(&cl_worlds[i].cl, &options), load(&cpu, &options)};
+        struct timeline *t[] = {open(m[0], DTYPE_F32, NULL), open(m[1], DTYPE_F32, NULL)};
+        for (int k = 0; k < 2; k++)
+            assert_true(timeline_eval(t[k], ids, 20, NULL, NULL, NULL));
+        whole_read = b->api.clEnqueueReadBuffer;
+        b->api.clEnqueueReadBuffer = count_read;
+        n_reads = 0;
+        for (int n = 20; n < 30; n++)
+            for (int k = 0; k < 2; k++)
+                assert_true(timeline_eval(t[k], ids + n, 1, NULL, NULL, NULL));
+        b->api.clEnqueueReadBuffer = whole_read;
+        assert_int_equal(n_reads, 2 * 10);
+        const struct prof *found = timeline_prof(t[0]), *wanted = timeline_prof(t[1]);
+        for (uint32_t layer = 0; layer < found->shape.n_layers; layer++)
+            for (int phase = 0; phase < PROF_N_PHASES; phase++) {
+                enum prof_phase p = (enum prof_phase)phase;
+                assert_memory_equal(prof_pairs(found, p, layer), prof_pairs(wanted, p, layer),
+                                    found->shape.n_experts * sizeof(uint64_t));
+                assert_int_equal(prof_at(found, p, layer, PROF_DOWN)->bytes,
+                                 prof_at(wanted, p, layer, PROF_DOWN)->bytes);
+            }
+        for (int k = 0; k < 2; k++) {
+            timeline_free(t[k]);
+            model_free(m[k]);
+        }
+    }
+}
+
 /* Of some decoded tokens the device says what each operation took; the sums are as before. */
 static void times__of_the_device__are_taken_of_some_tokens(void **state)
 {
@@ -245,6 +289,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(model__every_family__says_what_the_cpu_says),
+        cmocka_unit_test(experts__of_all_layers__are_read_back_at_once),
         cmocka_unit_test(times__of_the_device__are_taken_of_some_tokens),
         cmocka_unit_test(kv__saved_by_one_backend__is_resumed_by_the_other),
         cmocka_unit_test(kv__device_gives_little__the_default_context_fits),

@@ -218,10 +218,10 @@ static void check_stack(struct cl_world *w, const struct stack *s)
     struct twin out = twin_new(w, NULL, s->n_tokens * s->n_used * s->n);
     struct bexperts *bound = backend_experts_bind(&w->cl, parts, s->n_parts, &err);
     struct bexperts *exact = bound ? backend_experts_bind(&w->ref, parts, s->n_parts, &err) : NULL;
-    struct op_moe_gate_up gate_up[] = {{bound, x.cl, ids.cl, out.cl, s->n_tokens, s->n_used, NULL},
-                                       {exact, x.ref, ids.ref, out.ref, s->n_tokens, s->n_used, NULL}};
-    struct op_moe_down down[] = {{bound, x.cl, ids.cl, out.cl, s->n_tokens, s->n_used, NULL},
-                                 {exact, x.ref, ids.ref, out.ref, s->n_tokens, s->n_used, NULL}};
+    struct op_moe_gate_up gate_up[] = {{bound, x.cl, ids.cl, out.cl, s->n_tokens, s->n_used, NULL, 0},
+                                       {exact, x.ref, ids.ref, out.ref, s->n_tokens, s->n_used, NULL, 0}};
+    struct op_moe_down down[] = {{bound, x.cl, ids.cl, out.cl, s->n_tokens, s->n_used, NULL, 0},
+                                 {exact, x.ref, ids.ref, out.ref, s->n_tokens, s->n_used, NULL, 0}};
     bool ok = exact != NULL;
     for (int i = 0; ok && i < 2; i++)
         ok = gated ? backend_moe_gate_up(i ? &w->ref : &w->cl, &gate_up[i], &err)
@@ -286,7 +286,7 @@ static void experts__an_id_outside__stays_inside_the_stack(void **state)
         struct twin x = twin_normal(w, 4 * 32, 2), out = twin_new(w, NULL, 8), other = twin_new(w, NULL, 8);
         struct bexperts *bound = backend_experts_bind(&w->cl, &part, 1, &err);
         struct bbuf *ids = backend_buf_new(&w->cl, sizeof bad, &err);
-        struct op_moe_down op = {bound, x.cl, ids, out.cl, 4, 1, NULL};
+        struct op_moe_down op = {bound, x.cl, ids, out.cl, 4, 1, NULL, 0};
         assert_true(backend_buf_write(&w->cl, ids, 0, bad, sizeof bad, &err) &&
                     backend_moe_down(&w->cl, &op, &err));
         op.out = other.cl;

@@ -138,8 +138,8 @@ static void check_route(struct cl_world *w, const float *logits, size_t n_tokens
     struct err err = {0};
     struct twin in = twin_new(w, logits, n_tokens * n_experts), ids = twin_new(w, NULL, n_tokens * n_used),
                 weights = twin_new(w, NULL, n_tokens * n_used);
-    struct op_route mine = {in.cl, ids.cl, weights.cl, n_tokens, n_experts, n_used, renormalise, 1.5f},
-                    ref = {in.ref, ids.ref, weights.ref, n_tokens, n_experts, n_used, renormalise, 1.5f};
+    struct op_route mine = {in.cl, ids.cl, weights.cl, n_tokens, n_experts, n_used, renormalise, 1.5f, 0},
+                    ref = {in.ref, ids.ref, weights.ref, n_tokens, n_experts, n_used, renormalise, 1.5f, 0};
     need(backend_route(&w->cl, &mine, &err) && backend_route(&w->ref, &ref, &err), &err);
     float *found = fixture_read(&w->cl, ids.cl, ids.n), *wanted = fixture_read(&w->ref, ids.ref, ids.n);
     assert_memory_equal(found, wanted, ids.n * sizeof *found);
@@ -177,7 +177,7 @@ static void route__no_number__makes_the_weights_of_its_token_nan(void **state)
             logits[2] = bad[j];
             struct twin in = twin_new(w, logits, 12), ids = twin_new(w, NULL, 6),
                         weights = twin_new(w, NULL, 6);
-            struct op_route op = {in.cl, ids.cl, weights.cl, 2, 6, 3, true, 1};
+            struct op_route op = {in.cl, ids.cl, weights.cl, 2, 6, 3, true, 1, 0};
             need(backend_route(&w->cl, &op, &err), &err);
             float *found = fixture_read(&w->cl, weights.cl, 6), *bits = fixture_read(&w->cl, ids.cl, 6);
             int32_t chosen[6];

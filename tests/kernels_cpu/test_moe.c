@@ -186,8 +186,8 @@ static bool run_op(struct backend *b, const struct moe_case *c, const struct bex
                    const struct bbuf *x, const struct bbuf *ids, struct bbuf *out, size_t n_tokens,
                    struct err *err)
 {
-    struct op_moe_gate_up gate_up = {w, x, ids, out, n_tokens, c->n_used, NULL};
-    struct op_moe_down down = {w, x, ids, out, n_tokens, c->n_used, NULL};
+    struct op_moe_gate_up gate_up = {w, x, ids, out, n_tokens, c->n_used, NULL, 0};
+    struct op_moe_down down = {w, x, ids, out, n_tokens, c->n_used, NULL, 0};
     return c->n_parts == 2 ? backend_moe_gate_up(b, &gate_up, err) : backend_moe_down(b, &down, err);
 }
 
