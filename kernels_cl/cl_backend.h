@@ -23,25 +23,28 @@ struct bbuf {
     void *host; /* of mem_map, where the device works in host memory; else NULL */
 };
 
-/* Rows of one type, in device memory or in the file map. */
+/* Rows of one type that lie in one piece, in device memory or in the file map: a tensor, or as many of its
+ * rows (or experts) as the device gives in one piece. */
 struct cl_rows {
     cl_mem mem;
     cl_ulong base; /* bytes before the first row */
     cl_mem bias;   /* f32 [n], or NULL */
     enum dtype type;
     size_t n, row_bytes;
-    size_t taken_bytes; /* of cl_take */
+    size_t first;                   /* of the weight's rows */
+    size_t first_expert, n_experts; /* of a stack */
+    size_t taken_bytes;             /* of cl_take */
 };
 
 struct bweight {
     size_t n, k, n_bytes, n_parts;
-    struct cl_rows parts[WEIGHT_MAX_PARTS];
+    struct cl_rows *parts;
 };
 
 struct bexperts {
     struct experts_shape shape;
     size_t n_parts;
-    struct cl_rows parts[WEIGHT_MAX_PARTS]; /* n rows per expert, slabs of n * row_bytes */
+    struct cl_rows *parts; /* n rows per expert, slabs of n * row_bytes */
 };
 
 /* Room that grows when an operation needs more. */

@@ -92,7 +92,8 @@ static bool check_expand(struct cl_backend *b, const struct cl_rows *rows, const
 static bool check_product(struct cl_backend *b, const struct cl_rows *rows, const float *values,
                           struct bbuf *x, struct bbuf *out)
 {
-    struct bweight w = {.n = ROWS, .k = K, .n_parts = 1, .parts = {*rows}};
+    struct cl_rows part = *rows;
+    struct bweight w = {.n = ROWS, .k = K, .n_parts = 1, .parts = &part};
     struct op_gemm op = {.w = &w, .a = x, .out = out, .n_tokens = TOKENS};
     double want[TOKENS * ROWS], largest = 0;
     for (size_t t = 0; t < TOKENS; t++)

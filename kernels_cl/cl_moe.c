@@ -60,8 +60,7 @@ static bool multiply_pairs(struct cl_backend *b, const struct bexperts *w, const
                            size_t pairs_per_row, cl_mem out, size_t n_pairs)
 {
     bool ok = true;
-    size_t first = 0;
-    for (size_t i = 0; ok && i < w->n_parts; first += w->parts[i++].n) {
+    for (size_t i = 0; ok && i < w->n_parts; i++) {
         const struct cl_rows *rows = &w->parts[i];
         struct cl_call c = cl_call_begin(b, CL_GROUP_WEIGHT + rows->type, CL_EXPERT_PRODUCT);
         cl_arg_mem(&c, rows->mem);
@@ -70,13 +69,15 @@ static bool multiply_pairs(struct cl_backend *b, const struct bexperts *w, const
         cl_arg_u32(&c, w->shape.k);
         cl_arg_u32(&c, rows->n);
         cl_arg_u64(&c, rows->n * rows->row_bytes);
+        cl_arg_u32(&c, rows->first_expert);
+        cl_arg_u32(&c, rows->n_experts);
         cl_arg_mem(&c, b->tiles.mem);
         cl_arg_mem(&c, b->pairs.mem);
         cl_arg_buf(&c, x);
         cl_arg_u32(&c, pairs_per_row);
         cl_arg_mem(&c, out);
         cl_arg_u64(&c, w->shape.n);
-        cl_arg_u64(&c, first);
+        cl_arg_u64(&c, rows->first);
         ok = cl_call_run(&c, cl_groups(rows->n, PRODUCT_ROWS), most_tiles(n_pairs, w->shape.n_experts));
     }
     return ok;

@@ -20,9 +20,8 @@ static void arg_rows(struct cl_call *c, const struct cl_rows *rows)
     cl_arg_u64(c, rows->row_bytes);
 }
 
-/* Few tokens: the weights are read as they are. `first` is the row of the output where the part begins. */
-static bool multiply_few(struct cl_backend *b, const struct op_gemm *op, const struct cl_rows *rows,
-                         size_t first)
+/* Few tokens: the weights are read as they are. */
+static bool multiply_few(struct cl_backend *b, const struct op_gemm *op, const struct cl_rows *rows)
 {
     struct cl_call c = cl_call_begin(b, CL_GROUP_WEIGHT + rows->type, CL_PRODUCT);
     arg_rows(&c, rows);
@@ -33,7 +32,7 @@ static bool multiply_few(struct cl_backend *b, const struct op_gemm *op, const s
     cl_arg_u32(&c, op->n_tokens);
     cl_arg_buf(&c, op->out);
     cl_arg_u64(&c, op->w->n);
-    cl_arg_u64(&c, first);
+    cl_arg_u64(&c, rows->first);
     cl_arg_mem(&c, rows->bias);
     cl_arg_u32(&c, flags_of(op, rows));
     return cl_call_run(&c, cl_groups(rows->n, PRODUCT_ROWS), 1);
@@ -49,9 +48,9 @@ static bool expand(struct cl_backend *b, const struct cl_rows *rows, size_t k, s
     return cl_call_run(&c, n, 1);
 }
 
-/* The n rows that were expanded; `row` is the first one's place in the part, `first` that of the part. */
+/* The n rows that were expanded; `row` is the first one's place in the part. */
 static bool multiply_expanded(struct cl_backend *b, const struct op_gemm *op, const struct cl_rows *rows,
-                              size_t first, size_t row, size_t n)
+                              size_t row, size_t n)
 {
     struct cl_call c = cl_call_begin(b, CL_GROUP_MATRIX, CL_MATRIX);
     cl_arg_mem(&c, b->expanded.mem);
@@ -62,7 +61,7 @@ static bool multiply_expanded(struct cl_backend *b, const struct op_gemm *op, co
     cl_arg_u32(&c, op->n_tokens);
     cl_arg_buf(&c, op->out);
     cl_arg_u64(&c, op->w->n);
-    cl_arg_u64(&c, first + row);
+    cl_arg_u64(&c, rows->first + row);
     cl_arg_mem(&c, rows->bias);
     cl_arg_u32(&c, row);
     cl_arg_u32(&c, flags_of(op, rows));
@@ -71,8 +70,7 @@ static bool multiply_expanded(struct cl_backend *b, const struct op_gemm *op, co
     return cl_call_run(&c, cl_groups(n, MATRIX_ROWS), 1);
 }
 
-static bool multiply_many(struct cl_backend *b, const struct op_gemm *op, const struct cl_rows *rows,
-                          size_t first)
+static bool multiply_many(struct cl_backend *b, const struct op_gemm *op, const struct cl_rows *rows)
 {
     size_t row_bytes = op->w->k * sizeof(float),
            most = EXPANDED_BYTES / row_bytes / MATRIX_TILE * MATRIX_TILE;
@@ -82,7 +80,7 @@ static bool multiply_many(struct cl_backend *b, const struct op_gemm *op, const 
         return false;
     for (size_t row = 0; row < rows->n; row += most) {
         size_t n = rows->n - row < most ? rows->n - row : most;
-        if (!expand(b, rows, op->w->k, row, n) || !multiply_expanded(b, op, rows, first, row, n))
+        if (!expand(b, rows, op->w->k, row, n) || !multiply_expanded(b, op, rows, row, n))
             return false;
     }
     return true;
@@ -92,10 +90,9 @@ bool cl_gemm(void *ctx, const struct op_gemm *op)
 {
     struct cl_backend *b = ctx;
     bool ok = true;
-    size_t first = 0;
-    for (size_t i = 0; ok && op->n_tokens && i < op->w->n_parts; first += op->w->parts[i++].n)
-        ok = op->n_tokens <= PRODUCT_MAX_TOKENS ? multiply_few(b, op, &op->w->parts[i], first)
-                                                : multiply_many(b, op, &op->w->parts[i], first);
+    for (size_t i = 0; ok && op->n_tokens && i < op->w->n_parts; i++)
+        ok = op->n_tokens <= PRODUCT_MAX_TOKENS ? multiply_few(b, op, &op->w->parts[i])
+                                                : multiply_many(b, op, &op->w->parts[i]);
     return ok;
 }
 
@@ -105,15 +102,14 @@ bool cl_embed(void *ctx, const struct op_embed *op)
     if (!op->n_tokens)
         return true;
     bool ok = !b->is_lost && cl_room_write(b, &b->ids, op->ids, op->n_tokens * sizeof *op->ids);
-    size_t first = 0;
-    for (size_t i = 0; ok && i < op->table->n_parts; first += op->table->parts[i++].n) {
+    for (size_t i = 0; ok && i < op->table->n_parts; i++) {
         const struct cl_rows *rows = &op->table->parts[i];
         struct cl_call c = cl_call_begin(b, CL_GROUP_WEIGHT + rows->type, CL_LOOKUP);
         arg_rows(&c, rows);
         cl_arg_u32(&c, op->table->k);
         cl_arg_u32(&c, rows->n);
         cl_arg_mem(&c, b->ids.mem);
-        cl_arg_u32(&c, first);
+        cl_arg_u32(&c, rows->first);
         cl_arg_buf(&c, op->out);
         ok = cl_call_run(&c, op->n_tokens, 1);
     }

@@ -69,6 +69,11 @@ void cl_group_name(enum cl_group group, char out[32])
     snprintf(out, 32, "%s%s%s", info_of(group)->name, type ? " of " : "", type ? type : "");
 }
 
+const char *cl_kernel_name(enum cl_group group, int i)
+{
+    return i < CL_KERNELS_MAX ? info_of(group)->kernels[i] : NULL;
+}
+
 /* ---- options, sources, key ---- */
 
 struct variant {

@@ -11,6 +11,8 @@
 /* So that every vector of a row lies at the alignment of its numbers. */
 #define ROW_ALIGNMENT ((uintptr_t)16)
 #define UPLOAD_BYTES ((size_t)32 << 20)
+/* Rows of a piece of a tensor are a multiple of this: groups of all kernels are full, rows stay aligned. */
+#define PIECE_ROWS 32
 
 static bool cannot_take(const struct cl_backend *b, const struct tensor *t, cl_int code, struct err *err)
 {
@@ -64,6 +66,7 @@ static bool bind_rows(struct cl_backend *b, const struct tensor *t, struct cl_ro
 {
     rows->type = t->type;
     rows->n = t->dims[1];
+    rows->n_experts = t->dims[2];
     return fits_kernels(t, err) && dtype_row_bytes(t->type, t->dims[0], &rows->row_bytes) &&
            cl_programs_get(&b->programs, CL_GROUP_WEIGHT + t->type, err) &&
            (map_tensor(b, t, rows) || copy_tensor(b, t, rows, err));
@@ -72,44 +75,88 @@ static bool bind_rows(struct cl_backend *b, const struct tensor *t, struct cl_ro
 static bool bind_bias(struct cl_backend *b, const struct tensor *bias, struct cl_rows *rows, struct err *err)
 {
     struct cl_rows copy = {0};
-    if (!bias)
-        return true;
     bool ok = copy_tensor(b, bias, &copy, err);
     rows->bias = copy.mem;
     rows->taken_bytes += copy.taken_bytes;
     return ok;
 }
 
+/* ---- pieces ---- */
+
+/* A tensor that is larger than what the device gives in one piece is bound in several: `each` of its units
+ * (rows, or experts of a stack), but for the last one. A unit that is too large by itself is refused when it
+ * is bound. */
+static size_t units_of_piece(const struct cl_backend *b, const struct tensor *t, size_t n_units)
+{
+    size_t largest = b->device.max_alloc_bytes > PAGE_BYTES ? b->device.max_alloc_bytes - PAGE_BYTES : 0;
+    size_t each = n_units && t->n_bytes > largest ? largest / (t->n_bytes / n_units) : n_units;
+    each = each > PIECE_ROWS ? each / PIECE_ROWS * PIECE_ROWS : each;
+    return each ? each : 1;
+}
+
+/* Units first .. first + n of a tensor. dim is the one that counts them. */
+static struct tensor piece_of(const struct tensor *t, int dim, size_t first, size_t n)
+{
+    struct tensor piece = *t;
+    size_t unit_bytes = t->n_bytes / t->dims[dim];
+    piece.data = (const char *)t->data + first * unit_bytes;
+    piece.n_bytes = n * unit_bytes;
+    piece.dims[dim] = n;
+    return piece;
+}
+
 static void release_rows(struct cl_backend *b, struct cl_rows *rows, size_t n)
 {
     b->api.clFinish(b->queue); /* the file may be unmapped next */
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; rows && i < n; i++) {
         if (rows[i].mem)
             b->api.clReleaseMemObject(rows[i].mem);
         if (rows[i].bias)
             b->api.clReleaseMemObject(rows[i].bias);
         b->used_bytes -= rows[i].taken_bytes;
     }
+    mem_free(rows);
+}
+
+static bool bind_matrix(struct cl_backend *b, const struct weight_part *part, size_t first,
+                        struct cl_rows *rows, size_t *n_parts, struct err *err)
+{
+    const struct tensor *t = part->weight;
+    size_t each = units_of_piece(b, t, t->dims[1]);
+    for (size_t at = 0; at < t->dims[1]; at += each) {
+        size_t n = t->dims[1] - at < each ? t->dims[1] - at : each;
+        struct tensor piece = piece_of(t, 1, at, n);
+        struct cl_rows *now = &rows[(*n_parts)++];
+        now->first = first + at;
+        if (!bind_rows(b, &piece, now, err))
+            return false;
+        struct tensor bias = part->bias ? piece_of(part->bias, 0, at, n) : (struct tensor){0};
+        if (part->bias && !bind_bias(b, &bias, now, err))
+            return false;
+    }
+    return true;
 }
 
 struct bweight *cl_weight_bind(void *ctx, const struct weight_part *parts, size_t n_parts, struct err *err)
 {
     struct cl_backend *b = ctx;
     struct bweight *w = mem_alloc(sizeof *w, err);
-    if (!w)
-        return NULL;
-    w->k = parts[0].weight->dims[0];
-    w->n_parts = n_parts;
-    for (size_t i = 0; i < n_parts; i++) {
-        if (!bind_rows(b, parts[i].weight, &w->parts[i], err) ||
-            !bind_bias(b, parts[i].bias, &w->parts[i], err)) {
-            cl_weight_free(ctx, w);
-            return NULL;
-        }
-        w->n += w->parts[i].n;
+    size_t n_pieces = 0;
+    bool ok = w != NULL;
+    for (size_t i = 0; i < n_parts; i++)
+        n_pieces +=
+            cl_groups(parts[i].weight->dims[1], units_of_piece(b, parts[i].weight, parts[i].weight->dims[1]));
+    ok = ok && (w->parts = mem_array(n_pieces, sizeof *w->parts, err));
+    for (size_t i = 0; ok && i < n_parts; i++) {
+        w->k = parts[0].weight->dims[0];
+        ok = bind_matrix(b, &parts[i], w->n, w->parts, &w->n_parts, err);
+        w->n += parts[i].weight->dims[1];
         w->n_bytes += parts[i].weight->n_bytes;
     }
-    return w;
+    if (ok)
+        return w;
+    cl_weight_free(ctx, w);
+    return NULL;
 }
 
 void cl_weight_free(void *ctx, struct bweight *w)
@@ -120,25 +167,43 @@ void cl_weight_free(void *ctx, struct bweight *w)
     mem_free(w);
 }
 
+static bool bind_stack(struct cl_backend *b, const struct tensor *t, size_t first, struct cl_rows *rows,
+                       size_t *n_parts, struct err *err)
+{
+    size_t each = units_of_piece(b, t, t->dims[2]);
+    for (size_t at = 0; at < t->dims[2]; at += each) {
+        struct tensor piece = piece_of(t, 2, at, t->dims[2] - at < each ? t->dims[2] - at : each);
+        struct cl_rows *now = &rows[(*n_parts)++];
+        now->first = first;
+        now->first_expert = at;
+        if (!bind_rows(b, &piece, now, err))
+            return false;
+    }
+    return true;
+}
+
 struct bexperts *cl_experts_bind(void *ctx, const struct tensor *const *parts, size_t n_parts,
                                  struct err *err)
 {
     struct cl_backend *b = ctx;
     struct bexperts *w =
         cl_programs_get(&b->programs, CL_GROUP_ROUTE, err) ? mem_alloc(sizeof *w, err) : NULL;
-    if (!w)
-        return NULL;
-    w->shape = (struct experts_shape){.n_experts = parts[0]->dims[2], .k = parts[0]->dims[0]};
-    w->n_parts = n_parts;
-    for (size_t i = 0; i < n_parts; i++) {
-        if (!bind_rows(b, parts[i], &w->parts[i], err)) {
-            cl_experts_free(ctx, w);
-            return NULL;
-        }
-        w->shape.n += w->parts[i].n;
-        w->shape.expert_bytes += w->parts[i].n * w->parts[i].row_bytes;
+    size_t n_pieces = 0;
+    bool ok = w != NULL;
+    for (size_t i = 0; i < n_parts; i++)
+        n_pieces += cl_groups(parts[i]->dims[2], units_of_piece(b, parts[i], parts[i]->dims[2]));
+    ok = ok && (w->parts = mem_array(n_pieces, sizeof *w->parts, err));
+    for (size_t i = 0; ok && i < n_parts; i++) {
+        w->shape.n_experts = parts[0]->dims[2];
+        w->shape.k = parts[0]->dims[0];
+        ok = bind_stack(b, parts[i], w->shape.n, w->parts, &w->n_parts, err);
+        w->shape.n += parts[i]->dims[1];
+        w->shape.expert_bytes += parts[i]->n_bytes / parts[i]->dims[2];
     }
-    return w;
+    if (ok)
+        return w;
+    cl_experts_free(ctx, w);
+    return NULL;
 }
 
 void cl_experts_free(void *ctx, struct bexperts *w)

@@ -151,27 +151,26 @@ struct share {
 };
 
 /* Groups: (splits, tokens * KV heads * chunks of GQA_HEADS). */
-INLINE struct share my_share(uint n_head, uint n_kv_head, uint pos, uint window)
+INLINE void my_share(struct share *s, uint n_head, uint n_kv_head, uint pos, uint window)
 {
-    struct share s;
     uint each = n_head / n_kv_head, n_chunks = (each + GQA_HEADS - 1) / GQA_HEADS, i = (uint)get_group_id(1);
     uint chunk = i % n_chunks;
-    s.split = (uint)get_group_id(0);
-    s.kv_head = i / n_chunks % n_kv_head;
-    s.t = i / n_chunks / n_kv_head;
-    s.head = s.kv_head * each + chunk * GQA_HEADS;
-    s.n = min((uint)GQA_HEADS, each - chunk * GQA_HEADS);
-    s.end = pos + s.t + 1;
-    s.begin = window ? difference(s.end, window) : 0;
-    s.page = max(s.begin / PAGE, s.split * SPLIT_PAGES);
-    s.page_end = min((s.end - 1) / PAGE + 1, (s.split + 1) * SPLIT_PAGES);
-    return s;
+    s->split = (uint)get_group_id(0);
+    s->kv_head = i / n_chunks % n_kv_head;
+    s->t = i / n_chunks / n_kv_head;
+    s->head = s->kv_head * each + chunk * GQA_HEADS;
+    s->n = min((uint)GQA_HEADS, each - chunk * GQA_HEADS);
+    s->end = pos + s->t + 1;
+    s->begin = window ? difference(s->end, window) : 0;
+    s->page = max(s->begin / PAGE, s->split * SPLIT_PAGES);
+    s->page_end = min((s->end - 1) / PAGE + 1, (s->split + 1) * SPLIT_PAGES);
 }
 
 /* The part of head i of a share: head_dim sums, then the largest score and the total of the weights. */
-INLINE global float *part_of(global float *parts, struct share s, uint i, uint n_head, uint n_splits, uint head_dim)
+INLINE global float *part_of(global float *parts, const struct share *s, uint i, uint n_head, uint n_splits,
+                             uint head_dim)
 {
-    return parts + (((size_t)s.t * n_head + s.head + i) * n_splits + s.split) * (head_dim + 2);
+    return parts + (((size_t)s->t * n_head + s->head + i) * n_splits + s->split) * (head_dim + 2);
 }
 
 /* Joins the parts of a query of one head, in their order; empty ones add nothing, so that a query has the same bits with
@@ -246,7 +245,8 @@ KERNEL attention_part(KV_ARGS, const global float *q, global float *parts, float
 {
     local float query[GQA_HEADS * D_MAX], weights[GQA_HEADS * PAGE], spare[LANES];
     float sums[GQA_HEADS][D_MAX / LANES], largest[GQA_HEADS], total[GQA_HEADS];
-    struct share s = my_share(n_head, n_kv_head, pos, window);
+    struct share s;
+    my_share(&s, n_head, n_kv_head, pos, window);
     for (uint i = 0; i < GQA_HEADS; i++) {
         largest[i] = -INFINITY;
         total[i] = 0;
@@ -289,7 +289,7 @@ KERNEL attention_part(KV_ARGS, const global float *q, global float *parts, float
         MEET();
     }
     for (uint i = 0; i < s.n; i++) {
-        global float *to = part_of(parts, s, i, n_head, n_splits, head_dim);
+        global float *to = part_of(parts, &s, i, n_head, n_splits, head_dim);
         for (uint d = LANE, c = 0; d < head_dim; d += LANES, c++)
             to[d] = sums[i][c];
         if (LANE == 0) {
@@ -452,7 +452,8 @@ KERNEL attention_part(KV_ARGS, const global float *q, global float *parts, float
 {
     float query[GQA_HEADS * D_MAX], sums[GQA_HEADS * D_MAX], weights[GQA_HEADS * PAGE];
     float largest[GQA_HEADS], total[GQA_HEADS], keep[GQA_HEADS];
-    struct share s = my_share(n_head, n_kv_head, pos, window);
+    struct share s;
+    my_share(&s, n_head, n_kv_head, pos, window);
     for (uint i = 0; i < GQA_HEADS; i++) {
         largest[i] = -INFINITY;
         total[i] = keep[i] = 0;
@@ -483,7 +484,7 @@ KERNEL attention_part(KV_ARGS, const global float *q, global float *parts, float
             values4(sums, keep, weights, v, first, n, head_dim);
     }
     for (uint i = 0; i < s.n; i++) {
-        global float *to = part_of(parts, s, i, n_head, n_splits, head_dim);
+        global float *to = part_of(parts, &s, i, n_head, n_splits, head_dim);
         for (uint d = 0; d < head_dim; d++)
             to[d] = sums[i * D_MAX + d];
         to[head_dim] = largest[i];

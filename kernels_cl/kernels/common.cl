@@ -44,11 +44,14 @@
 #define SOON(p)
 #endif
 
+/* v.hi, written out: Oclgrind takes what comes of .hi for uninitialised. */
+#define UPPER_HALF(type, v) ((type)(v.s8, v.s9, v.sa, v.sb, v.sc, v.sd, v.se, v.sf))
+
 INLINE float sum16(float16 v)
 {
-    float8 a = v.lo + v.hi;
-    float4 b = a.lo + a.hi;
-    float2 c = b.lo + b.hi;
+    float8 a = v.lo + UPPER_HALF(float8, v);
+    float4 b = a.lo + (float4)(a.s4, a.s5, a.s6, a.s7);
+    float2 c = b.lo + (float2)(b.z, b.w);
     return c.x + c.y;
 }
 

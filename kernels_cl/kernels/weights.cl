@@ -282,10 +282,10 @@ INLINE void weights64(const global uchar *b, uint j, const float *scale, const f
     uint16 low = LOAD(uint16, b + 64 * (j / 2)), top = (uint16)(two_bits, two_bits);
     uint16 q = j % 2 ? (low >> 4 & 0x0f0f0f0f) | (top >> right & 0x30303030)
                      : (low & 0x0f0f0f0f) | (top << left & 0x30303030);
-    w[0] = weights_of(q.lo.lo, scale[4 * j], min[4 * j]);
-    w[1] = weights_of(q.lo.hi, scale[4 * j + 1], min[4 * j + 1]);
-    w[2] = weights_of(q.hi.lo, scale[4 * j + 2], min[4 * j + 2]);
-    w[3] = weights_of(q.hi.hi, scale[4 * j + 3], min[4 * j + 3]);
+    w[0] = weights_of((uint4)(q.s0, q.s1, q.s2, q.s3), scale[4 * j], min[4 * j]);
+    w[1] = weights_of((uint4)(q.s4, q.s5, q.s6, q.s7), scale[4 * j + 1], min[4 * j + 1]);
+    w[2] = weights_of((uint4)(q.s8, q.s9, q.sa, q.sb), scale[4 * j + 2], min[4 * j + 2]);
+    w[3] = weights_of((uint4)(q.sc, q.sd, q.se, q.sf), scale[4 * j + 3], min[4 * j + 3]);
 }
 #else
 #define BLOCK_BYTES KQ_BYTES
@@ -505,14 +505,16 @@ KERNEL product(const global uchar *w, ulong w_base, ulong row_bytes, uint k, uin
 /* The same for tiles of pairs that want one expert (route.cl): pair p reads row p / pairs_per_row of x and writes row p
  * of out. Groups: (rows / PRODUCT_ROWS, most tiles there can be). */
 KERNEL expert_product(const global uchar *w, ulong w_base, ulong row_bytes, uint k, uint n, ulong expert_bytes,
-                           const global uint4 *tiles, const global uint *pairs, const global float *x,
+                           uint first_expert, uint n_experts, const global uint4 *tiles, const global uint *pairs, const global float *x,
                            uint pairs_per_row, global float *out, ulong out_stride, ulong out_base)
 {
     local float spare[LANES];
     if (get_group_id(1) >= tiles[0].x)
         return;
     uint4 tile = tiles[get_group_id(1) + 1];
-    const global uchar *slab = w + w_base + tile.x * expert_bytes;
+    if (tile.x < first_expert || tile.x - first_expert >= n_experts)
+        return; /* of another piece of the stack */
+    const global uchar *slab = w + w_base + (tile.x - first_expert) * expert_bytes;
     for (uint i = 0; i < tile.z; i += COLUMNS) {
         const global float *from[COLUMNS];
         global float *to[COLUMNS];

@@ -26,6 +26,7 @@ bool cl_world_open(struct cl_world *w, const char *style)
     }
     if (!backend_cl_open(&w->cl, &options, &err))
         fail_msg("%s", err.text);
+    cl_watch(w->cl.ctx);
     ref_backend_open(&w->ref);
     return true;
 }
@@ -34,6 +35,7 @@ void cl_world_close(struct cl_world *w)
 {
     if (!w->cl.ops)
         return;
+    cl_unwatch();
     backend_close(&w->cl);
     backend_close(&w->ref);
 }

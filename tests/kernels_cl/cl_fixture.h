@@ -20,6 +20,14 @@ extern int n_cl_worlds;
 int cl_worlds_open(void **state);
 int cl_worlds_close(void **state);
 
+/* The fixture's own: from cl_world_open to cl_world_close. */
+void cl_watch(void *backend);
+void cl_unwatch(void);
+/* Ends the test unless every kernel that a text declares ("KERNEL name(") was launched by operations of both
+ * worlds, in every program of the groups first .. first + n; known answers (cl_check.c) do not count.
+ * `other`: a kernel of the text that another test looks at, or NULL. */
+void cl_expect_launched(const char *text, int first_group, int n_groups, const char *other);
+
 /* The same buffer in both. */
 struct twin {
     struct bbuf *cl, *ref;

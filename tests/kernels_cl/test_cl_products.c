@@ -9,6 +9,8 @@
 #include <cmocka.h>
 
 #include "engine/base/mem.h"
+#include "kernels_cl/cl_backend.h"
+#include "kernels_cl/kernel_texts.h"
 #include "tests/kernels_cl/cl_fixture.h"
 #include "tests/kernels_cpu/cpu_fixture.h"
 
@@ -305,9 +307,127 @@ static void experts__an_id_outside__stays_inside_the_stack(void **state)
     }
 }
 
+/* ---- tensors that are larger than what the device gives in one piece ---- */
+
+static __typeof__(&clCreateBuffer) whole_create;
+static size_t largest_piece, n_pieces;
+static cl_mem create_piece(cl_context context, cl_mem_flags flags, size_t size, void *host, cl_int *code)
+{
+    bool is_weight = flags & CL_MEM_READ_ONLY;
+    *code = CL_INVALID_BUFFER_SIZE;
+    n_pieces += is_weight;
+    return is_weight && size > largest_piece ? NULL : whole_create(context, flags, size, host, code);
+}
+
+static void limit_pieces(struct cl_world *w, size_t n_bytes)
+{
+    struct cl_backend *b = w->cl.ctx;
+    static cl_ulong whole;
+    if (n_bytes) {
+        whole = b->device.max_alloc_bytes;
+        whole_create = b->api.clCreateBuffer;
+    }
+    b->api.clCreateBuffer = n_bytes ? create_piece : whole_create;
+    b->device.max_alloc_bytes = n_bytes ? n_bytes : whole;
+    largest_piece = n_bytes;
+    n_pieces = 0;
+}
+
+static void pieces__of_a_large_tensor__act_as_one_weight(void **state)
+{
+    (void)state;
+    for (int i = 0; i < n_cl_worlds; i++)
+        for (size_t m = 1; m < 10; m += 8)
+            for (int odd = 0; odd < 2; odd++) {
+                limit_pieces(&cl_worlds[i], 4096 + 70 * 288);
+                check_product(&cl_worlds[i], &(struct product){.types = {DTYPE_Q4_K, DTYPE_F32},
+                                                               .n_parts = 2,
+                                                               .n = 150,
+                                                               .k = 512,
+                                                               .m = m,
+                                                               .with_bias = true,
+                                                               .odd = odd,
+                                                               .add = m > 1});
+                assert_true(n_pieces > 12); /* 3 of the first, 17 of the second */
+                limit_pieces(&cl_worlds[i], 0);
+            }
+}
+
+static void pieces__of_a_large_table__are_looked_up(void **state)
+{
+    (void)state;
+    static const int32_t ids[] = {149, 0, 31, 32, 64, 63, 149};
+    for (int i = 0; i < n_cl_worlds; i++) {
+        struct cl_world *w = &cl_worlds[i];
+        struct err err = {0};
+        struct rows rows = rows_new(DTYPE_Q8_0, 1, 150, 64, false, 5);
+        struct weight_part part = {.weight = &rows.tensor};
+        limit_pieces(w, 4096 + 40 * 68);
+        struct bweight *bound = backend_weight_bind(&w->cl, &part, 1, &err);
+        limit_pieces(w, 0);
+        struct bweight *exact = backend_weight_bind(&w->ref, &part, 1, &err);
+        struct twin out = twin_new(w, NULL, 7 * 64);
+        struct op_embed mine = {bound, ids, out.cl, 7}, ref = {exact, ids, out.ref, 7};
+        if (!bound || !backend_embed(&w->cl, &mine, &err) || !backend_embed(&w->ref, &ref, &err))
+            fail_msg("%s", err.text);
+        twin_expect(w, &out, 0, "lookup in pieces");
+        backend_weight_free(&w->cl, bound);
+        backend_weight_free(&w->ref, exact);
+        twin_free(w, &out);
+        rows_free(&rows);
+    }
+}
+
+static void pieces__of_a_large_stack__hold_whole_experts(void **state)
+{
+    (void)state;
+    for (int i = 0; i < n_cl_worlds; i++)
+        for (size_t n_parts = 1; n_parts < 3; n_parts++) {
+            limit_pieces(&cl_worlds[i], 4096 + 3 * 11 * 272);
+            check_stack(&cl_worlds[i], &(struct stack){.types = {DTYPE_Q8_0, DTYPE_Q8_0},
+                                                       .n_parts = n_parts,
+                                                       .n_experts = 10,
+                                                       .n = 11,
+                                                       .k = 256,
+                                                       .n_tokens = 9,
+                                                       .n_used = 3,
+                                                       .only = -1});
+            assert_int_equal(n_pieces, 4 * n_parts);
+            limit_pieces(&cl_worlds[i], 0);
+        }
+}
+
+/* A row that is too large by itself. */
+static void pieces__a_row_does_not_fit__the_tensor_is_named(void **state)
+{
+    (void)state;
+    for (int i = 0; i < n_cl_worlds; i++) {
+        struct err err = {0};
+        struct rows rows = rows_new(DTYPE_F32, 1, 4, 4096, true, 5);
+        struct weight_part part = {.weight = &rows.tensor};
+        limit_pieces(&cl_worlds[i], 8192);
+        assert_null(backend_weight_bind(&cl_worlds[i].cl, &part, 1, &err));
+        limit_pieces(&cl_worlds[i], 0);
+        assert_int_equal(err.code, ERR_MEMORY);
+        assert_non_null(strstr(err.text, "tensor rows"));
+        rows_free(&rows);
+    }
+}
+
+static void kernels__of_weights__were_all_launched(void **state)
+{
+    (void)state;
+    cl_expect_launched(cl_text_weights, CL_GROUP_WEIGHT, DTYPE_I8, NULL);
+    cl_expect_launched(cl_text_matrix, CL_GROUP_MATRIX, 1, NULL);
+    cl_expect_launched(cl_text_route, CL_GROUP_ROUTE, 1, "route");
+}
+
+/* small: see is_small; a name: that test alone. */
 int main(int argc, char **argv)
 {
     is_small = argc > 1 && strcmp(argv[1], "small") == 0;
+    if (argc > 2)
+        cmocka_set_test_filter(argv[2]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products__every_type_and_number_of_tokens__match_the_reference),
         cmocka_unit_test(products__any_width__match_the_reference),
@@ -318,6 +438,11 @@ int main(int argc, char **argv)
         cmocka_unit_test(experts__every_type__match_the_reference),
         cmocka_unit_test(experts__any_routing__match_the_reference),
         cmocka_unit_test(experts__an_id_outside__stays_inside_the_stack),
+        cmocka_unit_test(pieces__of_a_large_tensor__act_as_one_weight),
+        cmocka_unit_test(pieces__of_a_large_table__are_looked_up),
+        cmocka_unit_test(pieces__of_a_large_stack__hold_whole_experts),
+        cmocka_unit_test(pieces__a_row_does_not_fit__the_tensor_is_named),
+        cmocka_unit_test(kernels__of_weights__were_all_launched),
     };
     return cmocka_run_group_tests(tests, cl_worlds_open, cl_worlds_close);
 }

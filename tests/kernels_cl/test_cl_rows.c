@@ -11,6 +11,8 @@
 #include <cmocka.h>
 
 #include "engine/base/mem.h"
+#include "kernels_cl/cl_program.h"
+#include "kernels_cl/kernel_texts.h"
 #include "tests/kernels_cl/cl_fixture.h"
 #include "tests/kernels_cpu/cpu_fixture.h"
 
@@ -321,19 +323,21 @@ static void attention__any_shape__matches_the_reference(void **state)
     static const enum dtype types[] = {DTYPE_F16, DTYPE_F32, DTYPE_I8};
     for (int i = 0; i < n_cl_worlds; i++)
         for (size_t j = 0; j < 48; j++) {
-            if (is_small && (tokens[j / 2 % 3] > 3 || dims[j % 8] > 64 || starts[j / 5 % 3] > 62))
+            size_t dim = dims[j % 8], group = groups[j / 3 % 3], n_tokens = tokens[j / 2 % 3];
+            bool is_slow = dim > 64 || (dim > 20 && n_tokens > 3) || (dim > 6 && starts[j / 5 % 3] > 62);
+            if (is_small && is_slow)
                 continue;
-            size_t dim = dims[j % 8], group = groups[j / 3 % 3];
+            n_tokens = is_small && n_tokens > 9 ? 9 : n_tokens;
             check_heads(&cl_worlds[i], &(struct heads){.head_dim = dim,
                                                        .n_head = group * (1 + j % 2),
                                                        .n_kv_head = 1 + j % 2,
-                                                       .n_tokens = tokens[j / 2 % 3],
+                                                       .n_tokens = n_tokens,
                                                        .pos = starts[j / 5 % 3],
                                                        .window = windows[j / 7 % 4],
                                                        .n_rot = j % 4 ? dim : dim / 4 * 2,
                                                        .mode = j % 5 ? ROPE_NEOX : ROPE_INTERLEAVED,
                                                        .norm = j % 3 == 0,
-                                                       .type = types[j % 3]});
+                                                       .type = types[(j + j / 6) % 3]});
         }
 }
 
@@ -388,9 +392,20 @@ static void attention__unseen_rows__are_not_read(void **state)
     }
 }
 
+static void kernels__of_rows_and_heads__were_all_launched(void **state)
+{
+    (void)state;
+    cl_expect_launched(cl_text_elements, CL_GROUP_ELEMENTS, 1, NULL);
+    cl_expect_launched(cl_text_route, CL_GROUP_ROUTE, 1, "make_tiles");
+    cl_expect_launched(cl_text_attention, CL_GROUP_KV_F16, 3, NULL);
+}
+
+/* small: see is_small; a name: that test alone. */
 int main(int argc, char **argv)
 {
     is_small = argc > 1 && strcmp(argv[1], "small") == 0;
+    if (argc > 2)
+        cmocka_set_test_filter(argv[2]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rms_norm__any_width__matches_the_reference),
         cmocka_unit_test(silu_mul__any_width__matches_the_reference),
@@ -401,6 +416,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(attention__any_shape__matches_the_reference),
         cmocka_unit_test(attention__long_context__matches_the_reference),
         cmocka_unit_test(attention__unseen_rows__are_not_read),
+        cmocka_unit_test(kernels__of_rows_and_heads__were_all_launched),
     };
     return cmocka_run_group_tests(tests, cl_worlds_open, cl_worlds_close);
 }
