@@ -261,6 +261,9 @@ struct backend_ops {
      * none) */
     enum arith (*weight_arith)(void *ctx, enum dtype type);
     double (*arith_peak)(void *ctx, enum arith arith);
+    /* In idle time, again and again while it returns true: what makes later operations faster and changes no
+     * number. Takes some milliseconds; a fault shows in the next operation. (optional) */
+    bool (*idle)(void *ctx);
     /* Between turns: threads stop spinning until the next op. (optional) */
     void (*park)(void *ctx);
 };

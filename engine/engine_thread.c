@@ -387,6 +387,26 @@ static void run_turn(struct engine *e, struct engine_job *job)
 
 /* --- idle time --- */
 
+#define IDLE_STEP_MS 50 /* between steps of what backends do then */
+
+static bool step_idle(struct backend *backend)
+{
+    return backend && backend->ops->idle && backend->ops->idle(backend->ctx);
+}
+
+/* What backends have to find out; false: nothing is left. */
+static bool use_idle_time(struct engine *e)
+{
+    return step_idle(e->options.backend) || step_idle(e->options.device);
+}
+
+static int wait_ms(const struct engine *e, bool has_idle_work)
+{
+    if (has_idle_work)
+        return IDLE_STEP_MS;
+    return e->n_unsaved ? e->retry_ms : -1;
+}
+
 /* What the shelf had no room for. While it takes none it is asked less and less often: it may be off. */
 static void save_again(struct engine *e)
 {
@@ -399,16 +419,18 @@ void *engine_thread_main(void *engine)
 {
     struct engine *e = engine;
     struct engine_job job;
+    bool has_idle_work = false; /* not before the first turn, which must not wait for it */
     if (!load(e))
         return NULL;
     while (!atomic_load(&e->closing)) {
-        queue_wait(&e->jobs, e->n_unsaved ? e->retry_ms : -1);
+        queue_wait(&e->jobs, wait_ms(e, has_idle_work));
         queue_clear_wake(&e->jobs);
         bool is_idle = true;
         for (; !atomic_load(&e->closing) && queue_pop(&e->jobs, &job); is_idle = false)
             run_turn(e, &job);
-        if (is_idle && e->n_unsaved)
+        if (is_idle && e->n_unsaved && !has_idle_work)
             save_again(e);
+        has_idle_work = is_idle ? has_idle_work && use_idle_time(e) : true;
         if (atomic_load(&e->read_wanted))
             engine_measure(e);
     }

@@ -124,6 +124,7 @@ static const struct backend_ops cl_ops = {
     .time_begin = cl_time_begin,
     .time_mark = cl_time_mark,
     .time_end = cl_time_end,
+    .idle = cl_tuning_step,
 };
 
 /* What drivers have to say about a context. */
@@ -175,6 +176,7 @@ static bool prepare(struct cl_backend *b, const char *cache_dir, struct err *err
     b->programs.cache_dir = cache_dir;
     b->programs.check = cl_check;
     b->programs.check_arg = b;
+    cl_tuning_load(b);
     return cl_programs_get(&b->programs, CL_GROUP_ELEMENTS, err) &&
            cl_programs_get(&b->programs, CL_GROUP_MATRIX, err);
 }

@@ -12,6 +12,7 @@
 
 #include "engine/backend.h"
 #include "kernels_cl/cl_program.h"
+#include "kernels_cl/cl_tuning.h"
 #include "kernels_cl/kernel_sizes.h"
 
 /* Pages of one sequence, at most: 4 million positions. */
@@ -90,6 +91,7 @@ struct cl_backend {
     struct cl_room starts, pairs, tiles, gate_up;
     struct cl_tiled tiled;
     struct cl_room parts; /* f32: of attention split over the keys */
+    struct cl_tuning tuning;
     struct cl_times times;
     cl_mem nothing; /* stands for arguments that are not there */
 };

@@ -77,10 +77,10 @@ static unsigned char *read_file(int fd, uint64_t key, size_t *n_bytes)
     return NULL;
 }
 
-unsigned char *cl_cache_load(const char *directory, uint64_t key, size_t *n_bytes)
+unsigned char *cl_cache_load(const char *directory, uint64_t key, const char *ending, size_t *n_bytes)
 {
     char path[PATH_BYTES];
-    int fd = make_path(path, directory, key, ".clb")
+    int fd = make_path(path, directory, key, ending)
                  ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW)
                  : -1;
     if (fd < 0)
@@ -114,15 +114,16 @@ static bool write_file(const char *path, const void *head, size_t n_head, const 
     return false;
 }
 
-void cl_cache_store(const char *directory, uint64_t key, const unsigned char *bytes, size_t n_bytes)
+void cl_cache_store(const char *directory, uint64_t key, const char *ending, const unsigned char *bytes,
+                    size_t n_bytes)
 {
     char path[PATH_BYTES];
     struct header h = {.key = key, .n_bytes = n_bytes, .checksum = XXH3_64bits(bytes, n_bytes)};
     memcpy(h.magic, magic, sizeof magic);
-    if (n_bytes > LARGEST_BINARY || !make_path(path, directory, key, ".clb") || !make_directory(directory))
+    if (n_bytes > LARGEST_BINARY || !make_path(path, directory, key, ending) || !make_directory(directory))
         return;
     if (!write_file(path, &h, sizeof h, bytes, n_bytes))
-        log_line("OpenCL: %s cannot be written: %s; the next start compiles again", path, strerror(errno));
+        log_line("OpenCL: %s cannot be written: %s; the next start makes it again", path, strerror(errno));
 }
 
 void cl_cache_remove(const char *directory, uint64_t key)

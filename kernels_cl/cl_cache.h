@@ -1,10 +1,11 @@
-/* cl_cache.h: compiled programs on disk, so that the second start does not compile.
+/* cl_cache.h: compiled programs on disk, so that the second start does not compile, and what tuning has found
+ * (cl_tuning.h).
  *
- * A file KEY.clb: the magic "FERRUMCL", then u64 key, u64 length, u64 XXH3-64 of the bytes, the bytes. Little
- * endian, written under another name and renamed, 0600. Drivers abort on damaged binaries, so nothing reaches
- * one unless length and checksum are right. A cache: whatever is wrong with a file, it is as if it were not
- * there, and no function reports an error. Thread rule: any thread, as long as a directory has one user
- * inside the process; other processes do no harm. */
+ * A file KEY.clb or KEY.tune: the magic "FERRUMCL", then u64 key, u64 length, u64 XXH3-64 of the bytes, the
+ * bytes. Little endian, written under another name and renamed, 0600. Drivers abort on damaged binaries, so
+ * nothing reaches one unless length and checksum are right. A cache: whatever is wrong with a file, it is as
+ * if it were not there, and no function reports an error. Thread rule: any thread, as long as a directory has
+ * one user inside the process; other processes do no harm. */
 #ifndef FERRUM_CL_CACHE_H
 #define FERRUM_CL_CACHE_H
 
@@ -14,9 +15,12 @@
 
 uint64_t cl_cache_key(const char *const *parts, size_t n_parts);
 
+#define CL_CACHE_PROGRAM ".clb"
+#define CL_CACHE_TUNING ".tune"
 /* The bytes (mem_free), or NULL. directory may be NULL in all functions: nothing is read or written. */
-unsigned char *cl_cache_load(const char *directory, uint64_t key, size_t *n_bytes);
-void cl_cache_store(const char *directory, uint64_t key, const unsigned char *bytes, size_t n_bytes);
+unsigned char *cl_cache_load(const char *directory, uint64_t key, const char *ending, size_t *n_bytes);
+void cl_cache_store(const char *directory, uint64_t key, const char *ending, const unsigned char *bytes,
+                    size_t n_bytes);
 void cl_cache_remove(const char *directory, uint64_t key);
 
 /* A program whose kernels have answered wrongly: KEY.bad. It is not built again, until the key (the driver,

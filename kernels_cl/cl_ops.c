@@ -23,10 +23,12 @@ static void arg_rows(struct cl_call *c, const struct cl_rows *rows)
 /* Few tokens: the weights are read as they are. */
 static bool multiply_few(struct cl_backend *b, const struct op_gemm *op, const struct cl_rows *rows)
 {
+    size_t rows_each = cl_tuning_rows(&b->tuning, rows->type);
     struct cl_call c = cl_call_begin(b, CL_GROUP_WEIGHT + rows->type, CL_PRODUCT);
     arg_rows(&c, rows);
     cl_arg_u32(&c, op->w->k);
     cl_arg_u32(&c, rows->n);
+    cl_arg_u32(&c, rows_each);
     cl_arg_buf(&c, op->a);
     cl_arg_u64(&c, op->a_row * op->w->k);
     cl_arg_u32(&c, op->n_tokens);
@@ -35,7 +37,7 @@ static bool multiply_few(struct cl_backend *b, const struct op_gemm *op, const s
     cl_arg_u64(&c, rows->first);
     cl_arg_mem(&c, rows->bias);
     cl_arg_u32(&c, flags_of(op, rows));
-    return cl_call_run(&c, cl_groups(rows->n, PRODUCT_ROWS), 1);
+    return cl_call_run(&c, cl_groups(rows->n, rows_each), 1);
 }
 
 static bool expand(struct cl_backend *b, const struct cl_rows *rows, size_t k, size_t first, size_t n)

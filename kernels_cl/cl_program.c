@@ -119,6 +119,13 @@ static uint64_t key_of(const struct cl_programs *ps, enum cl_group group, const 
     return cl_cache_key(parts, sizeof parts / sizeof *parts);
 }
 
+uint64_t cl_programs_source_key(enum cl_group group)
+{
+    const char *texts[N_TEXTS];
+    list_texts(group, texts);
+    return cl_cache_key(texts, N_TEXTS);
+}
+
 /* ---- building ---- */
 
 static void drop(const struct cl_programs *ps, struct cl_program *p)
@@ -178,7 +185,7 @@ static bool load_binary(const struct cl_programs *ps, struct cl_program *p, enum
                         const char *options)
 {
     size_t n;
-    unsigned char *bytes = cl_cache_load(ps->cache_dir, p->key, &n);
+    unsigned char *bytes = cl_cache_load(ps->cache_dir, p->key, CL_CACHE_PROGRAM, &n);
     cl_int code, status;
     if (!bytes)
         return false;
@@ -282,7 +289,7 @@ static void keep_binary(const struct cl_programs *ps, const struct cl_program *p
     unsigned char *bytes = mem_alloc(n, NULL);
     if (bytes &&
         ps->api->clGetProgramInfo(p->program, CL_PROGRAM_BINARIES, sizeof bytes, &bytes, NULL) == CL_SUCCESS)
-        cl_cache_store(ps->cache_dir, p->key, bytes, n);
+        cl_cache_store(ps->cache_dir, p->key, CL_CACHE_PROGRAM, bytes, n);
     mem_free(bytes);
 }
 

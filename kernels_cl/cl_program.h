@@ -67,6 +67,8 @@ void cl_programs_fini(struct cl_programs *ps);
 
 /* "weights of q4_k" */
 void cl_group_name(enum cl_group group, char out[32]);
+/* Changes with what a group is built from. */
+uint64_t cl_programs_source_key(enum cl_group group);
 /* Of kernel number i of a group; NULL: it has no more. */
 const char *cl_kernel_name(enum cl_group group, int i);
 enum cl_group cl_group_of_kv(enum dtype type);

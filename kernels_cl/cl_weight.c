@@ -109,6 +109,7 @@ static void release_rows(struct cl_backend *b, struct cl_rows *rows, size_t n)
 {
     b->api.clFinish(b->queue); /* the file may be unmapped next */
     for (size_t i = 0; rows && i < n; i++) {
+        cl_tuning_forget(b, &rows[i]);
         if (rows[i].mem)
             b->api.clReleaseMemObject(rows[i].mem);
         if (rows[i].bias)
@@ -130,6 +131,7 @@ static bool bind_matrix(struct cl_backend *b, const struct weight_part *part, si
         now->first = first + at;
         if (!bind_rows(b, &piece, now, err))
             return false;
+        cl_tuning_meet(b, now, t->dims[0]);
         struct tensor bias = part->bias ? piece_of(part->bias, 0, at, n) : (struct tensor){0};
         if (part->bias && !bind_bias(b, &bias, now, err))
             return false;

@@ -482,12 +482,14 @@ INLINE void product_rows(const global uchar *slab, ulong row_bytes, uint k, uint
 #endif
 }
 
-/* out[t * out_stride + out_base + r] = x[t] * w[r]. Groups: (rows / PRODUCT_ROWS). */
-KERNEL product(const global uchar *w, ulong w_base, ulong row_bytes, uint k, uint n, const global float *x,
-                    ulong x_base, uint n_tokens, global float *out, ulong out_stride, ulong out_base,
-                    const global float *bias, uint flags)
+/* out[t * out_stride + out_base + r] = x[t] * w[r]. A group takes rows_each rows, a multiple of PRODUCT_ROWS. Groups:
+ * (rows / rows_each). */
+KERNEL product(const global uchar *w, ulong w_base, ulong row_bytes, uint k, uint n, uint rows_each,
+                    const global float *x, ulong x_base, uint n_tokens, global float *out, ulong out_stride,
+                    ulong out_base, const global float *bias, uint flags)
 {
     local float spare[LANES];
+    uint first = (uint)get_group_id(0) * rows_each;
     for (uint t = 0; t < n_tokens; t += COLUMNS) {
         const global float *from[COLUMNS];
         global float *to[COLUMNS];
@@ -497,8 +499,8 @@ KERNEL product(const global uchar *w, ulong w_base, ulong row_bytes, uint k, uin
             from[c] = x + x_base + column * k;
             to[c] = out + out_base + column * out_stride;
         }
-        product_rows(w + w_base, row_bytes, k, n, (uint)get_group_id(0) * PRODUCT_ROWS, from, n_columns, to, bias, flags,
-                     spare);
+        for (uint row = first; row < min(n, first + rows_each); row += PRODUCT_ROWS)
+            product_rows(w + w_base, row_bytes, k, n, row, from, n_columns, to, bias, flags, spare);
     }
 }
 

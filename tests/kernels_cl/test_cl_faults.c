@@ -336,11 +336,11 @@ static void cache__any_damage__is_as_if_nothing_were_there(void **state)
     for (size_t i = 0; i < sizeof bytes; i++)
         bytes[i] = (unsigned char)(i * 7);
     snprintf(path, sizeof path, "%s/%016llx.clb", directory, 5ULL);
-    cl_cache_store(directory, 5, bytes, sizeof bytes);
-    unsigned char *found = cl_cache_load(directory, 5, &n);
+    cl_cache_store(directory, 5, CL_CACHE_PROGRAM, bytes, sizeof bytes);
+    unsigned char *found = cl_cache_load(directory, 5, CL_CACHE_PROGRAM, &n);
     assert_true(found && n == sizeof bytes && memcmp(found, bytes, n) == 0);
     mem_free(found);
-    assert_null(cl_cache_load(directory, 6, &n));
+    assert_null(cl_cache_load(directory, 6, CL_CACHE_PROGRAM, &n));
     FILE *f = fopen(path, "rb");
     size_t n_file = fread(file, 1, sizeof file, f);
     fclose(f);
@@ -354,7 +354,7 @@ static void cache__any_damage__is_as_if_nothing_were_there(void **state)
         f = fopen(path, "wb");
         fwrite(damaged, 1, truncated ? i : n_file, f);
         fclose(f);
-        found = cl_cache_load(directory, 5, &n);
+        found = cl_cache_load(directory, 5, CL_CACHE_PROGRAM, &n);
         assert_true((found != NULL) == (i == n_file));
         mem_free(found);
     }
@@ -393,6 +393,111 @@ static void cache__second_opening__compiles_nothing(void **state)
     assert_int_equal(system(command), 0);
 }
 
+/* ---- tuning ---- */
+
+/* A backend of its own, with a weight that its tuning can look at. */
+struct tuned {
+    struct backend backend;
+    struct rows rows;
+    struct bweight *w;
+};
+
+static struct cl_backend *open_tuned(struct tuned *t, const char *directory)
+{
+    const struct backend_cl_options options = {.cache_dir = directory, .style = "cpu"};
+    struct err err;
+    if (!backend_cl_open(&t->backend, &options, &err))
+        fail_msg("%s", err.text);
+    t->rows = rows_new(DTYPE_Q8_0, 1, 300, 256, false, 5);
+    struct weight_part part = {.weight = &t->rows.tensor};
+    t->w = backend_weight_bind(&t->backend, &part, 1, &err);
+    assert_non_null(t->w);
+    return t->backend.ctx;
+}
+
+static void close_tuned(struct tuned *t)
+{
+    backend_weight_free(&t->backend, t->w);
+    assert_false(t->backend.ops->idle(t->backend.ctx)); /* what was freed is not looked at */
+    backend_close(&t->backend);
+    rows_free(&t->rows);
+}
+
+static int tune(struct tuned *t)
+{
+    int n = 0;
+    while (t->backend.ops->idle(t->backend.ctx))
+        n++;
+    return n;
+}
+
+static void damage(const char *path, int how)
+{
+    FILE *f = fopen(path, "rb");
+    char file[400];
+    assert_non_null(f);
+    size_t n = fread(file, 1, sizeof file, f);
+    fclose(f);
+    file[how == 1 ? 40 : 3] ^= 1;
+    f = fopen(path, "wb");
+    fwrite(file, 1, how == 2 ? n / 2 : n, f);
+    fclose(f);
+}
+
+/* Found out in idle time, kept for the next start; a damaged file is as if it were not there, and written
+ * anew. */
+static void tuning__is_kept__and_made_anew_when_it_is_damaged(void **state)
+{
+    (void)state;
+    device();
+    char directory[] = "/tmp/ferrum-cl-XXXXXX", path[400], command[64];
+    assert_non_null(mkdtemp(directory));
+    for (int i = 0; i < 5; i++) {
+        struct tuned t;
+        bool is_fresh = i != 1;
+        if (i > 1)
+            damage(path, i - 2); /* its magic, its bytes, its length */
+        struct cl_backend *b = open_tuned(&t, directory);
+        assert_true(b->tuning.was_tried[DTYPE_Q8_0] == !is_fresh);
+        assert_true(!b->tuning.rows[DTYPE_Q8_0] == is_fresh);
+        assert_int_equal(tune(&t), is_fresh ? CL_TUNING_CHOICES * CL_TUNING_ROUNDS : 0);
+        assert_true(b->tuning.was_tried[DTYPE_Q8_0] &&
+                    cl_tuning_rows(&b->tuning, DTYPE_Q8_0) % PRODUCT_ROWS == 0);
+        assert_false(b->is_lost);
+        snprintf(path, sizeof path, "%s/%016llx.tune", directory, (unsigned long long)b->tuning.key);
+        assert_int_equal(access(path, R_OK), 0);
+        close_tuned(&t);
+    }
+    snprintf(command, sizeof command, "rm -r %s", directory);
+    assert_int_equal(system(command), 0);
+}
+
+/* Numbers that are none of the choices are not taken. */
+static void tuning__a_file_says_nonsense__it_is_not_taken(void **state)
+{
+    (void)state;
+    struct cl_backend *b = device();
+    char directory[] = "/tmp/ferrum-cl-XXXXXX", command[64];
+    unsigned char bytes[sizeof b->tuning.rows];
+    assert_non_null(mkdtemp(directory));
+    memset(bytes, 0, sizeof bytes);
+    bytes[2 * DTYPE_Q8_0] = 7;
+    bytes[2 * DTYPE_Q4_K] = 2 * PRODUCT_ROWS;
+    cl_cache_store(directory, b->tuning.key, CL_CACHE_TUNING, bytes, sizeof bytes);
+    const char *before = b->programs.cache_dir;
+    b->programs.cache_dir = directory;
+    b->tuning = (struct cl_tuning){0};
+    cl_tuning_load(b);
+    assert_int_equal(cl_tuning_rows(&b->tuning, DTYPE_Q8_0), PRODUCT_ROWS);
+    assert_int_equal(cl_tuning_rows(&b->tuning, DTYPE_Q4_K), 2 * PRODUCT_ROWS);
+    b->programs.cache_dir = NULL; /* no directory: nothing is found out, or kept */
+    assert_false(cl_tuning_step(b));
+    b->programs.cache_dir = before;
+    b->tuning = (struct cl_tuning){0};
+    snprintf(command, sizeof command, "rm -r %s", directory);
+    assert_int_equal(system(command), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -406,6 +511,8 @@ int main(void)
         cmocka_unit_test(check__a_kernel_is_wrong__it_is_noticed_in_every_program),
         cmocka_unit_test(cache__any_damage__is_as_if_nothing_were_there),
         cmocka_unit_test(cache__second_opening__compiles_nothing),
+        cmocka_unit_test(tuning__is_kept__and_made_anew_when_it_is_damaged),
+        cmocka_unit_test(tuning__a_file_says_nonsense__it_is_not_taken),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

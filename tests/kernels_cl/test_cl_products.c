@@ -157,6 +157,41 @@ static void products__few_tokens__same_bits(void **state)
     }
 }
 
+/* Whatever tuning chooses, no bit changes. */
+static void products__any_rows_in_a_group__same_bits(void **state)
+{
+    (void)state;
+    static const enum dtype types[] = {DTYPE_Q4_K, DTYPE_Q8_0, DTYPE_F16};
+    for (int i = 0; i < n_cl_worlds; i++)
+        for (size_t j = 0; j < 3; j++) {
+            struct cl_world *w = &cl_worlds[i];
+            struct cl_backend *b = w->cl.ctx;
+            struct err err = {0};
+            struct rows rows = rows_new(types[j], 1, 139, 256, false, 5);
+            struct weight_part part = {.weight = &rows.tensor};
+            struct bweight *bound = backend_weight_bind(&w->cl, &part, 1, &err);
+            struct twin a = twin_normal(w, 5 * 256, 3);
+            float *wanted = NULL;
+            for (uint16_t each = PRODUCT_ROWS; each <= 16 * PRODUCT_ROWS; each = (uint16_t)(2 * each)) {
+                struct twin out = twin_new(w, NULL, 5 * 139);
+                struct op_gemm op = {.w = bound, .a = a.cl, .out = out.cl, .n_tokens = 5};
+                b->tuning.rows[types[j]] = each;
+                assert_true(backend_gemm(&w->cl, &op, &err));
+                b->tuning.rows[types[j]] = 0;
+                float *found = fixture_read(&w->cl, out.cl, 5 * 139);
+                wanted = wanted ? wanted : found;
+                assert_memory_equal(found, wanted, 5 * 139 * sizeof *found);
+                if (found != wanted)
+                    mem_free(found);
+                twin_free(w, &out);
+            }
+            mem_free(wanted);
+            backend_weight_free(&w->cl, bound);
+            twin_free(w, &a);
+            rows_free(&rows);
+        }
+}
+
 static void embed__every_type__gives_the_bits_of_the_definition(void **state)
 {
     (void)state;
@@ -434,6 +469,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(products__parts_of_different_types__act_as_one_weight),
         cmocka_unit_test(products__a_large_weight__is_cut_into_pieces),
         cmocka_unit_test(products__few_tokens__same_bits),
+        cmocka_unit_test(products__any_rows_in_a_group__same_bits),
         cmocka_unit_test(embed__every_type__gives_the_bits_of_the_definition),
         cmocka_unit_test(experts__every_type__match_the_reference),
         cmocka_unit_test(experts__any_routing__match_the_reference),
