@@ -158,8 +158,9 @@ bool cl_rms_norm(void *ctx, const struct op_rms_norm *op);
 bool cl_silu_mul(void *ctx, const struct op_silu_mul *op);
 bool cl_qkv_rope_cache(void *ctx, const struct op_qkv_rope_cache *op);
 bool cl_attention(void *ctx, const struct op_attention *op);
-/* Its two ways: heads that share a KV head together, over parts of the keys; each head over all keys. */
-bool cl_attend_few(struct cl_backend *b, const struct op_attention *op);
+/* Its two ways: heads that share a KV head together, over parts of the keys (least_splits or more, some
+ * perhaps empty); each head over all keys. */
+bool cl_attend_few(struct cl_backend *b, const struct op_attention *op, size_t least_splits);
 bool cl_attend_many(struct cl_backend *b, const struct op_attention *op);
 bool cl_route(void *ctx, const struct op_route *op);
 bool cl_moe_gate_up(void *ctx, const struct op_moe_gate_up *op);

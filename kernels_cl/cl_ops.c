@@ -20,14 +20,21 @@ static void arg_rows(struct cl_call *c, const struct cl_rows *rows)
     cl_arg_u64(c, rows->row_bytes);
 }
 
-/* Few tokens: the weights are read as they are. */
-static bool multiply_few(struct cl_backend *b, const struct op_gemm *op, const struct cl_rows *rows)
+/* Few tokens: the weights are read as they are. `second` are rows that go on from those of the first, in the
+ * same launch, or NULL. */
+static bool multiply_few(struct cl_backend *b, const struct op_gemm *op, const struct cl_rows *rows,
+                         const struct cl_rows *second)
 {
     size_t rows_each = cl_tuning_rows(&b->tuning, rows->type);
     struct cl_call c = cl_call_begin(b, CL_GROUP_WEIGHT + rows->type, CL_PRODUCT);
-    arg_rows(&c, rows);
+    cl_arg_mem(&c, rows->mem);
+    cl_arg_u64(&c, rows->base);
+    cl_arg_mem(&c, second ? second->mem : NULL);
+    cl_arg_u64(&c, second ? second->base : 0);
+    cl_arg_u64(&c, rows->row_bytes);
     cl_arg_u32(&c, op->w->k);
     cl_arg_u32(&c, rows->n);
+    cl_arg_u32(&c, second ? second->n : 0);
     cl_arg_u32(&c, rows_each);
     cl_arg_buf(&c, op->a);
     cl_arg_u64(&c, op->a_row * op->w->k);
@@ -36,8 +43,18 @@ static bool multiply_few(struct cl_backend *b, const struct op_gemm *op, const s
     cl_arg_u64(&c, op->w->n);
     cl_arg_u64(&c, rows->first);
     cl_arg_mem(&c, rows->bias);
+    cl_arg_mem(&c, second ? second->bias : NULL);
     cl_arg_u32(&c, flags_of(op, rows));
-    return cl_call_run(&c, cl_groups(rows->n, rows_each), 1);
+    return cl_call_run(&c, cl_groups(rows->n, rows_each) + (second ? cl_groups(second->n, rows_each) : 0), 1);
+}
+
+/* Whether the part behind part i may be in its launch. */
+static bool goes_on(const struct bweight *w, size_t i)
+{
+    if (i + 1 >= w->n_parts)
+        return false;
+    const struct cl_rows *rows = &w->parts[i], *next = rows + 1;
+    return next->type == rows->type && next->first == rows->first + rows->n && !next->bias == !rows->bias;
 }
 
 static bool expand(struct cl_backend *b, const struct cl_rows *rows, size_t k, size_t first, size_t n)
@@ -91,10 +108,14 @@ static bool multiply_many(struct cl_backend *b, const struct op_gemm *op, const 
 bool cl_gemm(void *ctx, const struct op_gemm *op)
 {
     struct cl_backend *b = ctx;
-    bool ok = true;
-    for (size_t i = 0; ok && op->n_tokens && i < op->w->n_parts; i++)
-        ok = op->n_tokens <= PRODUCT_MAX_TOKENS ? multiply_few(b, op, &op->w->parts[i])
-                                                : multiply_many(b, op, &op->w->parts[i]);
+    const struct bweight *w = op->w;
+    bool ok = true, is_few = op->n_tokens <= PRODUCT_MAX_TOKENS;
+    for (size_t i = 0; ok && op->n_tokens && i < w->n_parts; i++) {
+        bool two = is_few && goes_on(w, i);
+        ok = is_few ? multiply_few(b, op, &w->parts[i], two ? &w->parts[i + 1] : NULL)
+                    : multiply_many(b, op, &w->parts[i]);
+        i += two;
+    }
     return ok;
 }
 
@@ -223,19 +244,23 @@ static bool need_parts(struct cl_backend *b, const struct op_attention *op, size
     return b->parts.n_bytes >= n_bytes || cl_room_need(b, &b->parts, 2 * n_bytes);
 }
 
-bool cl_attend_few(struct cl_backend *b, const struct op_attention *op)
+bool cl_attend_few(struct cl_backend *b, const struct op_attention *op, size_t least_splits)
 {
     size_t n_splits = cl_groups(op->pos + op->n_tokens, SPLIT_PAGES * PAGE_TOKENS);
+    n_splits = n_splits > least_splits ? n_splits : least_splits;
     if (!need_parts(b, op, n_splits))
         return false;
     struct cl_call c = begin_kv(b, &op->kv, CL_ATTENTION_PART);
     cl_arg_buf(&c, op->q);
     cl_arg_mem(&c, b->parts.mem);
+    cl_arg_buf(&c, op->out);
     arg_heads(&c, op);
     cl_arg_u32(&c, n_splits);
     if (!cl_call_run(&c, n_splits,
                      op->n_tokens * op->n_kv_head * cl_groups(op->n_head / op->n_kv_head, GQA_HEADS)))
         return false;
+    if (n_splits == 1)
+        return true; /* there was nothing to join */
     c = cl_call_begin(b, cl_group_of_kv(op->kv.type), CL_ATTENTION_MERGE);
     cl_arg_mem(&c, b->parts.mem);
     cl_arg_buf(&c, op->out);
@@ -250,6 +275,6 @@ bool cl_attention(void *ctx, const struct op_attention *op)
     if (b->is_lost || !show_table(b, &op->kv))
         return false;
     if (op->n_tokens <= PRODUCT_MAX_TOKENS)
-        return cl_attend_few(b, op);
+        return cl_attend_few(b, op, 1);
     return cl_attend_many(b, op) && cl_wait(b);
 }

@@ -173,6 +173,12 @@ INLINE global float *part_of(global float *parts, const struct share *s, uint i,
     return parts + (((size_t)s->t * n_head + s->head + i) * n_splits + s->split) * (head_dim + 2);
 }
 
+/* Where the output of that head goes when its keys are all in one part: the same bits as of joining one. */
+INLINE global float *out_of(global float *out, const struct share *s, uint i, uint n_head, uint head_dim)
+{
+    return out + ((size_t)s->t * n_head + s->head + i) * head_dim;
+}
+
 /* Joins the parts of a query of one head, in their order; empty ones add nothing, so that a query has the same bits with
  * any number of splits behind its own. Groups: (tokens, H). */
 KERNEL attention_merge(const global float *parts, global float *out, uint n_splits, uint head_dim)
@@ -240,8 +246,9 @@ KERNEL attention(KV_ARGS, const global float *q, global float *out, float scale,
 }
 
 /* The same for the heads of a share: a key is read once for all of them. */
-KERNEL attention_part(KV_ARGS, const global float *q, global float *parts, float scale, uint n_tokens, uint n_head,
-                           uint n_kv_head, uint head_dim, uint pos, uint window, uint n_splits)
+KERNEL attention_part(KV_ARGS, const global float *q, global float *parts, global float *out, float scale,
+                           uint n_tokens, uint n_head, uint n_kv_head, uint head_dim, uint pos, uint window,
+                           uint n_splits)
 {
     local float query[GQA_HEADS * D_MAX], weights[GQA_HEADS * PAGE], spare[LANES];
     float sums[GQA_HEADS][D_MAX / LANES], largest[GQA_HEADS], total[GQA_HEADS];
@@ -289,10 +296,12 @@ KERNEL attention_part(KV_ARGS, const global float *q, global float *parts, float
         MEET();
     }
     for (uint i = 0; i < s.n; i++) {
-        global float *to = part_of(parts, &s, i, n_head, n_splits, head_dim);
+        bool is_whole = n_splits == 1;
+        global float *to = is_whole ? out_of(out, &s, i, n_head, head_dim)
+                                    : part_of(parts, &s, i, n_head, n_splits, head_dim);
         for (uint d = LANE, c = 0; d < head_dim; d += LANES, c++)
-            to[d] = sums[i][c];
-        if (LANE == 0) {
+            to[d] = is_whole ? sums[i][c] / total[i] : sums[i][c];
+        if (LANE == 0 && !is_whole) {
             to[head_dim] = largest[i];
             to[head_dim + 1] = total[i];
         }
@@ -447,8 +456,9 @@ INLINE float weigh_page(float *weights, float *largest, float *total, const glob
     return keep;
 }
 
-KERNEL attention_part(KV_ARGS, const global float *q, global float *parts, float scale, uint n_tokens, uint n_head,
-                           uint n_kv_head, uint head_dim, uint pos, uint window, uint n_splits)
+KERNEL attention_part(KV_ARGS, const global float *q, global float *parts, global float *out, float scale,
+                           uint n_tokens, uint n_head, uint n_kv_head, uint head_dim, uint pos, uint window,
+                           uint n_splits)
 {
     float query[GQA_HEADS * D_MAX], sums[GQA_HEADS * D_MAX], weights[GQA_HEADS * PAGE];
     float largest[GQA_HEADS], total[GQA_HEADS], keep[GQA_HEADS];
@@ -484,9 +494,13 @@ KERNEL attention_part(KV_ARGS, const global float *q, global float *parts, float
             values4(sums, keep, weights, v, first, n, head_dim);
     }
     for (uint i = 0; i < s.n; i++) {
-        global float *to = part_of(parts, &s, i, n_head, n_splits, head_dim);
+        bool is_whole = n_splits == 1;
+        global float *to = is_whole ? out_of(out, &s, i, n_head, head_dim)
+                                    : part_of(parts, &s, i, n_head, n_splits, head_dim);
         for (uint d = 0; d < head_dim; d++)
-            to[d] = sums[i * D_MAX + d];
+            to[d] = is_whole ? sums[i * D_MAX + d] / total[i] : sums[i * D_MAX + d];
+        if (is_whole)
+            continue;
         to[head_dim] = largest[i];
         to[head_dim + 1] = total[i];
     }

@@ -482,14 +482,24 @@ INLINE void product_rows(const global uchar *slab, ulong row_bytes, uint k, uint
 #endif
 }
 
-/* out[t * out_stride + out_base + r] = x[t] * w[r]. A group takes rows_each rows, a multiple of PRODUCT_ROWS. Groups:
- * (rows / rows_each). */
-KERNEL product(const global uchar *w, ulong w_base, ulong row_bytes, uint k, uint n, uint rows_each,
-                    const global float *x, ulong x_base, uint n_tokens, global float *out, ulong out_stride,
-                    ulong out_base, const global float *bias, uint flags)
+/* out[t * out_stride + out_base + r] = x[t] * w[r]. A group takes rows_each rows, a multiple of PRODUCT_ROWS. Two slabs of
+ * one type (Q and K, gate and up) are one launch: the n2 rows of w2 follow those of w. Groups: (rows / rows_each of the first,
+ * then of the second). */
+KERNEL product(const global uchar *w, ulong w_base, const global uchar *w2, ulong w2_base, ulong row_bytes, uint k,
+                    uint n, uint n2, uint rows_each, const global float *x, ulong x_base, uint n_tokens,
+                    global float *out, ulong out_stride, ulong out_base, const global float *bias,
+                    const global float *bias2, uint flags)
 {
     local float spare[LANES];
-    uint first = (uint)get_group_id(0) * rows_each;
+    uint first = (uint)get_group_id(0) * rows_each, n_first = (n + rows_each - 1) / rows_each * rows_each;
+    const global uchar *slab = w + w_base;
+    if (first >= n_first) {
+        first -= n_first;
+        slab = w2 + w2_base;
+        bias = bias2;
+        out_base += n;
+        n = n2;
+    }
     for (uint t = 0; t < n_tokens; t += COLUMNS) {
         const global float *from[COLUMNS];
         global float *to[COLUMNS];
@@ -500,7 +510,7 @@ KERNEL product(const global uchar *w, ulong w_base, ulong row_bytes, uint k, uin
             to[c] = out + out_base + column * out_stride;
         }
         for (uint row = first; row < min(n, first + rows_each); row += PRODUCT_ROWS)
-            product_rows(w + w_base, row_bytes, k, n, row, from, n_columns, to, bias, flags, spare);
+            product_rows(slab, row_bytes, k, n, row, from, n_columns, to, bias, flags, spare);
     }
 }
 

@@ -113,6 +113,23 @@ static void products__parts_of_different_types__act_as_one_weight(void **state)
                                             .add = m > 1});
 }
 
+/* Q and K, gate and up: parts of one type side by side are one launch, with biases and without. */
+static void products__parts_of_one_type__act_as_one_weight(void **state)
+{
+    (void)state;
+    for (int i = 0; i < n_cl_worlds; i++)
+        for (size_t n_parts = 2; n_parts <= 4; n_parts++)
+            for (size_t m = 1; m < 10; m += 4)
+                check_product(&cl_worlds[i],
+                              &(struct product){.types = {DTYPE_Q4_K, DTYPE_Q4_K, DTYPE_Q6_K, DTYPE_Q6_K},
+                                                .n_parts = n_parts,
+                                                .n = 13,
+                                                .k = 256,
+                                                .m = m,
+                                                .with_bias = n_parts % 2,
+                                                .add = m == 5});
+}
+
 /* More rows than are expanded at once. */
 static void products__a_large_weight__is_cut_into_pieces(void **state)
 {
@@ -467,6 +484,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(products__every_type_and_number_of_tokens__match_the_reference),
         cmocka_unit_test(products__any_width__match_the_reference),
         cmocka_unit_test(products__parts_of_different_types__act_as_one_weight),
+        cmocka_unit_test(products__parts_of_one_type__act_as_one_weight),
         cmocka_unit_test(products__a_large_weight__is_cut_into_pieces),
         cmocka_unit_test(products__few_tokens__same_bits),
         cmocka_unit_test(products__any_rows_in_a_group__same_bits),
