@@ -81,6 +81,24 @@ static void products__every_type_and_number_of_tokens__match_the_reference(void 
                                                                .odd = t % 4 == 3});
 }
 
+/* The shapes of models: long rows, and as many tokens as a tile has, one less, one more. */
+static void products__shapes_of_models__match_the_reference(void **state)
+{
+    (void)state;
+    static const enum dtype types[] = {DTYPE_Q4_0, DTYPE_Q4_1, DTYPE_Q8_0,
+                                       DTYPE_Q4_K, DTYPE_Q5_K, DTYPE_Q6_K};
+    static const struct {
+        size_t m, k;
+    } shapes[] = {{1, 2048}, {8, 2048}, {129, 2048}, {2, 4096}, {9, 4096}, {64, 4096}, {32, 768}, {33, 768}};
+    for (int i = 0; i < n_cl_worlds && !is_small; i++)
+        for (size_t j = 0; j < sizeof shapes / sizeof *shapes * 6; j++)
+            check_product(&cl_worlds[i], &(struct product){.types = {types[j % 6]},
+                                                           .n_parts = 1,
+                                                           .n = 35,
+                                                           .k = shapes[j / 6].k,
+                                                           .m = shapes[j / 6].m});
+}
+
 static void products__any_width__match_the_reference(void **state)
 {
     (void)state;
@@ -482,6 +500,7 @@ int main(int argc, char **argv)
         cmocka_set_test_filter(argv[2]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products__every_type_and_number_of_tokens__match_the_reference),
+        cmocka_unit_test(products__shapes_of_models__match_the_reference),
         cmocka_unit_test(products__any_width__match_the_reference),
         cmocka_unit_test(products__parts_of_different_types__act_as_one_weight),
         cmocka_unit_test(products__parts_of_one_type__act_as_one_weight),

@@ -1,6 +1,7 @@
 /* A device that fails, whole: the engine with the OpenCL backend as its device and the CPU behind it, and an
  * OpenCL whose functions begin to fail. Whatever fails and whenever it does, the answer is the one that the
  * CPU gives alone, and a sentence says what has happened. */
+#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -267,6 +269,50 @@ static void load__kernels_do_not_build__the_cpu_takes_all(void **state)
     }
 }
 
+/* ---- idle time ---- */
+
+/* Files of a directory whose names end so. */
+static int count_files(const char *directory, const char *ending)
+{
+    int n = 0;
+    DIR *d = opendir(directory);
+    for (struct dirent *e; (e = readdir(d));) {
+        size_t len = strlen(e->d_name), n_ending = strlen(ending);
+        n += len > n_ending && strcmp(e->d_name + len - n_ending, ending) == 0;
+    }
+    closedir(d);
+    return n;
+}
+
+/* What is found out for later starts takes time between turns, none before the first. */
+static void idle__tuning__begins_after_the_first_answer(void **state)
+{
+    (void)state;
+    char directory[] = "/tmp/ferrum-cl-XXXXXX", command[64];
+    const struct timespec pause = {0, 100000000}, long_pause = {1, 500000000};
+    if (!n_cl_worlds)
+        return;
+    assert_non_null(mkdtemp(directory));
+    const struct backend_cl_options options = {.cache_dir = directory, .style = "cpu"};
+    struct backend fresh;
+    struct err err;
+    assert_true(backend_cl_open(&fresh, &options, &err));
+    struct engine *e = open_engine(&fresh);
+    nanosleep(&long_pause, NULL);
+    assert_int_equal(count_files(directory, ".tune"), 0);
+    struct answer found = ask(e);
+    expect_wanted(&found);
+    for (int i = 0; i < 300 && !count_files(directory, ".tune"); i++)
+        nanosleep(&pause, NULL);
+    assert_int_equal(count_files(directory, ".tune"), 1);
+    found = ask(e);
+    expect_wanted(&found);
+    engine_close(e);
+    backend_close(&fresh);
+    snprintf(command, sizeof command, "rm -r %s", directory);
+    assert_int_equal(system(command), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -276,6 +322,7 @@ int main(void)
         cmocka_unit_test(answer__memory_is_refused__the_cpu_goes_on),
         cmocka_unit_test(load__memory_for_some_layers__the_cpu_takes_the_rest),
         cmocka_unit_test(load__kernels_do_not_build__the_cpu_takes_all),
+        cmocka_unit_test(idle__tuning__begins_after_the_first_answer),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

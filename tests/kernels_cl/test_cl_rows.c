@@ -260,7 +260,7 @@ static void check_heads(struct cl_world *w, const struct heads *s)
     size_t n = s->pos + s->n_tokens, n_pages = (n + 63) / 64, page = LAYERS * 2 * slab_bytes(s),
            half = s->n_rot / 2;
     size_t width = (s->n_head + 2 * s->n_kv_head) * s->head_dim;
-    uint32_t table[64];
+    uint32_t table[80];
     char what[160];
     snprintf(what, sizeof what, "D %zu H %zu KV %zu T %zu pos %zu window %zu rot %zu mode %d %s", s->head_dim,
              s->n_head, s->n_kv_head, s->n_tokens, s->pos, s->window, s->n_rot, (int)s->mode,
@@ -341,6 +341,25 @@ static void attention__any_shape__matches_the_reference(void **state)
         }
 }
 
+/* Contexts that end before, at and behind a page, a part of the keys, and many parts. */
+static void attention__contexts_of_models__match_the_reference(void **state)
+{
+    (void)state;
+    static const size_t contexts[] = {1, 63, 64, 65, 255, 256, 257, 4097};
+    static const enum dtype types[] = {DTYPE_F16, DTYPE_F32, DTYPE_I8};
+    for (int i = 0; i < n_cl_worlds && !is_small; i++)
+        for (size_t j = 0; j < 2 * sizeof contexts / sizeof *contexts; j++)
+            check_heads(&cl_worlds[i], &(struct heads){.head_dim = j % 2 ? 128 : 64,
+                                                       .n_head = 4,
+                                                       .n_kv_head = j % 2 ? 1 : 2,
+                                                       .n_tokens = 1,
+                                                       .pos = contexts[j / 2] - 1,
+                                                       .n_rot = 64,
+                                                       .mode = ROPE_NEOX,
+                                                       .norm = true,
+                                                       .type = types[(i + j) % 3]});
+}
+
 static void attention__long_context__matches_the_reference(void **state)
 {
     (void)state;
@@ -416,6 +435,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(route__any_shape__chooses_as_the_reference),
         cmocka_unit_test(route__no_number__makes_the_weights_of_its_token_nan),
         cmocka_unit_test(attention__any_shape__matches_the_reference),
+        cmocka_unit_test(attention__contexts_of_models__match_the_reference),
         cmocka_unit_test(attention__long_context__matches_the_reference),
         cmocka_unit_test(attention__unseen_rows__are_not_read),
         cmocka_unit_test(kernels__of_rows_and_heads__were_all_launched),
