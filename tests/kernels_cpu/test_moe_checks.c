@@ -75,7 +75,7 @@ static void backend_route__refuses_wrong_arguments(void **state)
 {
     (void)state;
     struct err err = {0};
-    const struct op_route good = {large, ids, small, 4, 3, 2, false, 1};
+    const struct op_route good = {large, ids, small, 4, 3, 2, false, 1, 0};
     struct op_route op = good;
     op.ids = large; /* written */
     op.logits = ids;
@@ -113,7 +113,7 @@ static void backend_moe_gate_up__refuses_wrong_arguments(void **state)
     struct err err = {0};
     struct tensor odd_stack = stack(WIDTH, 3, N_EXPERTS);
     const struct tensor *odds[] = {&odd_stack};
-    const struct op_moe_gate_up good = {gate_up, large, ids, small, 4, 2, NULL};
+    const struct op_moe_gate_up good = {gate_up, large, ids, small, 4, 2, NULL, 0};
     struct op_moe_gate_up op = good;
     assert_true(backend_moe_gate_up(&backend, &op, &err));
     op.w = NULL;
@@ -153,7 +153,7 @@ static void backend_moe_down__refuses_wrong_arguments(void **state)
 {
     (void)state;
     struct err err = {0};
-    const struct op_moe_down good = {down, large, ids, small, 4, 2, NULL};
+    const struct op_moe_down good = {down, large, ids, small, 4, 2, NULL, 0};
     struct op_moe_down op = good;
     assert_true(backend_moe_down(&backend, &op, &err));
     op.n_used = 0;
@@ -182,8 +182,8 @@ static void backend_moe__refuses_experts_that_are_not_there(void **state)
     struct bbuf *bad = backend_buf_new(&backend, sizeof wrong[0], NULL);
     for (size_t i = 0; i < 4; i++) {
         assert_true(backend_buf_write(&backend, bad, 0, wrong[i], sizeof wrong[i], NULL));
-        expect_gate_up((struct op_moe_gate_up){gate_up, large, bad, small, 2, 2, NULL}, words[i]);
-        expect_down((struct op_moe_down){down, large, bad, small, 2, 2, NULL}, words[i]);
+        expect_gate_up((struct op_moe_gate_up){gate_up, large, bad, small, 2, 2, NULL, 0}, words[i]);
+        expect_down((struct op_moe_down){down, large, bad, small, 2, 2, NULL, 0}, words[i]);
     }
     backend_buf_free(&backend, bad);
 }
