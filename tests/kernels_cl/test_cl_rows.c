@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -19,6 +20,8 @@
 #define LIMIT 1e-11
 
 static bool is_small; /* `test_cl_rows small`: few and small shapes, for slow devices (oclgrind) */
+
+static long only = -1; /* the shape of a test that is looked at; -1: all */
 
 static void need(bool ok, const struct err *err)
 {
@@ -325,7 +328,7 @@ static void attention__any_shape__matches_the_reference(void **state)
         for (size_t j = 0; j < 48; j++) {
             size_t dim = dims[j % 8], group = groups[j / 3 % 3], n_tokens = tokens[j / 2 % 3];
             bool is_slow = dim > 64 || (dim > 6 && (n_tokens > 3 || starts[j / 5 % 3] > 62));
-            if (is_small && is_slow)
+            if ((is_small && is_slow) || (only >= 0 && j != (size_t)only))
                 continue;
             n_tokens = is_small && n_tokens > 9 ? 9 : n_tokens;
             check_heads(&cl_worlds[i], &(struct heads){.head_dim = dim,
@@ -366,14 +369,15 @@ static void attention__long_context__matches_the_reference(void **state)
     static const enum dtype types[] = {DTYPE_F16, DTYPE_F32, DTYPE_I8};
     for (int i = 0; i < n_cl_worlds; i++)
         for (size_t k = 0; k < 3; k++) /* several parts of the keys, that are joined */
-            check_heads(&cl_worlds[i], &(struct heads){.head_dim = is_small ? 4 : 16,
-                                                       .n_head = 2,
-                                                       .n_kv_head = 1,
-                                                       .n_tokens = 2,
-                                                       .pos = is_small ? 260 : 2000,
-                                                       .n_rot = 4,
-                                                       .mode = ROPE_NEOX,
-                                                       .type = types[k]});
+            if (only < 0 || k == (size_t)only)
+                check_heads(&cl_worlds[i], &(struct heads){.head_dim = is_small ? 4 : 16,
+                                                           .n_head = 2,
+                                                           .n_kv_head = 1,
+                                                           .n_tokens = 2,
+                                                           .pos = is_small ? 260 : 2000,
+                                                           .n_rot = 4,
+                                                           .mode = ROPE_NEOX,
+                                                           .type = types[k]});
 }
 
 /* Rows nobody may see are not read: they hold NaN. */
@@ -421,12 +425,14 @@ static void kernels__of_rows_and_heads__were_all_launched(void **state)
     cl_expect_launched(cl_text_attention, CL_GROUP_KV_F16, 3, NULL);
 }
 
-/* small: see is_small; a name: that test alone. */
+/* small: see is_small; a name: that test alone; a number: of its shapes that one. */
 int main(int argc, char **argv)
 {
     is_small = argc > 1 && strcmp(argv[1], "small") == 0;
     if (argc > 2)
         cmocka_set_test_filter(argv[2]);
+    if (argc > 3)
+        only = strtol(argv[3], NULL, 10);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rms_norm__any_width__matches_the_reference),
         cmocka_unit_test(silu_mul__any_width__matches_the_reference),
