@@ -61,14 +61,11 @@ VEC_INLINE vec load_keys(const struct page *page, size_t i)
     return load_lanes(page->k, i, page->f16);
 }
 
-VEC_INLINE __m128 scores_of(const struct attn_tile *t, const struct page *page, size_t r, size_t j,
-                            const vec sums[K_STEP])
+VEC_INLINE void put_scores(struct attn_tile *t, const struct page *page, size_t r, size_t j,
+                           const vec sums[K_STEP])
 {
-    (void)t;
     (void)page;
-    (void)r;
-    (void)j;
-    return sum_4(sums);
+    _mm_storeu_ps(&t->scores[r][j], sum_4(sums));
 }
 
 VEC_INLINE void fetch_keys(const struct page *page, size_t dim, size_t j, size_t end)

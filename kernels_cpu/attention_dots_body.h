@@ -1,12 +1,12 @@
 /* attention_dots_body.h: scores as dot products with K as it lies in the page, then softmax and weighted V:
- * AVX2, and few rows of int8. Written once for every vector width and KV type.
+ * AVX2 and NEON, and few rows of int8. Written once for every vector width and KV type.
  *
  * Included by one file per instruction set and KV type, which defines before it what attention_values_body.h
  * needs; LANES, `vec`, vec_zero, vec_load and
  * vec_mul_add(a, b, c) = a*b + c; `query`, the type of a query row's elements; struct page; and
  *   queries(t)                     the query rows [rows, head_dim]
  *   load_keys(page, i)             LANES elements of K from index i on
- *   scores_of(t, page, r, j, sums) the scores of row r from its sums at positions j .. j + K_STEP
+ *   put_scores(t, page, r, j, sums) the scores of row r from its sums at positions j .. j + K_STEP
  *   fetch_keys(page, dim, j, end)  asks for the next K of positions j .. end, where it waits
  *   weigh_row(t, r, page)          turns a row's scores into weights.
  *
@@ -38,7 +38,7 @@ VEC_INLINE void score_block(struct rows rows, size_t n, const struct page *page,
     }
 #pragma GCC unroll 4
     for (size_t r = 0; r < n; r++)
-        _mm_storeu_ps(&rows.t->scores[rows.first + r][j], scores_of(rows.t, page, rows.first + r, j, acc[r]));
+        put_scores(rows.t, page, rows.first + r, j, acc[r]);
 }
 
 VEC_INLINE void score_rows(struct attn_tile *t, size_t first, size_t last, const struct page *page, size_t j)

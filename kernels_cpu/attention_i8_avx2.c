@@ -2,6 +2,7 @@
  * 16 products wide. */
 #include "kernels_cpu/attention_avx2.h"
 
+#include "kernels_cpu/attention_i8_256.h"
 #include "kernels_cpu/attention_softmax_avx2.h"
 #include "kernels_cpu/vec_avx2.h"
 

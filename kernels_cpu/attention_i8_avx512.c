@@ -2,6 +2,7 @@
  * attention_i8_body.h, 32 products wide, added up by the instruction that makes them. */
 #include "kernels_cpu/attention_avx512.h"
 
+#include "kernels_cpu/attention_i8_256.h"
 #include "kernels_cpu/attention_softmax_512.h"
 #include "kernels_cpu/attention_turn_512.h"
 #include "kernels_cpu/vec_avx2.h"

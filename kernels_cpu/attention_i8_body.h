@@ -1,13 +1,18 @@
 /* attention_i8_body.h: pages of int8, written once for every vector width.
  *
  * Included by one file per instruction set, which defines before it FEW_ROWS (below it a page is waited for,
- * and so the next one fetched ahead) and what attention_dots_body.h lists (LANES 16-bit numbers or LANES / 2
- * 32-bit sums in a `vec`; vec_mul_add adds the products of neighbours to one sum) and vec_i8(p) LANES int8
- * widened vec_all(x)                    the pair of 16-bit numbers x in every sum's place load_pairs(v, dim,
- * out)       LANES columns of two rows of V, the two of a column side by side add_columns(out, sums, scale)
- * adds sums * scale to LANES columns; the sums lie as load_pairs has them sum_4(x)                      the
- * sums of four vectors and after it page_many, for pages that MANY_ROWS or more read; it may bring V into
- * wide_pairs first.
+ * and so the next one fetched ahead) and what attention_dots_body.h lists: LANES 16-bit numbers or LANES / 2
+ * 32-bit sums in a `vec`; vec_mul_add adds two products, those of partners, to one sum. And
+ *   vec_i8(p)                     LANES int8 widened
+ *   vec_all(x)                    the pair of 16-bit numbers x at every two partners
+ *   load_pairs(v, dim, out)       LANES columns of two rows of V, the two of a column as partners
+ *   add_columns(out, sums, scale) adds sums * scale to LANES columns; the sums lie as load_pairs has them
+ *   sum_4(x)                      the sums of four vectors
+ *   put_scaled(out, sum_4's, scale, q_scale)    four scores
+ *   FLOAT_STEP floats at a time:
+ *   round_floats(out, x, factor)                x * factor rounded to 16 bits
+ *   scale_seen(p, scale, j, begin, end)         p times their scales, 0 for positions outside begin .. end
+ * and after it page_many, for pages that MANY_ROWS or more read; it may bring V into wide_pairs first.
  *
  * The sums are made of integers: a query row is rounded to 16 bits (of its own largest magnitude), and so are
  * the weights of V, exp(score - max) times V's scale; both errors are far below the 8 bits of K and V.
@@ -35,19 +40,14 @@ struct page {
     const void *next_k, *next_v; /* to be fetched ahead while this page is worked on, or NULL */
 };
 
-/* Rounds x[n] (n % 16 == 0) to 16 bits and returns the scale: NaN for a row that is not finite, 0 for one
- * that is all but 0. */
+/* Rounds x[n] (n % FLOAT_STEP == 0) to 16 bits and returns the scale: NaN for a row that is not finite, 0 for
+ * one that is all but 0. */
 VEC_INLINE float round_to_16(int16_t *out, const float *x, size_t n)
 {
     float largest = vec_largest(x, n);
     float inverse = largest >= FLT_MIN * LARGEST && largest <= FLT_MAX ? LARGEST / largest : 0;
-    __m256 factor = _mm256_set1_ps(inverse);
-    for (size_t i = 0; i < n; i += 16) {
-        __m256i a = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + i), factor));
-        __m256i b = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + i + 8), factor));
-        __m256i both = _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xD8);
-        _mm256_storeu_si256((__m256i *)(out + i), both);
-    }
+    for (size_t i = 0; i < n; i += FLOAT_STEP)
+        round_floats(out + i, x + i, inverse);
     return inverse > 0 ? largest / LARGEST : largest <= FLT_MAX ? 0 : NAN;
 }
 
@@ -61,11 +61,10 @@ VEC_INLINE vec load_keys(const struct page *page, size_t i)
     return vec_i8(page->k + i);
 }
 
-VEC_INLINE __m128 scores_of(const struct attn_tile *t, const struct page *page, size_t r, size_t j,
-                            const vec sums[K_STEP])
+VEC_INLINE void put_scores(struct attn_tile *t, const struct page *page, size_t r, size_t j,
+                           const vec sums[K_STEP])
 {
-    __m128 scale = _mm_mul_ps(_mm_set1_ps(t->q_scale[r]), _mm_loadu_ps(page->k_scale + j));
-    return _mm_mul_ps(_mm_cvtepi32_ps(sum_4(sums)), scale);
+    put_scaled(&t->scores[r][j], sum_4(sums), page->k_scale + j, t->q_scale[r]);
 }
 
 /* With the scales, those of V too. */
@@ -82,11 +81,8 @@ VEC_INLINE void weigh_row(struct attn_tile *t, size_t r, const struct page *page
 {
     float *p = t->scores[r];
     softmax_row(t, r);
-    for (size_t j = 0; j < KV_BLOCK_TOKENS; j += 8) {
-        __m256 scale =
-            _mm256_and_ps(_mm256_loadu_ps(page->v_scale + j), seen_mask(j, t->begin[r], t->end[r]));
-        _mm256_storeu_ps(p + j, _mm256_mul_ps(_mm256_loadu_ps(p + j), scale));
-    }
+    for (size_t j = 0; j < KV_BLOCK_TOKENS; j += FLOAT_STEP)
+        scale_seen(p + j, page->v_scale + j, j, t->begin[r], t->end[r]);
     t->weight_scale[r] = round_to_16(page->weight + r * KV_BLOCK_TOKENS, p, KV_BLOCK_TOKENS);
 }
 

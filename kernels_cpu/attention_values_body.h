@@ -6,7 +6,7 @@
 #ifndef FERRUM_ATTENTION_VALUES_BODY_H
 #define FERRUM_ATTENTION_VALUES_BODY_H
 
-#include "kernels_cpu/attention_page_avx2.h"
+#include "kernels_cpu/attention_page.h"
 
 struct page;
 VEC_INLINE void add_values(struct rows rows, size_t n, const struct page *page);

@@ -12,8 +12,8 @@
 #include <math.h>
 
 #include "engine/half.h"
+#include "kernels_cpu/dot_common.h"
 #include "kernels_cpu/dot_kernel.h"
-#include "kernels_cpu/dot_x86.h"
 
 #define STEP (N_CHAINS * LANES)
 

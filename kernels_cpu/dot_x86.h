@@ -11,37 +11,12 @@
 #define FERRUM_DOT_X86_H
 
 #include <immintrin.h>
-#include <string.h>
 
 #include "engine/quant_blocks.h"
-
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-
-/* Before a loop of a few rounds, whose arrays of vectors must become registers at any optimisation level. */
-#if defined(__clang__)
-#define UNROLLED _Pragma("unroll")
-#else
-#define UNROLLED _Pragma("GCC unroll 16")
-#endif
-
-/* Reads this far ahead of a decode stream; past the end of a map a prefetch does nothing. */
-#define PREFETCH_BYTES 4096
+#include "kernels_cpu/dot_common.h"
 
 /* What differs between the types in the arithmetic: a scale per 32 or 16 weights, an offset or mins. */
 enum super_kind { OFFSET_32, MIN_32, OFFSET_16, MIN_16 };
-
-ALWAYS_INLINE void prefetch_ahead(const uint8_t *w, size_t n_bytes)
-{
-    for (size_t i = 0; i < n_bytes; i += 64)
-        _mm_prefetch((const char *)w + PREFETCH_BYTES + i, _MM_HINT_T0);
-}
-
-ALWAYS_INLINE uint32_t load_u32(const void *p)
-{
-    uint32_t x;
-    memcpy(&x, p, sizeof x);
-    return x;
-}
 
 ALWAYS_INLINE __m256 f16_broadcast(uint16_t h)
 {

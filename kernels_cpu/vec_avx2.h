@@ -4,9 +4,7 @@
 #define FERRUM_VEC_AVX2_H
 
 #include <immintrin.h>
-#include <stddef.h>
-
-#define VEC_INLINE static inline __attribute__((always_inline))
+#include "kernels_cpu/vec_common.h"
 
 VEC_INLINE float vec_sum(__m256 x)
 {

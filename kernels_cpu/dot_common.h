@@ -1,0 +1,34 @@
+/* dot_common.h: private to the kernel files of every instruction set: inlining, unrolling, reading ahead. */
+#ifndef FERRUM_DOT_COMMON_H
+#define FERRUM_DOT_COMMON_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+/* Before a loop of a few rounds, whose arrays of vectors must become registers at any optimisation level. */
+#if defined(__clang__)
+#define UNROLLED _Pragma("unroll")
+#else
+#define UNROLLED _Pragma("GCC unroll 16")
+#endif
+
+/* Reads this far ahead of a decode stream; past the end of a map a prefetch does nothing. */
+#define PREFETCH_BYTES 4096
+
+ALWAYS_INLINE void prefetch_ahead(const uint8_t *w, size_t n_bytes)
+{
+    for (size_t i = 0; i < n_bytes; i += 64)
+        __builtin_prefetch(w + PREFETCH_BYTES + i, 0, 3);
+}
+
+ALWAYS_INLINE uint32_t load_u32(const void *p)
+{
+    uint32_t x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+
+#endif
