@@ -1,6 +1,9 @@
 # Foreign libraries, found once; each is linked only by the room that owns it (ARCHITECTURE.md).
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
+if(FERRUM_KERNELS_ONLY)
+  return()
+endif()
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)

@@ -20,7 +20,7 @@ enum act_format { ACT_F32, ACT_Q8, ACT_FORMAT_N };
 /* x [k] to q [k], d and s [k / 32], sums [k / 16]; k a multiple of 32. */
 typedef void act_quant_fn(const float *x, size_t k, int8_t *q, float *d, float *s, int16_t *sums);
 
-act_quant_fn act_quant_scalar, act_quant_avx2, act_quant_avx512;
+act_quant_fn act_quant_scalar, act_quant_avx2, act_quant_avx512, act_quant_neon;
 
 /* For kernels whose lanes are sub-blocks. lanes [k]: q, per 256 values in the order in which dword j of four
  * vectors of 64 holds values of the first half of the j-th 32, dword 8 + j of the second half; what is beyond

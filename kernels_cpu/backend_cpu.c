@@ -22,7 +22,6 @@
 
 #define MAP_FROM_BYTES ((size_t)1 << 20)
 #define READ_CHUNK_BYTES ((size_t)1 << 20)
-#define BEST_ISA CPU_AVX512
 
 struct cpu_backend {
     struct pool *pool;
@@ -347,7 +346,7 @@ int backend_cpu_cores(void)
 static bool choose_isa(const char *name, enum cpu_isa *isa, struct err *err)
 {
     struct cpu_features features = cpu_features_get();
-    for (int i = BEST_ISA; i >= CPU_SCALAR; i--) {
+    for (int i = CPU_ISA_N - 1; i >= CPU_SCALAR; i--) {
         *isa = (enum cpu_isa)i;
         if (name && strcmp(name, cpu_isa_name(*isa)) != 0)
             continue;
@@ -359,7 +358,8 @@ static bool choose_isa(const char *name, enum cpu_isa *isa, struct err *err)
                            "to the program or take scalar",
                            name);
     }
-    return err_set(err, ERR_USAGE, "CPU backend: no kernels called \"%s\"; expected scalar, avx2 or avx512",
+    return err_set(err, ERR_USAGE,
+                   "CPU backend: no kernels called \"%s\"; expected scalar, avx2, avx512, neon or dotprod",
                    name);
 }
 

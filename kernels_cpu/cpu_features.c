@@ -1,4 +1,4 @@
-/* cpu_features.c owns cpuid, the affinity mask, the core topology and the cgroup quota. */
+/* cpu_features.c owns cpuid and its like, the affinity mask, the core topology and the cgroup quota. */
 #include "kernels_cpu/cpu_features.h"
 
 #include <ctype.h>
@@ -56,6 +56,14 @@ struct cpu_features cpu_features_get(void)
     }
     return f;
 }
+#elif defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+
+struct cpu_features cpu_features_get(void)
+{
+    return (struct cpu_features){.neon = true, .dotprod = getauxval(AT_HWCAP) & HWCAP_ASIMDDP};
+}
 #else
 struct cpu_features cpu_features_get(void)
 {
@@ -65,7 +73,7 @@ struct cpu_features cpu_features_get(void)
 
 const char *cpu_isa_name(enum cpu_isa isa)
 {
-    static const char *const names[] = {"scalar", "avx2", "avx512"};
+    static const char *const names[] = {"scalar", "avx2", "avx512", "neon", "dotprod"};
     return names[isa];
 }
 
@@ -78,6 +86,10 @@ bool cpu_isa_available(enum cpu_isa isa, const struct cpu_features *f)
         return f->avx2;
     case CPU_AVX512:
         return f->avx2 && f->avx512f && f->avx512bw && f->avx512vl && f->avx512dq && f->avx512_vnni;
+    case CPU_NEON:
+        return f->neon;
+    case CPU_DOTPROD:
+        return f->dotprod;
     }
     return false;
 }

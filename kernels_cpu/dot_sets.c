@@ -3,6 +3,7 @@
 
 #include "kernels_cpu/dot_avx2.h"
 #include "kernels_cpu/dot_avx512.h"
+#include "kernels_cpu/dot_neon.h"
 #include "kernels_cpu/dot_scalar.h"
 #include "kernels_cpu/tile_avx2.h"
 #include "kernels_cpu/tile_avx512.h"
@@ -64,6 +65,22 @@ const struct dot_set *dot_set_get(enum cpu_isa isa)
     if (isa == CPU_AVX2)
         return cpu_features_get().avx_vnni ? &avx2_vnni_set : &avx2_set;
     return isa == CPU_AVX512 ? &avx512_set : &scalar_set;
+}
+#elif defined(__aarch64__)
+static const struct dot_set neon_set = {.quantise = act_quant_neon,
+                                        .dot = DOT_TABLE(neon),
+                                        .peak_int8 = peak_neon_int8,
+                                        .peak_f32 = peak_neon_f32};
+static const struct dot_set dotprod_set = {.quantise = act_quant_neon,
+                                           .dot = DOT_TABLE(dotprod),
+                                           .peak_int8 = peak_dotprod_int8,
+                                           .peak_f32 = peak_neon_f32};
+
+const struct dot_set *dot_set_get(enum cpu_isa isa)
+{
+    if (isa == CPU_DOTPROD)
+        return &dotprod_set;
+    return isa == CPU_NEON ? &neon_set : &scalar_set;
 }
 #else
 const struct dot_set *dot_set_get(enum cpu_isa isa)

@@ -72,7 +72,9 @@ struct cpu_kernels {
 
 extern const struct cpu_kernels cpu_kernels_scalar;
 extern const struct cpu_kernels cpu_kernels_avx2, cpu_kernels_avx512; /* defined on x86-64 only */
+extern const struct cpu_kernels cpu_kernels_neon;                     /* AArch64 */
 
+/* The kernels of an instruction set, which the machine must have. */
 const struct cpu_kernels *cpu_kernels_get(enum cpu_isa isa);
 
 #endif

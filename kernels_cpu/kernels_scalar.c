@@ -167,18 +167,19 @@ const struct cpu_kernels cpu_kernels_scalar = {
     .read_bytes = read_bytes,
 };
 
+static const struct cpu_kernels *const sets[CPU_ISA_N] = {
+    [CPU_SCALAR] = &cpu_kernels_scalar,
 #if defined(__x86_64__)
+    [CPU_AVX2] = &cpu_kernels_avx2,
+    [CPU_AVX512] = &cpu_kernels_avx512,
+#elif defined(__aarch64__)
+    [CPU_NEON] = &cpu_kernels_neon,
+    [CPU_DOTPROD] = &cpu_kernels_neon,
+#endif
+};
+
 const struct cpu_kernels *cpu_kernels_get(enum cpu_isa isa)
 {
-    static const struct cpu_kernels *const sets[] = {&cpu_kernels_scalar, &cpu_kernels_avx2,
-                                                     &cpu_kernels_avx512};
+    assert(sets[isa]);
     return sets[isa];
 }
-#else
-const struct cpu_kernels *cpu_kernels_get(enum cpu_isa isa)
-{
-    assert(isa == CPU_SCALAR);
-    (void)isa;
-    return &cpu_kernels_scalar;
-}
-#endif

@@ -150,7 +150,7 @@ static peak_fn *peak_of(const char *isa_name)
 {
     struct cpu_features features = cpu_features_get();
     enum cpu_isa found = CPU_SCALAR;
-    for (int i = 0; i <= CPU_AVX512; i++)
+    for (int i = 0; i < CPU_ISA_N; i++)
         if (isa_name ? strcmp(cpu_isa_name((enum cpu_isa)i), isa_name) == 0
                      : cpu_isa_available((enum cpu_isa)i, &features))
             found = (enum cpu_isa)i;

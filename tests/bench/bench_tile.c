@@ -192,7 +192,7 @@ int main(int argc, char **argv)
         {DTYPE_F32, 2048, 512}};
     const char *isa_name = argc > 1 ? argv[1] : "avx512";
     enum cpu_isa isa = CPU_SCALAR;
-    for (int i = 0; i <= CPU_AVX512; i++)
+    for (int i = 0; i < CPU_ISA_N; i++)
         if (strcmp(cpu_isa_name((enum cpu_isa)i), isa_name) == 0)
             isa = (enum cpu_isa)i;
     if (!gemm_isa_here(isa)) {

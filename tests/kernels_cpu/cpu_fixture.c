@@ -7,7 +7,6 @@
 
 #include "engine/base/mem.h"
 #include "kernels_cpu/backend_cpu.h"
-#include "kernels_cpu/cpu_features.h"
 #include "tests/support/forced_cpu.h"
 
 #define GUARD 12345.0f
@@ -36,10 +35,26 @@ struct backend fixture_open(int n_threads, const char *isa)
     return b;
 }
 
-bool fixture_has_avx2(void)
+bool fixture_has(enum cpu_isa isa)
 {
     struct cpu_features features = cpu_features_get();
-    return cpu_isa_available(CPU_AVX2, &features);
+    return cpu_isa_available(isa, &features);
+}
+
+enum cpu_isa fixture_isa(size_t i)
+{
+    int isa = CPU_SCALAR;
+    while (i > 0)
+        i -= fixture_has((enum cpu_isa)++ isa);
+    return (enum cpu_isa)isa;
+}
+
+size_t fixture_n_isas(void)
+{
+    size_t n = 0;
+    for (int isa = CPU_SCALAR; isa < CPU_ISA_N; isa++)
+        n += fixture_has((enum cpu_isa)isa);
+    return n;
 }
 
 struct bbuf *fixture_buf(struct backend *b, const float *content, size_t n)

@@ -8,16 +8,20 @@
 #include <stdint.h>
 
 #include "engine/backend.h"
+#include "kernels_cpu/cpu_features.h"
 
 #define GUARD_FLOATS 16
 
 /* Roughly normal numbers, the same for the same seed. */
 void fixture_normal(float *out, size_t n, uint32_t seed);
 
-/* The backend with n_threads and "scalar", "avx2" or "avx512", NULL for those of FERRUM_CPU, else the best;
- * ends the test when it does not open. */
+/* The backend with n_threads and the instruction set of that name (cpu_features.h), NULL for that of
+ * FERRUM_CPU, else the best; ends the test when it does not open. */
 struct backend fixture_open(int n_threads, const char *isa);
-bool fixture_has_avx2(void);
+bool fixture_has(enum cpu_isa isa);
+/* The i-th instruction set this machine has, 0 is scalar, and how many it has. */
+enum cpu_isa fixture_isa(size_t i);
+size_t fixture_n_isas(void);
 
 /* A buffer of n floats; with content, copied, and without, all guard values, followed by GUARD_FLOATS of
  * them. */

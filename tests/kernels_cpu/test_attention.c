@@ -222,32 +222,35 @@ static void check_grid(const char *isa)
                                             1 + (int)(i % 2), isa);
 }
 
+static void check_grid_of(enum cpu_isa isa)
+{
+    if (!fixture_has(isa))
+        skip();
+    check_grid(cpu_isa_name(isa));
+}
+
 static void attention__matches_reference__scalar(void **state)
 {
     (void)state;
-    check_grid("scalar");
+    check_grid_of(CPU_SCALAR);
 }
 
 static void attention__matches_reference__avx2(void **state)
 {
     (void)state;
-    if (!fixture_has_avx2())
-        skip();
-    check_grid("avx2");
-}
-
-static bool has_avx512(void)
-{
-    struct cpu_features features = cpu_features_get();
-    return cpu_isa_available(CPU_AVX512, &features);
+    check_grid_of(CPU_AVX2);
 }
 
 static void attention__matches_reference__avx512(void **state)
 {
     (void)state;
-    if (!has_avx512())
-        skip();
-    check_grid("avx512");
+    check_grid_of(CPU_AVX512);
+}
+
+static void attention__matches_reference__neon(void **state)
+{
+    (void)state;
+    check_grid_of(CPU_NEON);
 }
 
 static void attention__matches_reference__odd_head_dims(void **state)
@@ -372,20 +375,22 @@ static void check_token_counts(struct shape s, const char *isa)
 static void attention__one_token_or_many__same_bits(void **state)
 {
     (void)state;
-    static const char *const isas[] = {"scalar", "avx2", "avx512"};
-    for (size_t i = 0; i < 3 * N_TYPES; i++) {
-        struct shape s = {
-            .head_dim = 96, .n_head = 3, .n_kv_head = 3, .n_tokens = 70, .pos = 300, .type = types[i / 3]};
-        if ((i % 3 == 1 && !fixture_has_avx2()) || (i % 3 == 2 && !has_avx512()))
-            continue;
-        check_token_counts(s, isas[i % 3]);
-        if (i % 3 == 0)
+    for (size_t i = 0; i < fixture_n_isas() * N_TYPES; i++) {
+        enum cpu_isa isa = fixture_isa(i / N_TYPES);
+        struct shape s = {.head_dim = 96,
+                          .n_head = 3,
+                          .n_kv_head = 3,
+                          .n_tokens = 70,
+                          .pos = 300,
+                          .type = types[i % N_TYPES]};
+        check_token_counts(s, cpu_isa_name(isa));
+        if (isa == CPU_SCALAR)
             continue;
         s.n_kv_head = 1;
         s.head_dim = 80;
-        check_token_counts(s, isas[i % 3]);
+        check_token_counts(s, cpu_isa_name(isa));
         s.window = 33;
-        check_token_counts(s, isas[i % 3]);
+        check_token_counts(s, cpu_isa_name(isa));
     }
 }
 
@@ -435,6 +440,7 @@ int main(void)
         cmocka_unit_test(attention__matches_reference__scalar),
         cmocka_unit_test(attention__matches_reference__avx2),
         cmocka_unit_test(attention__matches_reference__avx512),
+        cmocka_unit_test(attention__matches_reference__neon),
         cmocka_unit_test(attention__matches_reference__odd_head_dims),
         cmocka_unit_test(attention__window__sees_only_the_last_positions),
         cmocka_unit_test(attention__long_context__matches_reference),

@@ -15,14 +15,14 @@
 #define MAX_ROUNDING 1e-11
 
 static struct pool *pool;
-static struct gemm_ctx *ctx[CPU_AVX512 + 1];
+static struct gemm_ctx *ctx[CPU_ISA_N];
 
 static int set_up(void **state)
 {
     (void)state;
     struct err err;
     pool = pool_new(2, &err);
-    for (int isa = 0; isa <= CPU_AVX512; isa++)
+    for (int isa = 0; isa < CPU_ISA_N; isa++)
         if (gemm_isa_here((enum cpu_isa)isa))
             ctx[isa] = gemm_ctx_new(pool, (enum cpu_isa)isa, &err);
     return pool && ctx[CPU_SCALAR] ? 0 : -1;
@@ -31,7 +31,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
-    for (int isa = 0; isa <= CPU_AVX512; isa++)
+    for (int isa = 0; isa < CPU_ISA_N; isa++)
         gemm_ctx_free(ctx[isa]);
     pool_free(pool);
     return 0;
@@ -69,7 +69,7 @@ static void check(const struct gemm_case *t, enum cpu_isa isa, double max_exact)
 
 static void check_all_isas(const struct gemm_case *t, double max_exact)
 {
-    for (int isa = 0; isa <= CPU_AVX512; isa++)
+    for (int isa = 0; isa < CPU_ISA_N; isa++)
         if (ctx[isa])
             check(t, (enum cpu_isa)isa, max_exact);
 }
@@ -139,7 +139,7 @@ static void gemm__add__adds_product_and_bias_to_what_is_there(void **state)
     enum dtype type = DTYPE_Q4_K;
     struct gemm_case *t = gemm_case_new(&type, 1, 21, 512, 3, true, 5);
     float plain[63], out[63];
-    for (int isa = 0; isa <= CPU_AVX512; isa++) {
+    for (int isa = 0; isa < CPU_ISA_N; isa++) {
         if (!ctx[isa])
             continue;
         cpu_gemm(ctx[isa], t->bound, t->a, t->m, plain, false, NULL);

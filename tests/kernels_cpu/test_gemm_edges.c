@@ -16,10 +16,9 @@
 #include "tests/kernels_cpu/gemm_cases.h"
 
 #define MAX_THREADS 4
-#define N_ISA (CPU_AVX512 + 1)
 
 static struct pool *pools[MAX_THREADS + 1];
-static struct gemm_ctx *ctx[N_ISA][MAX_THREADS + 1];
+static struct gemm_ctx *ctx[CPU_ISA_N][MAX_THREADS + 1];
 
 static int set_up(void **state)
 {
@@ -29,7 +28,7 @@ static int set_up(void **state)
         pools[t] = pool_new(t, &err);
         if (!pools[t])
             return -1;
-        for (int isa = 0; isa < N_ISA; isa++)
+        for (int isa = 0; isa < CPU_ISA_N; isa++)
             if (gemm_isa_here((enum cpu_isa)isa))
                 ctx[isa][t] = gemm_ctx_new(pools[t], (enum cpu_isa)isa, &err);
     }
@@ -40,7 +39,7 @@ static int tear_down(void **state)
 {
     (void)state;
     for (int t = 1; t <= MAX_THREADS; t++) {
-        for (int isa = 0; isa < N_ISA; isa++)
+        for (int isa = 0; isa < CPU_ISA_N; isa++)
             gemm_ctx_free(ctx[isa][t]);
         pool_free(pools[t]);
     }
@@ -62,7 +61,7 @@ static void gemm__rows__have_the_same_bits_for_every_m_and_thread_count(void **s
     static float want[M * N], got[M * N];
     for (enum dtype type = 0; type < DTYPE_I8; type++) {
         struct gemm_case *t = gemm_case_new(&type, 1, N, 768, M, true, 3 + type);
-        for (int isa = 0; isa < N_ISA; isa++) {
+        for (int isa = 0; isa < CPU_ISA_N; isa++) {
             if (!ctx[isa][1])
                 continue;
             one_by_one(ctx[isa][1], t, want, false);
@@ -87,7 +86,7 @@ static void check_many_columns(enum dtype type, size_t k, size_t m)
     const enum dtype types[] = {type, type};
     struct gemm_case *t = gemm_case_new(types, 2, N_EACH, k, m, true, (uint32_t)(k + m + type));
     float *want = mem_need(m * N * sizeof *want), *got = mem_need(m * N * sizeof *got);
-    for (int isa = CPU_AVX2; isa < N_ISA; isa++) {
+    for (int isa = CPU_SCALAR + 1; isa < CPU_ISA_N; isa++) {
         if (!ctx[isa][2])
             continue;
         for (size_t i = 0; i < m * N; i++)
@@ -182,7 +181,7 @@ static void gemm__extreme_values__do_not_overflow(void **state)
         struct gemm_case *t = gemm_case_new(&type, 1, N, 512, M, false, 1);
         for (size_t i = 0; i < 2 * sizeof fills; i++) {
             make_extreme(t, fills[i / 2], i % 2, &random);
-            for (int isa = 0; isa < N_ISA; isa++) {
+            for (int isa = 0; isa < CPU_ISA_N; isa++) {
                 if (!ctx[isa][2])
                     continue;
                 cpu_gemm(ctx[isa][2], t->bound, t->a, M, out, false, NULL);
@@ -219,7 +218,7 @@ static void gemm__nan_scale__makes_its_row_nan_and_no_other(void **state)
     for (enum dtype type = DTYPE_Q4_0; type < DTYPE_I8; type++) {
         struct gemm_case *t = gemm_case_new(&type, 1, N, 256, M, false, 1);
         set_d(&t->weights[0], 1, 0x7E00);
-        for (int isa = 0; isa < N_ISA; isa++) {
+        for (int isa = 0; isa < CPU_ISA_N; isa++) {
             if (!ctx[isa][1])
                 continue;
             for (size_t m = 2; m <= M; m += M - 2) {
@@ -241,7 +240,7 @@ static void gemm__subnormal_scale__is_not_lost(void **state)
         for (size_t r = 0; r < 3; r++)
             set_d(&t->weights[0], r, 0x0123);
         gemm_case_solve(t);
-        for (int isa = 0; isa < N_ISA; isa++) {
+        for (int isa = 0; isa < CPU_ISA_N; isa++) {
             if (!ctx[isa][1])
                 continue;
             cpu_gemm(ctx[isa][1], t->bound, t->a, 2, out, false, NULL);
@@ -259,7 +258,7 @@ static void gemm__inputs_of_zero__give_zero_and_nan_gives_nan(void **state)
         struct gemm_case *t = gemm_case_new(&type, 1, 3, 256, 2, false, 1);
         memset(t->a, 0, 256 * sizeof *t->a);
         t->a[256 + 77] = NAN;
-        for (int isa = 0; isa < N_ISA; isa++) {
+        for (int isa = 0; isa < CPU_ISA_N; isa++) {
             if (!ctx[isa][1])
                 continue;
             cpu_gemm(ctx[isa][1], t->bound, t->a, 2, out, false, NULL);
@@ -279,7 +278,7 @@ static void gemm__memory_beside_the_output__is_untouched(void **state)
     for (enum dtype type = 0; type < DTYPE_I8; type++) {
         struct gemm_case *t = gemm_case_new(&type, 1, N, 256, M, true, 1);
         float out[GUARD + M * N + GUARD];
-        for (int isa = 0; isa < N_ISA; isa++) {
+        for (int isa = 0; isa < CPU_ISA_N; isa++) {
             if (!ctx[isa][3])
                 continue;
             memset(out, 0xA5, sizeof out);
@@ -301,7 +300,7 @@ static void gemm__product__allocates_nothing(void **state)
     enum dtype type = DTYPE_Q6_K;
     struct gemm_case *t = gemm_case_new(&type, 1, N, 512, M, false, 1);
     float out[M * N];
-    for (int isa = 0; isa < N_ISA; isa++) {
+    for (int isa = 0; isa < CPU_ISA_N; isa++) {
         if (!ctx[isa][2])
             continue;
         mem_fail_after(0);

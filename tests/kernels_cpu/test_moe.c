@@ -17,12 +17,12 @@
 /* Rounding of f32 sums only: the integer parts are exact. */
 #define MAX_ROUNDING 1e-10
 
-static struct backend backends[CPU_AVX512 + 1]; /* by instruction set; no ops: not here */
+static struct backend backends[CPU_ISA_N]; /* by instruction set; no ops: not here */
 
 static int set_up(void **state)
 {
     (void)state;
-    for (int isa = 0; isa <= CPU_AVX512; isa++)
+    for (int isa = 0; isa < CPU_ISA_N; isa++)
         if (gemm_isa_here((enum cpu_isa)isa))
             backends[isa] = fixture_open(2, cpu_isa_name((enum cpu_isa)isa));
     return 0;
@@ -31,7 +31,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
-    for (int isa = 0; isa <= CPU_AVX512; isa++)
+    for (int isa = 0; isa < CPU_ISA_N; isa++)
         backend_close(&backends[isa]);
     return 0;
 }
@@ -237,7 +237,7 @@ static float *run(struct backend *b, const struct moe_case *c, size_t n_at_once)
 static void check(const struct moe_case *c)
 {
     double *exact = solve(c);
-    for (int isa = 0; isa <= CPU_AVX512; isa++) {
+    for (int isa = 0; isa < CPU_ISA_N; isa++) {
         if (!backends[isa].ops)
             continue;
         float *out = run(&backends[isa], c, c->n_tokens);
@@ -376,7 +376,7 @@ static void moe__products__same_bits_for_all_tokens_and_threads(void **state)
     for (size_t i = 0; i < 4; i++)
         for (size_t n_parts = 1; n_parts <= 2; n_parts++) {
             struct moe_case *c = case_new(mixes[i], n_parts, (struct shape){6, 133, 256, 33, 3}, 11);
-            for (int isa = 0; isa <= CPU_AVX512; isa++)
+            for (int isa = 0; isa < CPU_ISA_N; isa++)
                 if (backends[isa].ops)
                     check_bits(c, isa);
             case_free(c);
@@ -388,7 +388,7 @@ static void moe__products__nan_stays_in_its_row(void **state)
 {
     (void)state;
     enum dtype types[] = {DTYPE_Q4_K, DTYPE_F32};
-    for (int isa = 0; isa <= CPU_AVX512; isa++) {
+    for (int isa = 0; isa < CPU_ISA_N; isa++) {
         if (!backends[isa].ops)
             continue;
         struct moe_case *c = case_new(types, 2, (struct shape){3, 4, 256, 9, 2}, 2);

@@ -16,7 +16,7 @@ static inline const char *forced_cpu(void)
 {
     const char *name = getenv("FERRUM_CPU");
     struct cpu_features features = cpu_features_get();
-    for (int isa = CPU_SCALAR; name && isa <= CPU_AVX512; isa++)
+    for (int isa = CPU_SCALAR; name && isa < CPU_ISA_N; isa++)
         if (strcmp(name, cpu_isa_name((enum cpu_isa)isa)) == 0 &&
             !cpu_isa_available((enum cpu_isa)isa, &features)) {
             printf("skipped: this machine cannot run the %s kernels\n", name);
