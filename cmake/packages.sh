@@ -8,6 +8,17 @@ BUILD_PACKAGES="gcc libc6-dev cmake ninja-build pkg-config git
 TEST_PACKAGES="libcmocka-dev libvterm-dev tmux python3 python3-numpy clang-format universal-ctags
   ocl-icd-libopencl1 pocl-opencl-icd"
 
+# The tests of the kernels for 64-bit Arm, which ./check runs where these are; the last one needs
+#   dpkg --add-architecture arm64 && apt-get update
+ARM64_PACKAGES="gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static libcmocka-dev:arm64"
+
+# arm64_missing: says which programs and files of those are not here.
+arm64_missing() {
+    command -v aarch64-linux-gnu-gcc >/dev/null || echo aarch64-linux-gnu-gcc
+    command -v qemu-aarch64-static >/dev/null || command -v qemu-aarch64 >/dev/null || echo qemu-aarch64
+    [ -e /usr/lib/aarch64-linux-gnu/pkgconfig/cmocka.pc ] || echo cmocka
+}
+
 # install_missing PACKAGE...: says what is missing and installs just that; sudo only when not root.
 install_missing() {
     missing=""

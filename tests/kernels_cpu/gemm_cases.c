@@ -120,8 +120,8 @@ static void make_part(struct gemm_case *t, size_t i, enum dtype type, size_t n, 
     t->n += n;
 }
 
-struct gemm_case *gemm_case_new(const enum dtype *types, size_t n_parts, size_t n_each, size_t k, size_t m,
-                                bool with_bias, uint32_t seed)
+struct gemm_case *gemm_case_unsolved(const enum dtype *types, size_t n_parts, size_t n_each, size_t k,
+                                     size_t m, bool with_bias, uint32_t seed)
 {
     struct gemm_case *t = mem_need(sizeof *t);
     uint32_t state = seed * 2654435761u + 12345u;
@@ -138,6 +138,13 @@ struct gemm_case *gemm_case_new(const enum dtype *types, size_t n_parts, size_t 
     struct err err;
     t->bound = cpu_weight_bind(t->parts, n_parts, &err);
     assert(t->bound && t->bound->n == t->n && t->bound->k == k);
+    return t;
+}
+
+struct gemm_case *gemm_case_new(const enum dtype *types, size_t n_parts, size_t n_each, size_t k, size_t m,
+                                bool with_bias, uint32_t seed)
+{
+    struct gemm_case *t = gemm_case_unsolved(types, n_parts, n_each, k, m, with_bias, seed);
     gemm_case_solve(t);
     return t;
 }

@@ -23,6 +23,9 @@ struct gemm_case {
 /* Parts of n_each rows and the given types. with_bias gives every part one. */
 struct gemm_case *gemm_case_new(const enum dtype *types, size_t n_parts, size_t n_each, size_t k, size_t m,
                                 bool with_bias, uint32_t seed);
+/* The same without the slow answers, for tests that compare bits. */
+struct gemm_case *gemm_case_unsolved(const enum dtype *types, size_t n_parts, size_t n_each, size_t k,
+                                     size_t m, bool with_bias, uint32_t seed);
 void gemm_case_free(struct gemm_case *t);
 /* Computes exact, emulated and the powers from what the weight bytes and a are now. */
 void gemm_case_solve(struct gemm_case *t);

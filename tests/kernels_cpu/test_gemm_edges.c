@@ -60,7 +60,7 @@ static void gemm__rows__have_the_same_bits_for_every_m_and_thread_count(void **s
     static const size_t some[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 16, 17, 33, M};
     static float want[M * N], got[M * N];
     for (enum dtype type = 0; type < DTYPE_I8; type++) {
-        struct gemm_case *t = gemm_case_new(&type, 1, N, 768, M, true, 3 + type);
+        struct gemm_case *t = gemm_case_unsolved(&type, 1, N, 768, M, true, 3 + type);
         for (int isa = 0; isa < CPU_ISA_N; isa++) {
             if (!ctx[isa][1])
                 continue;
@@ -84,7 +84,7 @@ static void check_many_columns(enum dtype type, size_t k, size_t m)
 {
     enum { N_EACH = TILE_MAX_ROWS + 13, N = 2 * N_EACH };
     const enum dtype types[] = {type, type};
-    struct gemm_case *t = gemm_case_new(types, 2, N_EACH, k, m, true, (uint32_t)(k + m + type));
+    struct gemm_case *t = gemm_case_unsolved(types, 2, N_EACH, k, m, true, (uint32_t)(k + m + type));
     float *want = mem_need(m * N * sizeof *want), *got = mem_need(m * N * sizeof *got);
     for (int isa = CPU_SCALAR + 1; isa < CPU_ISA_N; isa++) {
         if (!ctx[isa][2])
@@ -138,6 +138,23 @@ static void gemm__quantised_products__have_the_same_bits_with_all_vectors(void *
             assert_memory_equal(got, want, sizeof got);
             gemm_case_free(t);
         }
+    }
+}
+
+/* On AArch64: sums of integers are exact, however they are made. */
+static void gemm__with_and_without_dotprod__same_bits(void **state)
+{
+    (void)state;
+    enum { N = 21, M = 5 };
+    float want[M * N], got[M * N];
+    if (!gemm_isa_here(CPU_DOTPROD))
+        skip();
+    for (enum dtype type = 0; type < DTYPE_I8; type++) {
+        struct gemm_case *t = gemm_case_unsolved(&type, 1, N, 2048, M, false, type);
+        cpu_gemm(ctx[CPU_NEON][1], t->bound, t->a, M, want, false, NULL);
+        cpu_gemm(ctx[CPU_DOTPROD][1], t->bound, t->a, M, got, false, NULL);
+        assert_memory_equal(got, want, sizeof got);
+        gemm_case_free(t);
     }
 }
 
@@ -364,6 +381,7 @@ int main(void)
         cmocka_unit_test(gemm__rows__have_the_same_bits_for_every_m_and_thread_count),
         cmocka_unit_test(gemm__many_columns__have_the_bits_of_one),
         cmocka_unit_test(gemm__quantised_products__have_the_same_bits_with_all_vectors),
+        cmocka_unit_test(gemm__with_and_without_dotprod__same_bits),
         cmocka_unit_test(gemm__extreme_values__do_not_overflow),
         cmocka_unit_test(gemm__nan_scale__makes_its_row_nan_and_no_other),
         cmocka_unit_test(gemm__subnormal_scale__is_not_lost),
