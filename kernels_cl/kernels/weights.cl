@@ -251,9 +251,10 @@ INLINE uint16 load_uint16(const global uchar *p)
 #define LOAD(type, p) load_##type(p)
 #endif
 
+/* Eight times a, eight times b; not put together of two vectors, which Oclgrind crashes at. */
 INLINE float16 two(float a, float b)
 {
-    return (float16)((float8)a, (float8)b);
+    return select((float16)b, (float16)a, (int16)((int8)-1, (int8)0));
 }
 
 #ifdef W_Q6_K
@@ -278,8 +279,9 @@ INLINE float16 weights_of(uint4 q, float scale, float min)
 INLINE void weights64(const global uchar *b, uint j, const float *scale, const float *min, float16 *w)
 {
     const uint16 left = (uint16)((uint8)4, (uint8)2), right = (uint16)((uint8)0, (uint8)2);
-    uint8 two_bits = LOAD(uint8, b + 128 + 32 * (j / 2));
-    uint16 low = LOAD(uint16, b + 64 * (j / 2)), top = (uint16)(two_bits, two_bits);
+    uint8 t = LOAD(uint8, b + 128 + 32 * (j / 2));
+    uint16 low = LOAD(uint16, b + 64 * (j / 2));
+    uint16 top = (uint16)(t.s0, t.s1, t.s2, t.s3, t.s4, t.s5, t.s6, t.s7, t.s0, t.s1, t.s2, t.s3, t.s4, t.s5, t.s6, t.s7);
     uint16 q = j % 2 ? (low >> 4 & 0x0f0f0f0f) | (top >> right & 0x30303030)
                      : (low & 0x0f0f0f0f) | (top << left & 0x30303030);
     w[0] = weights_of((uint4)(q.s0, q.s1, q.s2, q.s3), scale[4 * j], min[4 * j]);

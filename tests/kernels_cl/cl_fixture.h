@@ -20,6 +20,8 @@ extern int n_cl_worlds;
 int cl_worlds_open(void **state);
 int cl_worlds_close(void **state);
 
+/* Set before worlds are opened: nothing stays in host memory, whose content Oclgrind takes for unwritten. */
+extern bool cl_copies;
 /* The fixture's own: from cl_world_open to cl_world_close. */
 void cl_watch(void *backend);
 void cl_unwatch(void);

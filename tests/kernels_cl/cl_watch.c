@@ -14,6 +14,7 @@ static struct {
     struct cl_backend *b;
     bool was_launched[CL_GROUP_N][CL_KERNELS_MAX];
 } watched[4];
+bool cl_copies;
 static int n_watched;
 static bool in_check;
 static __typeof__(&clEnqueueNDRangeKernel) whole_launch;
@@ -43,6 +44,8 @@ void cl_watch(void *backend)
     struct cl_backend *b = backend;
     if (n_watched == 4)
         return;
+    if (cl_copies)
+        b->device.shares_memory = false;
     whole_launch = b->api.clEnqueueNDRangeKernel;
     b->api.clEnqueueNDRangeKernel = watch_launch;
     b->programs.check = watch_check;

@@ -428,7 +428,7 @@ static void kernels__of_rows_and_heads__were_all_launched(void **state)
 /* small: see is_small; a name: that test alone; a number: of its shapes that one. */
 int main(int argc, char **argv)
 {
-    is_small = argc > 1 && strcmp(argv[1], "small") == 0;
+    is_small = cl_copies = argc > 1 && strcmp(argv[1], "small") == 0;
     if (argc > 2)
         cmocka_set_test_filter(argv[2]);
     if (argc > 3)
