@@ -54,14 +54,26 @@ def action_fact(row):
     keys = keys_of(row["keys"])
     command = "/" + row["command"] if row["command"] else ""
     typed = command + (" " + row["hint"] if row["hint"] else "")
-    how = []
+    how, where, help_text = [], "", row["help"]
+    if help_text.startswith("profile: "):
+        where, help_text = "In the profile, ", help_text[len("profile: ") :]
     if row["keys"]:
-        how.append("Press " + words_or([key.strip() for key in row["keys"].split(",")]))
+        how.append("press " + words_or([key.strip() for key in row["keys"].split(",")]))
     if command:
-        how.append(("type " if how else "Type ") + typed)
-    answer = sentence(" or ".join(how) + ": " + row["help"])
+        how.append("type " + typed)
+    said = where + " or ".join(how) + ": " + help_text
+    answer = sentence(said[0].upper() + said[1:])
     must = keys[:1] + ([command] if command else [])
     return Fact("action:" + row["id"], answer, keys + ([command] if command else []), must)
+
+
+def key_fact(row):
+    keys = [key.strip() for key in row["keys"].split(",")]
+    where = row["where"] + ", press " if row["where"] else "Press "
+    if row["id"] in ("LITERAL_SLASH", "WHEEL", "SELECT_TEXT"):
+        where = {"LITERAL_SLASH": "Type ", "WHEEL": "Turn the mouse's ", "SELECT_TEXT": "Use "}[row["id"]]
+    how = words_or(keys)
+    return Fact("key:" + row["id"], sentence(f"{where}{how}: {row['help']}"), keys, [how])
 
 
 def table_facts(tables):
@@ -73,6 +85,7 @@ def table_facts(tables):
         seen.add(ident)
         facts.append(option_fact(row, ident))
     facts += [action_fact(row) for row in tables["actions"]]
+    facts += [key_fact(row) for row in tables["keys"]]
     for row in tables["commands"]:
         if row["name"]:
             name = "ferrum-chat " + row["name"]
@@ -132,6 +145,28 @@ def content(text):
     return {word.strip(".-/") or word for word in re.findall(r"[a-z0-9./-]+", text.lower()) if word not in SMALL_WORDS}
 
 
+def read_followups(path, by_id):
+    """What people ask after an answer: ([(entries answered before, [(entry asked for, its phrases)])], {kind of entry: phrases
+    that ask for more about it})."""
+    groups, more, current = [], {}, None
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            line = line.strip()
+            if not line or line.startswith("#"):
+                continue
+            if line.startswith("= "):
+                current = None if line == "= SAME" else []
+                if current is not None:
+                    groups.append(({ident for ident in line[2:].split()}, current))
+                continue
+            ident, text = line.split(": ", 1) if current is not None else line.split(":", 1)
+            if current is None:
+                more[ident] = split_phrases(text)
+            elif ident in by_id:
+                current.append((ident, split_phrases(text)))
+    return groups, more
+
+
 class HeldOut:
     """Tells what says nearly the same as a held-out question. A question of one word, as a name alone, is nobody's secret."""
 
@@ -170,12 +205,13 @@ def read_questions(path, by_id):
 
 
 NAMED = re.compile(r"(?<![\w/.~-])(--[a-z][a-z0-9-]*|/[a-z]+\b(?![/.])|(?:Alt|Ctrl)-[A-Za-z]+|F(?:1[0-2]|[1-9])\b|PgUp|PgDn|Esc\b)")
-KEYS_OF_READLINE = {"Ctrl-R"}
-FOREIGN = {"--preset", "--build", "--install", "--prefix"}  # cmake's, in the sentence about installing
+FOREIGN = {"--preset", "--build", "--install", "--prefix", "/text"}  # cmake's, in the sentence about installing; the example of //text
 
 
 def known_names(tables):
-    names = {"--" + row["name"] for row in tables["options"]} | FOREIGN | KEYS_OF_READLINE
+    names = {"--" + row["name"] for row in tables["options"]} | FOREIGN
+    for row in tables["keys"]:
+        names |= set(keys_of(row["keys"]))
     for row in tables["actions"]:
         names |= set(keys_of(row["keys"]))
         if row["command"]:
@@ -198,6 +234,7 @@ class Known(typing.NamedTuple):
     missing: list  # entries that people ask about and that are in no table
     held: HeldOut
     others: list  # questions.txt
+    followups: tuple  # followups.txt
 
 
 def load(tables_path):
@@ -216,7 +253,7 @@ def load(tables_path):
         wrong = invented(fact.answer, names)
         if wrong:
             raise SystemExit(f"{fact.id}: the answer names what the program does not have: {', '.join(wrong)}")
-    return Known(facts, names, missing, held, others)
+    return Known(facts, names, missing, held, others, read_followups(os.path.join(here, "followups.txt"), by_id))
 
 
 def entries(facts):

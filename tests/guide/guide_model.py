@@ -13,7 +13,7 @@ from torch import nn
 
 
 class Shape:
-    def __init__(self, n_vocab, n_embd=256, n_layer=3, n_head=4, n_kv_head=2, head_dim=64, n_expert=14, n_used=2, n_ff=128):
+    def __init__(self, n_vocab, n_embd=256, n_layer=3, n_head=4, n_kv_head=2, head_dim=64, n_expert=16, n_used=2, n_ff=128):
         self.__dict__.update({name: value for name, value in locals().items() if name != "self"})
 
 

@@ -32,9 +32,17 @@ def typo(word, rng):
     return word[:i] + (near if near != " " else "a") + word[i + 1 :]
 
 
+KEPT_BACK = 10  # every tenth phrase of a follow-up is held out
+
+
+def learnt(phrases):
+    return [phrase for i, phrase in enumerate(phrases) if i % KEPT_BACK != KEPT_BACK - 1]
+
+
 class Text:
     def __init__(self, known):
         facts, self.held = known.facts, known.held
+        self.groups, self.more = known.followups
         self.facts = {fact.id: fact for fact in facts}
         self.ids = [ident for ident in self.facts if ident not in ("topic:refuse", "topic:unknown")]
         self.frames = {name: w.phrases(text) for name, text in
@@ -60,7 +68,7 @@ class Text:
         if kind == "n":
             return rng.choice(self.frames["noun"]).format(item)
         if kind == "name":
-            more = "option" if item.startswith("-") else "key" if fact.id.startswith("action:") and item[0] != "/" else "name"
+            more = "option" if item.startswith("-") else "key" if fact.id.startswith(("action:", "key:")) and item[0] != "/" else "name"
             return rng.choice(self.frames[rng.choice(["name", more])]).format(item)
         return item + rng.choice(["", "?", "?"]) if item[-1].isalnum() else item
 
@@ -148,11 +156,24 @@ class Text:
 
     # ---- chats ----
 
+    def followup(self, last, rng):
+        """(fact, question): what only the answer before explains, as "and how do I delete it?"; None where nothing is known."""
+        targets = [target for ids, targets in self.groups if last.id in ids for target in targets if target[0] != last.id]
+        if targets and rng.random() < 0.7:
+            ident, phrases = rng.choice(targets)
+            return self.facts[ident], rng.choice(learnt(phrases))
+        phrases = self.more.get(last.id.split(":")[0])
+        return (last, rng.choice(learnt(phrases))) if phrases else None
+
     def chat(self, rng, n_turns):
         turns, last = [], None
         for _ in range(n_turns):
-            if last and rng.random() < 0.08:
+            chance = rng.random() if last else 1
+            followed = self.followup(last, rng) if 0.06 < chance < 0.45 else None
+            if chance < 0.06:
                 question, fact = self.disturb(rng.choice(self.frames["repeat"]), rng), last
+            elif followed:
+                fact, question = followed[0], self.disturb(self.other_words(followed[1], rng), rng)
             else:
                 fact, question = self.ask(rng)
                 if last and rng.random() < 0.2 and fact.id not in SMALL_TALK:
@@ -175,3 +196,23 @@ class Text:
                     item = rng.choice(items)
                     framed.append((fact, rng.choice(frames).format(item if isinstance(item, str) else rng.choice(item))))
         return by_hand, framed
+
+    def by_name(self):
+        """Each option, key, command and variable by its own name: [(entries of that name, question)]"""
+        facts_of = {}
+        for fact in self.facts.values():
+            for name in fact.names:
+                facts_of.setdefault(name, []).append(fact)
+        return [(facts, f"what does {name} do?") for name, facts in facts_of.items()]
+
+    def held_followups(self):
+        """[(what is asked first, as by_name() asks, (fact, question that follows))], from the phrases that are kept back."""
+        rows = []
+        for ids, targets in self.groups:
+            before = [ident for ident in sorted(ids) if ident in self.facts and self.facts[ident].names]
+            for n, (ident, phrases) in enumerate(targets):
+                asked = [b for b in before if b != ident]
+                if asked:
+                    rows += [(f"what does {self.facts[asked[n % len(asked)]].names[0]} do?", (self.facts[ident], phrase))
+                             for phrase in phrases[KEPT_BACK - 1 :: KEPT_BACK]]
+        return rows

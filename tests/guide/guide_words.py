@@ -87,12 +87,12 @@ SLOTS = {
     "book": "Faust;Hamlet;Moby Dick;the Bible;Harry Potter;the Lord of the Rings;Don Quixote;Macbeth;Ulysses;Dune;Star Wars;Titanic;the Matrix;the Odyssey;Romeo and Juliet;Frankenstein;War and Peace;Alice in Wonderland".split(";"),
     "instrument": "piano guitar violin flute drums trumpet cello harp saxophone ukulele".split(),
 }
-UNKNOWN_NAMES = """frobnicate foo bar baz turbo fast-mode ngl batch-size mlock no-mmap flash-attn lora grammar mirostat rope-scale verbose quiet debug color host port api-key embedding
+UNKNOWN_NAMES = """frobnicate foo bar baz turbo fast-mode batch-size mlock no-mmap flash-attn lora grammar mirostat rope-scale verbose quiet debug color host port api-key embedding
 interactive instruct multiline file model config log-level top-n beam draft parallel server web voice image upload download update magic boost cache-size warmup numa priority
 timeout retry output-format language translate summarize search speed quality mode theme font size width height user password token key lang name id sync async""".split()
 UNKNOWN_SLASH = """save load exit bye clear set show model models temp system foo bar undo redo copy paste export import delete rename search reset history config theme image voice web
 run exec bash python eval tokens stats info version options settings summarize translate""".split()
-UNKNOWN_KEYS = "F8 F9 F10 F11 F12 F13 Ctrl-Q Ctrl-X Ctrl-Z Alt-Z Alt-Q Ctrl-G Alt-F4 Ctrl-S Alt-X Ctrl-Alt-Del Alt-S Ctrl-B".split()
+UNKNOWN_KEYS = "F8 F9 F10 F11 F12 F13 Ctrl-Q Ctrl-X Alt-Z Alt-Q Ctrl-G Alt-F4 Ctrl-S Alt-X Ctrl-Alt-Del Alt-S Ctrl-B".split()
 UNKNOWN_FRAMES = """what does {} do?; {}; {}?; explain {}; what is {}?; what is {} for?; how do I use {}?; what does {} mean?; is there {}?; tell me about {}; what about {}?; usage of {}; does {} exist?;
 what happens with {}?; default of {}; the option {}; what can {} do?"""
 

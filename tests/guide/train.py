@@ -57,7 +57,7 @@ def make_batch(text, tokens, rng, step):
     chats = [one_chat(text, tokens, rng, LONG_TURNS)] if step % LONG_EVERY == LONG_EVERY - 1 else []
     n = sum(len(chat[0]) for chat in chats)
     while n < TOKENS:
-        chats.append(one_chat(text, tokens, rng, rng.choice([1] * 13 + [2, 2, 3])))
+        chats.append(one_chat(text, tokens, rng, rng.choice([1] * 10 + [2] * 4 + [3] * 2)))
         n += len(chats[-1][0])
     chats.sort(key=lambda chat: len(chat[0]), reverse=True)
     flat, groups, at = ([], [], []), [], 0

@@ -20,13 +20,23 @@ from tokenizers import Tokenizer
 LONGEST = 14  # tokens: enough to tell which answer it is; the rest is by heart
 
 
+def chat_ids(tokens, text, question):
+    """The ids before the answer; a tab parts what was asked first, which got the right answer."""
+    before, _, question = question.rpartition("\t")
+    ids = []
+    if before:
+        first = next(facts[0] for facts, q in text.by_name() if q == before)
+        ids = tokens.asked(before) + tokens.answer(first.answer)
+    return ids + tokens.asked(question)
+
+
 @torch.no_grad()
-def answers(model, tokens, questions):
+def answers(model, tokens, text, questions):
     """Greedy, a batch at a time, rows of the same length first (no padding in front)."""
     out, by_length = {}, {}
     model.eval()
     for question in questions:
-        ids = tokens.asked(question)
+        ids = chat_ids(tokens, text, question)
         by_length.setdefault(len(ids), []).append((question, ids))
     for length, group in by_length.items():
         ids = torch.tensor([row for _, row in group])
@@ -57,9 +67,11 @@ def main():
     by_hand, framed = text.held_out()
     seen = [text.ask(rng) for _ in range(300)]
     by_hand, framed, seen = ([([fact], question) for fact, question in pairs] for pairs in (by_hand, framed, seen))
+    followups = [([fact], before + "\t" + question) for before, (fact, question) in text.held_followups()]
     print(f"step {saved['step']}")
-    for title, pairs in (("questions of others", known.others), ("held out, by hand", by_hand), ("held out, frames", framed), ("as trained", seen)):
-        said = answers(model, tokens, [question for _, question in pairs])
+    for title, pairs in (("questions of others", known.others), ("held out, by hand", by_hand), ("held out, frames", framed),
+                         ("by name", text.by_name()), ("follow-ups", followups), ("as trained", seen)):
+        said = answers(model, tokens, text, [question for _, question in pairs])
         said = {q: nearest(text, a) for q, a in said.items()}
         wrong = [(facts, q, said[q]) for facts, q in pairs if not any(guide_facts.is_right(fact, said[q]) for fact in facts)]
         print(f"{title}: {len(pairs) - len(wrong)} of {len(pairs)}, {100 * (1 - len(wrong) / len(pairs)):.1f} %")
