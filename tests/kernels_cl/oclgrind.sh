@@ -2,8 +2,9 @@
 # Runs the small grid of the kernels' tests under Oclgrind, twice: looking for races and accesses outside of buffers, and for
 # values that nobody has written. Ends with 1 when it finds one, or a test fails.
 #   oclgrind.sh BUILD-DIRECTORY [PROGRAM [TEST]]
-# Each test (of attention each shape) in a process of its own, and compiled without optimisation, because Oclgrind 21.10 has two
-# bugs: it crashes at a shuffle with elements that are not used, and after some programs it takes written values for unwritten.
+# Each test (of attention each shape) in a process of its own, and compiled without optimisation, because Oclgrind 21.10
+# crashes at a shuffle with elements that are not used, and after some programs reports values that it does not report when
+# the same shape has a process to itself (why was not found).
 build=${1:?usage: oclgrind.sh BUILD-DIRECTORY [PROGRAM [TEST]]}
 here=$(dirname "$0")
 icd=$(mktemp -d) && trap 'rm -rf "$icd"' EXIT
