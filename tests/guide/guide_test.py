@@ -3,7 +3,7 @@
 The questions of others, which training never saw, must be answered with the facts named in at least 90 of 100 cases, each
 entry when it is asked for by its name, and questions that only the answer before explains (with a tab between the two); no
 answer may name an option, key or command that does not exist; no expert may be idle or overrun. --all asks every
-question (by hand); without it some 70 of each set.
+question (by hand); without it some 70 of each set, and five of a hundred fewer need be right.
 """
 import json
 import os
@@ -30,6 +30,7 @@ HAS_GUIDE = os.path.exists(GUIDE)
 NOTE = 'built-in guide'
 # The h: lines have one right entry each, also where a neighbour answers as well: README.md has the figures.
 LEAST = {'questions of others': 0.9, 'in frames': 0.9, 'by hand': 0.75, 'by name': 0.95, 'follow-ups': 0.6}
+SCATTER = 0 if ALL else 0.05  # of a sample, and of other kernels' roundings in it
 
 
 def ask(questions):
@@ -62,7 +63,7 @@ class Answers(unittest.TestCase):
                 for row in wrong:
                     print('   ', ' | '.join(row)[:150])
             with self.subTest(title):
-                self.assertGreaterEqual(len(pairs) - len(wrong), LEAST[title] * len(pairs))
+                self.assertGreaterEqual(len(pairs) - len(wrong), (LEAST[title] - SCATTER) * len(pairs))
 
     def test_no_answer_names_what_does_not_exist(self):
         # What the model was trained on may be newer than this program: unknown.py tells about that.
