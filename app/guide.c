@@ -8,9 +8,9 @@
 #include "engine/base/mem.h"
 
 const char guide_name[] = "ferrum guide";
-const char guide_note[] = "This is the built-in guide; it knows only ferrum-chat: ask it how to resume a "
-                          "chat, for example. Load a model "
-                          "with: ferrum-chat MODEL.gguf";
+const char guide_note[] =
+    "This is the built-in guide; it knows only ferrum-chat: ask it how to resume a chat, for example. "
+    "Load a model with: ferrum-chat MODEL.gguf";
 
 /* The directory of the running program, "" when the system does not say. */
 static void program_directory(char *out, size_t n)

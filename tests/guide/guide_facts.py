@@ -67,13 +67,13 @@ def action_fact(row):
     return Fact("action:" + row["id"], answer, keys + ([command] if command else []), must)
 
 
+NOT_PRESSED = {"//text": "Type ", "Wheel": "Turn the mouse's ", "Shift + mouse": "Use "}
+
+
 def key_fact(row):
-    keys = [key.strip() for key in row["keys"].split(",")]
-    where = row["where"] + ", press " if row["where"] else "Press "
-    if row["id"] in ("LITERAL_SLASH", "WHEEL", "SELECT_TEXT"):
-        where = {"LITERAL_SLASH": "Type ", "WHEEL": "Turn the mouse's ", "SELECT_TEXT": "Use "}[row["id"]]
-    how = words_or(keys)
-    return Fact("key:" + row["id"], sentence(f"{where}{how}: {row['help']}"), keys, [how])
+    how = words_or([key.strip() for key in row["keys"].split(",")])
+    lead = row["where"] + ", press " if row["where"] else NOT_PRESSED.get(row["keys"], "Press ")
+    return Fact("key:" + row["id"], sentence(f"{lead}{how}: {row['help']}"), keys_of(row["keys"]), [how])
 
 
 def table_facts(tables):
