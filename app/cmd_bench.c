@@ -16,7 +16,7 @@
 
 #define READ_BYTES 4e9 /* at most this much of the model is read for read_gb_s */
 #define READ_MIN_NS UINT64_C(20000000)
-#define WARM_UP_TOKENS 16
+#define WARM_UP_TOKENS 128
 
 struct samples {
     double *values;
@@ -152,7 +152,8 @@ static bool run_test(struct bench *b, struct test *t, struct err *err)
     return true;
 }
 
-/* Pages of the file and the KV pool are touched once before anything is timed. */
+/* Pages of the file and the KV pool are touched once before anything is timed, and the timeline learns what a
+ * token costs: it begins with small batches (timeline_batch_tokens), which a chat does once. */
 static bool warm_up(struct bench *b, struct err *err)
 {
     double ignored;

@@ -221,6 +221,8 @@ bool decoder_forward(const struct model *m, struct run_state *runs, const struct
     if (!embed(m, r, &s, err))
         return false;
     for (s.layer = 0; s.layer < m->config.n_layer; s.layer++) {
+        if (s.layers_done && s.layer > 0)
+            s.layers_done(s.arg, s.layer);
         if (s.cancel && atomic_load_explicit(s.cancel, memory_order_relaxed))
             return err_set(err, ERR_CANCELLED, "cancelled");
         if (m->layers[s.layer].backend != r->backend && !cross(r, r + 1, m, &s, err))

@@ -43,6 +43,9 @@ struct step {
     size_t pos; /* position of ids[0]; its KV pages are reserved */
     const struct kv_pages *pages;
     const atomic_bool *cancel; /* may be NULL */
+    /* Before each layer but the first, with the number of those that are done; may be NULL. */
+    void (*layers_done)(void *arg, uint32_t n_layers);
+    void *arg;
     enum prof_phase phase;
     uint32_t layer;              /* in work; n_layer outside of all */
     struct profiling *profiling; /* NULL: nothing is timed */

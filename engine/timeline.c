@@ -13,7 +13,8 @@
 #include "engine/run_state.h"
 
 #define DEFAULT_BATCH 512
-#define BATCH_NS 1e9
+#define BATCH_NS 4e9
+#define BATCH_AHEAD_NS 1e9
 #define LEAST_TIMED 32 /* fewer tokens say little about the cost of one */
 #define LEAST_CTX 512
 
@@ -329,9 +330,10 @@ static bool eval_batch(struct timeline *t, const struct step *step, bool is_last
     return true;
 }
 
-size_t timeline_batch_tokens(double ns_per_token, size_t n_batch)
+size_t timeline_batch_tokens(double ns_per_token, size_t n_batch, bool is_ahead)
 {
-    double wanted = ns_per_token > 0 ? BATCH_NS / ns_per_token : KV_BLOCK_TOKENS;
+    double ns = is_ahead ? BATCH_AHEAD_NS : BATCH_NS;
+    double wanted = ns_per_token > 0 ? ns / ns_per_token : KV_BLOCK_TOKENS;
     if (wanted >= (double)n_batch)
         return n_batch;
     size_t n = (size_t)wanted / KV_BLOCK_TOKENS * KV_BLOCK_TOKENS;
@@ -365,16 +367,36 @@ static struct step step_of(struct timeline *t, const int32_t *ids, size_t n, enu
                          .profiling = t->profiling.prof ? &t->profiling : NULL};
 }
 
+/* A batch in work: tokens at .. at + n_tokens of those that control is told of. */
+struct batch {
+    const struct eval_control *control;
+    size_t at, n_tokens, total;
+    uint32_t n_layer;
+};
+
+static void report_layers(void *arg, uint32_t n_layers)
+{
+    const struct batch *b = arg;
+    size_t n_done = b->n_tokens * n_layers / b->n_layer;
+    if (n_done > 0)
+        b->control->progress(b->control->arg, b->at + n_done, b->total);
+}
+
 static bool eval_all(struct timeline *t, const int32_t *ids, size_t n, const struct eval_control *control,
                      float *all_logits, struct err *err)
 {
     size_t n_vocab = model_config(t->model)->n_vocab;
     enum prof_phase phase = n == 1 && !(control && control->is_prompt) ? PROF_DECODE : PROF_PREFILL;
     for (size_t at = 0; at < n;) {
-        size_t n_tokens = timeline_batch_tokens(t->ns_per_token, t->n_batch);
+        size_t n_tokens = timeline_batch_tokens(t->ns_per_token, t->n_batch, control && control->is_ahead);
         n_tokens = n_tokens < n - at ? n_tokens : n - at;
         uint64_t start_ns = clock_now_ns();
         struct step step = step_of(t, ids + at, n_tokens, phase, control);
+        struct batch batch = {control, at, n_tokens, n, step.layer};
+        if (control && control->progress) {
+            step.layers_done = report_layers;
+            step.arg = &batch;
+        }
         if (!eval_batch(t, &step, at + n_tokens == n, all_logits ? all_logits + at * n_vocab : NULL, err)) {
             end_failed(t, &step, start_ns);
             return false;

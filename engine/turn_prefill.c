@@ -13,7 +13,6 @@
 /* done of n_missing. */
 static void report(struct turn *t, size_t done)
 {
-    engine_copy_prof(t->engine);
     t->n_done = done > t->n_done ? done : t->n_done;
     struct engine_event event = {
         .type = ENGINE_PREFILL, .request = t->job->number, .done = t->n_done, .total = t->n_missing};
@@ -22,14 +21,18 @@ static void report(struct turn *t, size_t done)
 
 static void report_loaded(void *turn, size_t done, size_t total)
 {
+    struct turn *t = turn;
     (void)total;
-    report(turn, done);
+    engine_copy_prof(t->engine);
+    report(t, done);
 }
 
+/* Within a batch its time is not yet in the profile. */
 static void report_computed(void *turn, size_t done, size_t total)
 {
     struct turn *t = turn;
-    (void)total;
+    if (timeline_length(t->engine->timeline) == t->prompt.n - total + done)
+        engine_copy_prof(t->engine);
     report(t, t->stats.reused_disk + done);
 }
 
@@ -56,8 +59,11 @@ static void load_rows(struct turn *t)
 static bool compute_rows(struct turn *t, struct err *err)
 {
     struct timeline *timeline = t->engine->timeline;
-    struct eval_control control = {
-        .cancel = t->cancel, .progress = report_computed, .arg = t, .is_prompt = true};
+    struct eval_control control = {.cancel = t->cancel,
+                                   .progress = report_computed,
+                                   .arg = t,
+                                   .is_prompt = true,
+                                   .is_ahead = t->job->request.warm};
     uint64_t start_ns = clock_now_ns();
     size_t n_there = timeline_length(timeline);
     bool ok = turn_eval(t, t->prompt.ids + n_there, t->prompt.n - n_there, &control, err);
@@ -110,6 +116,7 @@ bool turn_prefill(struct turn *t, struct err *err)
 {
     t->stats.reused_memory = (uint32_t)timeline_keep(t->engine->timeline, t->prompt.ids, n_and_logits(t));
     t->n_missing = t->prompt.n - t->stats.reused_memory;
+    engine_copy_prof(t->engine);
     report(t, 0);
     load_rows(t);
     bool ok = compute_rows(t, err);

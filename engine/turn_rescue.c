@@ -81,7 +81,8 @@ static bool has_lost_device(const struct turn *t)
 static void report_again(void *turn, size_t done, size_t total)
 {
     struct turn *t = turn;
-    engine_copy_prof(t->engine);
+    if (timeline_length(t->engine->timeline) == done)
+        engine_copy_prof(t->engine);
     queue_push(&t->engine->events,
                &(struct engine_event){
                    .type = ENGINE_PREFILL, .request = t->job->number, .done = done, .total = total});

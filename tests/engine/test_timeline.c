@@ -247,11 +247,27 @@ static void timeline__cancel__then_continue_equals_uninterrupted(void **state)
 
 /* --- how much is computed at a time --- */
 
-static void note_first(void *first, size_t done, size_t total)
+static void set_flag_at_once(void *flag, size_t done, size_t total)
 {
-    size_t *n = first;
+    (void)done;
     (void)total;
-    *n = *n ? *n : done;
+    atomic_store((atomic_bool *)flag, true);
+}
+
+struct seen_progress {
+    struct timeline *timeline;
+    size_t first_batch, newest, n_calls, total;
+};
+
+static void note_progress(void *arg, size_t done, size_t total)
+{
+    struct seen_progress *seen = arg;
+    assert_true(done > seen->newest && done <= total);
+    seen->newest = done;
+    seen->n_calls++;
+    seen->total = total;
+    if (!seen->first_batch && timeline_length(seen->timeline) == done)
+        seen->first_batch = done;
 }
 
 /* A prompt that is stopped loses what was computed of the batch: the first one, whose cost is not known, is
@@ -269,27 +285,66 @@ static void timeline__batch__begins_small_and_heeds_the_limit(void **state)
     struct model *m = load_tiny();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct timeline *t = open_timeline(m, DTYPE_F32, cases[i].n_batch);
-        size_t first = 0;
-        struct eval_control control = {.progress = note_first, .arg = &first};
+        struct seen_progress seen = {.timeline = t};
+        struct eval_control control = {.progress = note_progress, .arg = &seen};
         assert_true(timeline_eval(t, tokens, 100, &control, NULL, NULL));
-        assert_int_equal(first, cases[i].first);
+        assert_int_equal(seen.first_batch, cases[i].first);
+        assert_int_equal(seen.newest, 100);
         assert_int_equal(timeline_length(t), 100);
         timeline_free(t);
     }
     model_free(m);
 }
 
-static void timeline__batch__takes_about_a_second(void **state)
+/* A batch may take seconds: it is told about, and given up, between its layers. */
+static void timeline__batch__tells_and_heeds_between_layers(void **state)
+{
+    (void)state;
+    int32_t tokens[64];
+    for (int i = 0; i < 64; i++)
+        tokens[i] = i % 20;
+    struct model *m = load_tiny();
+    size_t n_layer = model_config(m)->n_layer;
+    assert_true(n_layer > 1);
+    struct timeline *t = open_timeline(m, DTYPE_F32, 0);
+    struct seen_progress seen = {.timeline = t};
+    struct eval_control control = {.progress = note_progress, .arg = &seen};
+    assert_true(timeline_eval(t, tokens, 64, &control, NULL, NULL));
+    assert_int_equal(seen.n_calls, n_layer);
+    atomic_bool cancel = false;
+    control = (struct eval_control){.cancel = &cancel, .progress = set_flag_at_once, .arg = &cancel};
+    timeline_keep(t, tokens, 1);
+    struct err err = {0};
+    assert_false(timeline_eval(t, tokens, 64, &control, NULL, &err));
+    assert_int_equal(err.code, ERR_CANCELLED);
+    assert_int_equal(timeline_length(t), 0);
+    timeline_free(t);
+    model_free(m);
+}
+
+static void timeline__batch__takes_no_longer_than_somebody_waits(void **state)
 {
     (void)state;
     static const struct {
         double ns_per_token;
-        size_t n_batch, expected;
-    } cases[] = {{0, 512, 64},          {1e9 / 58, 512, 64},   {1e9 / 5, 512, 64},     {1e9 / 127, 512, 64},
-                 {1e9 / 300, 512, 256}, {1e9 / 450, 512, 448}, {1e9 / 4000, 512, 512}, {1, 512, 512},
-                 {1e9 / 300, 200, 200}, {1e9 / 58, 8, 8}};
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        assert_int_equal(timeline_batch_tokens(cases[i].ns_per_token, cases[i].n_batch), cases[i].expected);
+        size_t n_batch, expected, ahead;
+    } cases[] = {{0, 512, 64, 64},
+                 {1e9 / 5, 512, 64, 64},
+                 {1e9 / 58, 512, 192, 64},
+                 {1e9 / 127, 512, 448, 64},
+                 {1e9 / 300, 512, 512, 256},
+                 {1e9 / 450, 512, 512, 448},
+                 {1e9 / 4000, 512, 512, 512},
+                 {1, 512, 512, 512},
+                 {1e9 / 300, 200, 200, 200},
+                 {1e9 / 58, 8, 8, 8},
+                 {1e9 / 300, 4096, 1152, 256}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_int_equal(timeline_batch_tokens(cases[i].ns_per_token, cases[i].n_batch, false),
+                         cases[i].expected);
+        assert_int_equal(timeline_batch_tokens(cases[i].ns_per_token, cases[i].n_batch, true),
+                         cases[i].ahead);
+    }
 }
 
 static void timeline__eval__divided_gives_the_same_bits(void **state)
@@ -448,7 +503,8 @@ int main(void)
         cmocka_unit_test(timeline__keep__leaves_one_to_compute),
         cmocka_unit_test(timeline__cancel__then_continue_equals_uninterrupted),
         cmocka_unit_test(timeline__batch__begins_small_and_heeds_the_limit),
-        cmocka_unit_test(timeline__batch__takes_about_a_second),
+        cmocka_unit_test(timeline__batch__tells_and_heeds_between_layers),
+        cmocka_unit_test(timeline__batch__takes_no_longer_than_somebody_waits),
         cmocka_unit_test(timeline__eval__divided_gives_the_same_bits),
         cmocka_unit_test(timeline__eval__refusals_change_nothing),
         cmocka_unit_test(timeline__decode__allocates_nothing),
