@@ -256,13 +256,104 @@ static void expect_same_rows(struct cl_world *w, struct bbuf *mine, struct bbuf 
     mem_free(wanted);
 }
 
+/* What is put into both caches, rows before pos (early) and from there on, and what is asked. */
+struct asked {
+    struct twin early, early_q, qkv, q, norms, cosines, sines, late, out;
+};
+
+static struct asked asked_new(struct cl_world *w, const struct heads *s)
+{
+    size_t width = (s->n_head + 2 * s->n_kv_head) * s->head_dim, n_q = s->n_head * s->head_dim;
+    size_t n_angles = (s->pos + s->n_tokens) * (s->n_rot / 2) + 1;
+    return (struct asked){.early = twin_normal(w, s->pos * width, 5),
+                          .early_q = twin_new(w, NULL, s->pos * n_q),
+                          .qkv = twin_normal(w, s->n_tokens * width, 1),
+                          .q = twin_new(w, NULL, s->n_tokens * n_q),
+                          .norms = twin_normal(w, s->head_dim, 2),
+                          .cosines = twin_normal(w, n_angles, 3),
+                          .sines = twin_normal(w, n_angles, 6),
+                          .late = twin_normal(w, s->n_tokens * n_q, 4),
+                          .out = twin_new(w, NULL, s->n_tokens * n_q)};
+}
+
+static void asked_free(struct cl_world *w, struct asked *a)
+{
+    struct twin *all[] = {&a->early,   &a->early_q, &a->qkv,  &a->q,  &a->norms,
+                          &a->cosines, &a->sines,   &a->late, &a->out};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        twin_free(w, all[i]);
+}
+
+static struct bbuf *of(const struct twin *t, bool is_ref)
+{
+    return is_ref ? t->ref : t->cl;
+}
+
+static void put_rows(struct cl_world *w, bool is_ref, const struct heads *s, const struct asked *a,
+                     bool is_early, const struct kv_layer *kv)
+{
+    struct err err = {0};
+    const struct bbuf *norms = s->norm ? of(&a->norms, is_ref) : NULL;
+    struct op_qkv_rope_cache op = {.qkv = of(is_early ? &a->early : &a->qkv, is_ref),
+                                   .q = of(is_early ? &a->early_q : &a->q, is_ref),
+                                   .q_norm = norms,
+                                   .k_norm = norms,
+                                   .eps = 1e-5f,
+                                   .cos = of(&a->cosines, is_ref),
+                                   .sin = of(&a->sines, is_ref),
+                                   .mode = s->mode,
+                                   .n_tokens = is_early ? s->pos : s->n_tokens,
+                                   .n_head = s->n_head,
+                                   .n_kv_head = s->n_kv_head,
+                                   .head_dim = s->head_dim,
+                                   .n_rot = s->n_rot,
+                                   .pos = is_early ? 0 : s->pos,
+                                   .kv = *kv};
+    if (op.n_tokens)
+        need(backend_qkv_rope_cache(is_ref ? &w->ref : &w->cl, &op, &err), &err);
+}
+
+static void ask(struct cl_world *w, bool is_ref, const struct heads *s, const struct asked *a,
+                const struct kv_layer *kv)
+{
+    struct err err = {0};
+    struct op_attention op = {.q = of(&a->late, is_ref),
+                              .out = of(&a->out, is_ref),
+                              .scale = 1 / sqrtf((float)s->head_dim),
+                              .n_tokens = s->n_tokens,
+                              .n_head = s->n_head,
+                              .n_kv_head = s->n_kv_head,
+                              .head_dim = s->head_dim,
+                              .pos = s->pos,
+                              .window = s->window,
+                              .kv = *kv};
+    need(backend_attention(is_ref ? &w->ref : &w->cl, &op, &err), &err);
+}
+
+/* Both caches hold nothing but NaN; in the small grid the device's then holds the reference's early rows,
+ * which it would take minutes to compute there. */
+static void begin_caches(struct cl_world *w, const struct heads *s, const struct asked *a,
+                         const struct kv_layer kv[2])
+{
+    struct err err = {0};
+    size_t n = kv[0].page_bytes * kv[0].n_pages;
+    unsigned char *bytes = mem_need(n);
+    memset(bytes, 0xff, n);
+    need(backend_buf_write(&w->ref, kv[1].pool, 0, bytes, n, &err), &err);
+    put_rows(w, true, s, a, true, &kv[1]);
+    if (is_small)
+        need(backend_buf_read(&w->ref, kv[1].pool, 0, bytes, n, &err), &err);
+    need(backend_buf_write(&w->cl, kv[0].pool, 0, bytes, n, &err), &err);
+    if (!is_small)
+        put_rows(w, false, s, a, true, &kv[0]);
+    mem_free(bytes);
+}
+
 /* Positions 0 .. pos + T are put into both caches; then the last T are asked. */
 static void check_heads(struct cl_world *w, const struct heads *s)
 {
     struct err err = {0};
-    size_t n = s->pos + s->n_tokens, n_pages = (n + 63) / 64, page = LAYERS * 2 * slab_bytes(s),
-           half = s->n_rot / 2;
-    size_t width = (s->n_head + 2 * s->n_kv_head) * s->head_dim;
+    size_t n_pages = (s->pos + s->n_tokens + 63) / 64, page = LAYERS * 2 * slab_bytes(s);
     uint32_t table[80];
     char what[160];
     snprintf(what, sizeof what, "D %zu H %zu KV %zu T %zu pos %zu window %zu rot %zu mode %d %s", s->head_dim,
@@ -270,52 +361,29 @@ static void check_heads(struct cl_world *w, const struct heads *s)
              dtype_info(s->type)->name);
     for (size_t i = 0; i < n_pages; i++)
         table[i] = (uint32_t)(n_pages - 1 - i); /* backwards */
-    struct twin qkv = twin_normal(w, n * width, 1), q = twin_new(w, NULL, n * s->n_head * s->head_dim),
-                norms = twin_normal(w, s->head_dim, 2), angles = twin_normal(w, n * half + 1, 3),
-                out = twin_new(w, NULL, s->n_tokens * s->n_head * s->head_dim);
-    struct bbuf *pools[] = {backend_buf_new(&w->cl, n_pages * page, &err),
-                            backend_buf_new(&w->ref, n_pages * page, &err)};
-    struct twin late = twin_normal(w, s->n_tokens * s->n_head * s->head_dim, 4);
+    struct kv_layer kv[2];
+    for (int i = 0; i < 2; i++)
+        kv[i] = (struct kv_layer){backend_buf_new(i ? &w->ref : &w->cl, n_pages * page, &err),
+                                  s->type,
+                                  page,
+                                  page / 2,
+                                  page / 4 * 3,
+                                  table,
+                                  n_pages};
+    need(kv[0].pool && kv[1].pool, &err);
+    struct asked a = asked_new(w, s);
+    begin_caches(w, s, &a, kv);
     for (int i = 0; i < 2; i++) {
-        struct backend *b = i ? &w->ref : &w->cl;
-        struct kv_layer kv = {pools[i], s->type, page, page / 2, page / 4 * 3, table, n_pages};
-        struct op_qkv_rope_cache rope = {.qkv = i ? qkv.ref : qkv.cl,
-                                         .q = i ? q.ref : q.cl,
-                                         .eps = 1e-5f,
-                                         .cos = i ? angles.ref : angles.cl,
-                                         .sin = i ? qkv.ref : qkv.cl,
-                                         .mode = s->mode,
-                                         .n_tokens = n,
-                                         .n_head = s->n_head,
-                                         .n_kv_head = s->n_kv_head,
-                                         .head_dim = s->head_dim,
-                                         .n_rot = s->n_rot,
-                                         .kv = kv};
-        rope.q_norm = rope.k_norm = !s->norm ? NULL : i ? norms.ref : norms.cl;
-        struct op_attention op = {.q = i ? late.ref : late.cl,
-                                  .out = i ? out.ref : out.cl,
-                                  .scale = 1 / sqrtf((float)s->head_dim),
-                                  .n_tokens = s->n_tokens,
-                                  .n_head = s->n_head,
-                                  .n_kv_head = s->n_kv_head,
-                                  .head_dim = s->head_dim,
-                                  .pos = s->pos,
-                                  .window = s->window,
-                                  .kv = kv};
-        need(backend_qkv_rope_cache(b, &rope, &err) && backend_attention(b, &op, &err), &err);
+        put_rows(w, i, s, &a, false, &kv[i]);
+        ask(w, i, s, &a, &kv[i]);
     }
-    twin_expect(w, &q, LIMIT, what);
-    expect_same_rows(w, pools[0], pools[1], s, table, what);
+    twin_expect(w, &a.q, LIMIT, what);
+    expect_same_rows(w, kv[0].pool, kv[1].pool, s, table, what);
     /* The rows differ where rounding to a short type went the other way. */
-    twin_expect(w, &out, s->type == DTYPE_F32 ? 1e-11 : s->type == DTYPE_F16 ? 1e-7 : 1e-5, what);
-    backend_buf_free(&w->cl, pools[0]);
-    backend_buf_free(&w->ref, pools[1]);
-    twin_free(w, &qkv);
-    twin_free(w, &q);
-    twin_free(w, &norms);
-    twin_free(w, &angles);
-    twin_free(w, &out);
-    twin_free(w, &late);
+    twin_expect(w, &a.out, s->type == DTYPE_F32 ? 1e-11 : s->type == DTYPE_F16 ? 1e-7 : 1e-5, what);
+    backend_buf_free(&w->cl, kv[0].pool);
+    backend_buf_free(&w->ref, kv[1].pool);
+    asked_free(w, &a);
 }
 
 static void attention__any_shape__matches_the_reference(void **state)
