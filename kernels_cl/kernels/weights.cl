@@ -61,7 +61,7 @@ INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
 INLINE uchar16 fifth_bits(const global uchar *qh)
 {
     const uchar16 bit = (uchar16)(1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128);
-    uchar16 bytes = (uchar16)((uchar8)qh[0], (uchar8)qh[1]);
+    uchar16 bytes = select((uchar16)qh[1], (uchar16)qh[0], (char16)((char8)-1, (char8)0)); /* see two() below */
     return as_uchar16((bytes & bit) == bit) & (uchar16)16;
 }
 #ifdef W_Q5_0
