@@ -64,6 +64,12 @@ static void check_product(struct cl_world *w, const struct product *p)
     }
 }
 
+/* As short as rows of a type may be, and with more than one group of 32. */
+static size_t short_row(enum dtype type)
+{
+    return dtype_info(type)->block_weights > 64 ? dtype_info(type)->block_weights : 64;
+}
+
 static void products__every_type_and_number_of_tokens__match_the_reference(void **state)
 {
     (void)state;
@@ -71,14 +77,15 @@ static void products__every_type_and_number_of_tokens__match_the_reference(void 
     for (int i = 0; i < n_cl_worlds; i++)
         for (enum dtype type = 0; type < DTYPE_I8; type++)
             for (size_t t = is_small; t < sizeof tokens / sizeof *tokens; t += is_small ? 6 : 1)
-                check_product(&cl_worlds[i], &(struct product){.types = {type},
-                                                               .n_parts = 1,
-                                                               .n = is_small ? 9 : 1 + (t * 13 + type) % 37,
-                                                               .k = 256 * (is_small ? 1 : 1 + t % 3),
-                                                               .m = tokens[t],
-                                                               .a_row = t % 2 * 3,
-                                                               .add = t % 3 == 1,
-                                                               .odd = t % 4 == 3});
+                check_product(&cl_worlds[i],
+                              &(struct product){.types = {type},
+                                                .n_parts = 1,
+                                                .n = is_small ? 9 : 1 + (t * 13 + type) % 37,
+                                                .k = is_small ? short_row(type) : 256 * (1 + t % 3),
+                                                .m = tokens[t],
+                                                .a_row = t % 2 * 3,
+                                                .add = t % 3 == 1,
+                                                .odd = t % 4 == 3});
 }
 
 /* The shapes of models: long rows, and as many tokens as a tile has, one less, one more. */
@@ -120,12 +127,12 @@ static void products__parts_of_different_types__act_as_one_weight(void **state)
 {
     (void)state;
     for (int i = 0; i < n_cl_worlds; i++)
-        for (size_t m = 1; m < 40; m += 17)
+        for (size_t m = 1; m < (is_small ? 10 : 40); m += is_small ? 8 : 17)
             check_product(&cl_worlds[i],
                           &(struct product){.types = {DTYPE_Q4_K, DTYPE_F32, DTYPE_Q6_K, DTYPE_Q8_0},
                                             .n_parts = 4,
-                                            .n = 21,
-                                            .k = 512,
+                                            .n = is_small ? 3 : 21,
+                                            .k = is_small ? 256 : 512,
                                             .m = m,
                                             .with_bias = true,
                                             .add = m > 1});
@@ -137,7 +144,7 @@ static void products__parts_of_one_type__act_as_one_weight(void **state)
     (void)state;
     for (int i = 0; i < n_cl_worlds; i++)
         for (size_t n_parts = 2; n_parts <= 4; n_parts++)
-            for (size_t m = 1; m < 10; m += 4)
+            for (size_t m = 1; m < (is_small ? 6 : 10); m += 4)
                 check_product(&cl_worlds[i],
                               &(struct product){.types = {DTYPE_Q4_K, DTYPE_Q4_K, DTYPE_Q6_K, DTYPE_Q6_K},
                                                 .n_parts = n_parts,
@@ -163,24 +170,25 @@ static void products__a_large_weight__is_cut_into_pieces(void **state)
 static void products__few_tokens__same_bits(void **state)
 {
     (void)state;
+    const size_t n_rows = is_small ? 9 : 70, k = is_small ? 256 : 512;
     for (int i = 0; i < n_cl_worlds; i++) {
         struct cl_world *w = &cl_worlds[i];
         struct err err = {0};
-        struct rows rows = rows_new(DTYPE_Q4_K, 1, 70, 512, false, 5);
+        struct rows rows = rows_new(DTYPE_Q4_K, 1, n_rows, k, false, 5);
         struct weight_part part = {.weight = &rows.tensor};
         struct bweight *bound = backend_weight_bind(&w->cl, &part, 1, &err);
-        struct twin a = twin_normal(w, 8 * 512, 3), all = twin_new(w, NULL, 8 * 70),
-                    some = twin_new(w, NULL, 8 * 70);
+        struct twin a = twin_normal(w, 8 * k, 3), all = twin_new(w, NULL, 8 * n_rows),
+                    some = twin_new(w, NULL, 8 * n_rows);
         struct op_gemm op = {.w = bound, .a = a.cl, .out = all.cl, .n_tokens = 8};
         assert_true(backend_gemm(&w->cl, &op, &err));
-        float *wanted = fixture_read(&w->cl, all.cl, 8 * 70);
+        float *wanted = fixture_read(&w->cl, all.cl, 8 * n_rows);
         for (size_t n = 1; n < 8; n++) {
             op.a_row = 8 - n;
             op.n_tokens = n;
             op.out = some.cl;
             assert_true(backend_gemm(&w->cl, &op, &err));
-            float *found = fixture_read(&w->cl, some.cl, 8 * 70);
-            assert_memory_equal(found, wanted + (8 - n) * 70, n * 70 * sizeof *found);
+            float *found = fixture_read(&w->cl, some.cl, 8 * n_rows);
+            assert_memory_equal(found, wanted + (8 - n) * n_rows, n * n_rows * sizeof *found);
             mem_free(found);
         }
         mem_free(wanted);
@@ -196,26 +204,27 @@ static void products__few_tokens__same_bits(void **state)
 static void products__any_rows_in_a_group__same_bits(void **state)
 {
     (void)state;
+    const size_t n_rows = is_small ? 19 : 139;
     static const enum dtype types[] = {DTYPE_Q4_K, DTYPE_Q8_0, DTYPE_F16};
     for (int i = 0; i < n_cl_worlds; i++)
         for (size_t j = 0; j < 3; j++) {
             struct cl_world *w = &cl_worlds[i];
             struct cl_backend *b = w->cl.ctx;
             struct err err = {0};
-            struct rows rows = rows_new(types[j], 1, 139, 256, false, 5);
+            struct rows rows = rows_new(types[j], 1, n_rows, 256, false, 5);
             struct weight_part part = {.weight = &rows.tensor};
             struct bweight *bound = backend_weight_bind(&w->cl, &part, 1, &err);
             struct twin a = twin_normal(w, 5 * 256, 3);
             float *wanted = NULL;
             for (uint16_t each = PRODUCT_ROWS; each <= 16 * PRODUCT_ROWS; each = (uint16_t)(2 * each)) {
-                struct twin out = twin_new(w, NULL, 5 * 139);
+                struct twin out = twin_new(w, NULL, 5 * n_rows);
                 struct op_gemm op = {.w = bound, .a = a.cl, .out = out.cl, .n_tokens = 5};
                 b->tuning.rows[types[j]] = each;
                 assert_true(backend_gemm(&w->cl, &op, &err));
                 b->tuning.rows[types[j]] = 0;
-                float *found = fixture_read(&w->cl, out.cl, 5 * 139);
+                float *found = fixture_read(&w->cl, out.cl, 5 * n_rows);
                 wanted = wanted ? wanted : found;
-                assert_memory_equal(found, wanted, 5 * 139 * sizeof *found);
+                assert_memory_equal(found, wanted, 5 * n_rows * sizeof *found);
                 if (found != wanted)
                     mem_free(found);
                 twin_free(w, &out);
@@ -230,17 +239,18 @@ static void products__any_rows_in_a_group__same_bits(void **state)
 static void embed__every_type__gives_the_bits_of_the_definition(void **state)
 {
     (void)state;
+    const size_t k = is_small ? 256 : 512;
     static const int32_t ids[] = {13, 0, 6, 7, 0, 9};
     for (int i = 0; i < n_cl_worlds; i++)
         for (enum dtype type = 0; type < DTYPE_I8; type++) {
             struct cl_world *w = &cl_worlds[i];
             struct err err = {0};
-            struct rows first = rows_new(type, 1, 7, 512, type % 2, 5),
-                        second = rows_new(DTYPE_F32, 1, 7, 512, false, 6);
+            struct rows first = rows_new(type, 1, 7, k, type % 2, 5),
+                        second = rows_new(DTYPE_F32, 1, 7, k, false, 6);
             struct weight_part parts[] = {{.weight = &first.tensor}, {.weight = &second.tensor}};
             struct bweight *bound = backend_weight_bind(&w->cl, parts, 2, &err);
             struct bweight *exact = backend_weight_bind(&w->ref, parts, 2, &err);
-            struct twin out = twin_new(w, NULL, 6 * 512);
+            struct twin out = twin_new(w, NULL, 6 * k);
             struct op_embed mine = {bound, ids, out.cl, 6}, ref = {exact, ids, out.ref, 6};
             if (!backend_embed(&w->cl, &mine, &err) || !backend_embed(&w->ref, &ref, &err))
                 fail_msg("%s", err.text);
@@ -322,7 +332,7 @@ static void experts__every_type__match_the_reference(void **state)
                             &(struct stack){.types = {type, (enum dtype)((type + n_parts) % DTYPE_I8)},
                                             .n_parts = n_parts,
                                             .n_experts = 5 + type,
-                                            .n = 11,
+                                            .n = is_small ? 3 : 11,
                                             .k = 256,
                                             .n_tokens = n_parts == 1 ? 1
                                                         : is_small   ? 3
@@ -407,7 +417,7 @@ static void pieces__of_a_large_tensor__act_as_one_weight(void **state)
 {
     (void)state;
     for (int i = 0; i < n_cl_worlds; i++)
-        for (size_t m = 1; m < 10; m += 8)
+        for (size_t m = 1; m < (is_small ? 2 : 10); m += 8)
             for (int odd = 0; odd < 2; odd++) {
                 limit_pieces(&cl_worlds[i], 4096 + 70 * 288);
                 check_product(&cl_worlds[i], &(struct product){.types = {DTYPE_Q4_K, DTYPE_F32},
