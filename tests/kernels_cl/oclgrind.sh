@@ -9,7 +9,8 @@ build=${1:?usage: oclgrind.sh BUILD-DIRECTORY [PROGRAM [TEST]]}
 icd=$(mktemp -d) && trap 'rm -rf "$icd"' EXIT
 echo "${OCLGRIND_RUNTIME:-/usr/lib/oclgrind/liboclgrind-rt-icd.so}" >"$icd/oclgrind.icd"
 unset FERRUM_CL_CACHE
-export OCL_ICD_VENDORS="$icd" OCLGRIND_BUILD_OPTIONS=-cl-opt-disable OCLGRIND_DATA_RACES=1 OCLGRIND_UNINITIALIZED=1
+export OCL_ICD_VENDORS="$icd" OCLGRIND_BUILD_OPTIONS=-cl-opt-disable OCLGRIND_NUM_THREADS=1
+export OCLGRIND_DATA_RACES=1 OCLGRIND_UNINITIALIZED=1
 failed=0
 for program in ${2:-test_cl_rows test_cl_products}; do
     if timeout 1800 "$build/tests/kernels_cl/$program" small ${3:+"$3"} >"$icd/out" 2>&1 &&
