@@ -13,13 +13,14 @@ export OCL_ICD_VENDORS="$icd" OCLGRIND_BUILD_OPTIONS=-cl-opt-disable OCLGRIND_NU
 export OCLGRIND_DATA_RACES=1 OCLGRIND_UNINITIALIZED=1
 failed=0
 for program in ${2:-test_cl_rows test_cl_products}; do
-    if timeout 1800 "$build/tests/kernels_cl/$program" small ${3:+"$3"} >"$icd/out" 2>&1 &&
-        ! grep -qvE '^(\[.*)?$' "$icd/out"; then # a line that is not cmocka's
+    timeout 1800 "$build/tests/kernels_cl/$program" small ${3:+"$3"} >"$icd/out" 2>&1
+    code=$?
+    if [ $code = 0 ] && ! grep -qvE '^(\[.*)?$' "$icd/out"; then # a line that is not cmocka's
         grep ' OK ' "$icd/out"
         echo "clean: $program${3:+ $3}"
     else
         head -200 "$icd/out"
-        echo "FOUND: $program${3:+ $3}"
+        echo "FOUND: $program${3:+ $3}, which ended with $code"
         failed=1
     fi
 done
