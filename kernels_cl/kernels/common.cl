@@ -44,7 +44,7 @@
 #define SOON(p)
 #endif
 
-/* v.hi, written out: Oclgrind takes what comes of .hi for uninitialised. */
+/* v.hi, written out: Oclgrind takes element 11 of a vector in a shuffle for one that is not used. */
 #define UPPER_HALF(type, v) ((type)(v.s8, v.s9, v.sa, v.sb, v.sc, v.sd, v.se, v.sf))
 
 INLINE float sum16(float16 v)
