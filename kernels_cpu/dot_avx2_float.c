@@ -58,15 +58,15 @@ ALWAYS_INLINE vec vec_weights_bf16(const uint8_t *w, size_t i)
 
 void dot_avx2_f32(const uint8_t *w, const struct dot_cols *a, float *out)
 {
-    dot_columns(w, read_f32, a, out);
+    dot_columns(w, (struct reader){vec_weights_f32, one_f32, 4}, a, out);
 }
 
 void dot_avx2_f16(const uint8_t *w, const struct dot_cols *a, float *out)
 {
-    dot_columns(w, read_f16, a, out);
+    dot_columns(w, (struct reader){vec_weights_f16, one_f16, 2}, a, out);
 }
 
 void dot_avx2_bf16(const uint8_t *w, const struct dot_cols *a, float *out)
 {
-    dot_columns(w, read_bf16, a, out);
+    dot_columns(w, (struct reader){vec_weights_bf16, one_bf16, 2}, a, out);
 }

@@ -1,11 +1,11 @@
-/* dot_float_body.h: f32, f16 and bf16 weights times f32 columns, written once for every vector width.
+/* dot_float_body.h: f32, f16 and bf16 weights times columns, written once for every vector width.
  *
- * Included by one file per instruction set, which defines before it: LANES, `vec` (LANES floats), vec_zero,
- * vec_load, vec_fma(a, b, c) = a*b + c, vec_add, vec_sum, and vec_weights_f32, _f16, _bf16(w, i): LANES
- * weights from index i on; N_CHAINS, 2 or 4: running vectors per column, which hide the latency of the
- * fused multiply-add; SEGMENT: so many weights are added up by themselves, then the next ones, a multiple of
- * the vectors (tile.h). Up to three columns share a widened weight, as many as fit the registers of the
- * narrowest set. */
+ * Included by one file per instruction set, which defines before it: `vec` (some floats), LANES: weights of a
+ * vector, vec_zero, vec_load: as many values of a column, vec_fma(a, b, c) = a*b + c, vec_add, vec_sum;
+ * N_CHAINS, 2 or 4: running vectors per column, which hide the latency of the fused multiply-add; SEGMENT: so
+ * many weights are added up by themselves, then the next ones, a multiple of the vectors (tile.h); and, where
+ * columns are not f32, COLUMNS (below). Up to three columns share a widened weight, as many as fit the
+ * registers of the narrowest set. */
 #ifndef FERRUM_DOT_FLOAT_BODY_H
 #define FERRUM_DOT_FLOAT_BODY_H
 
@@ -16,6 +16,17 @@
 #include "kernels_cpu/dot_kernel.h"
 
 #define STEP (N_CHAINS * LANES)
+
+/* The columns: their field of struct dot_cols, the type of a value, and what it is as a float. */
+#if !defined(COLUMNS)
+#define COLUMNS x
+typedef float column_value;
+
+ALWAYS_INLINE float column_float(column_value x)
+{
+    return x;
+}
+#endif
 
 /* How a type reads LANES weights, or one, at an element index. */
 struct reader {
@@ -54,7 +65,7 @@ ALWAYS_INLINE vec add_chains(const vec acc[N_CHAINS])
 
 /* n columns at x, each `stride` long, times k weights from number `from` on. What is left of them after steps
  * follows LANES at a time, then one by one. */
-ALWAYS_INLINE void dot_segment(const uint8_t *w, struct reader read, const float *x, size_t stride,
+ALWAYS_INLINE void dot_segment(const uint8_t *w, struct reader read, const column_value *x, size_t stride,
                                size_t from, size_t k, size_t n, float *out)
 {
     vec acc[3][N_CHAINS];
@@ -82,13 +93,13 @@ ALWAYS_INLINE void dot_segment(const uint8_t *w, struct reader read, const float
     for (size_t c = 0; c < n; c++) {
         float sum = vec_sum(add_chains(acc[c]));
         for (size_t j = i; j < end; j++)
-            sum = fmaf(read.one(w, j), x[c * stride + j], sum);
+            sum = fmaf(read.one(w, j), column_float(x[c * stride + j]), sum);
         out[c] = from ? out[c] + sum : sum;
     }
 }
 
 /* n columns at x, each k long, a segment at a time. */
-ALWAYS_INLINE void dot_floats(const uint8_t *w, struct reader read, const float *x, size_t k, size_t n,
+ALWAYS_INLINE void dot_floats(const uint8_t *w, struct reader read, const column_value *x, size_t k, size_t n,
                               float *out)
 {
     size_t i = 0;
@@ -101,15 +112,11 @@ ALWAYS_INLINE void dot_columns(const uint8_t *w, struct reader read, const struc
 {
     size_t c = 0;
     for (; c + 3 <= a->n; c += 3)
-        dot_floats(w, read, a->x + c * a->k, a->k, 3, out + c);
+        dot_floats(w, read, a->COLUMNS + c * a->k, a->k, 3, out + c);
     if (a->n - c == 2)
-        dot_floats(w, read, a->x + c * a->k, a->k, 2, out + c);
+        dot_floats(w, read, a->COLUMNS + c * a->k, a->k, 2, out + c);
     else if (a->n - c == 1)
-        dot_floats(w, read, a->x + c * a->k, a->k, 1, out + c);
+        dot_floats(w, read, a->COLUMNS + c * a->k, a->k, 1, out + c);
 }
-
-static const struct reader read_f32 = {vec_weights_f32, one_f32, 4};
-static const struct reader read_f16 = {vec_weights_f16, one_f16, 2};
-static const struct reader read_bf16 = {vec_weights_bf16, one_bf16, 2};
 
 #endif
