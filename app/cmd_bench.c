@@ -268,6 +268,8 @@ static json_t *report_json(struct bench *b)
     if (backend->ops->arith_peak) {
         json_object_set_new(out, "int8_gmac_s", json_real(median(&b->peaks[ARITH_INT8])));
         json_object_set_new(out, "f32_gmac_s", json_real(median(&b->peaks[ARITH_F32])));
+        if (backend->ops->weight_arith(backend->ctx, DTYPE_BF16) == ARITH_BF16)
+            json_object_set_new(out, "bf16_gmac_s", json_real(median(&b->peaks[ARITH_BF16])));
     }
     json_object_set_new(out, "tests", tests);
     return out;
@@ -302,8 +304,12 @@ static void print_table(const json_t *report)
            (int)json_integer_value(json_object_get(report, "threads")), number(report, "read_gb_s"));
     mem_free(model);
     if (has_peaks)
-        printf(", multiply-adds on registers: int8 %.0f, f32 %.0f GMAC/s", number(report, "int8_gmac_s"),
+        printf(", multiply-adds on registers: int8 %.0f, f32 %.0f", number(report, "int8_gmac_s"),
                number(report, "f32_gmac_s"));
+    if (json_object_get(report, "bf16_gmac_s"))
+        printf(", bf16 %.0f", number(report, "bf16_gmac_s"));
+    if (has_peaks)
+        printf(" GMAC/s");
     printf("\n\n%-10s %12s %12s %12s %10s %10s", "test", "tokens/s", "min", "max", "GB/s", "of reads");
     puts(has_peaks ? "     GMAC/s    of peak" : "");
     json_array_foreach(json_object_get(report, "tests"), i, test)

@@ -186,7 +186,7 @@ struct op_attention {
 };
 
 /* How a product is computed: what peaks are measured of. */
-enum arith { ARITH_F32, ARITH_INT8, ARITH_N };
+enum arith { ARITH_F32, ARITH_INT8, ARITH_BF16, ARITH_N };
 
 struct experts_shape {
     size_t n_experts, n, k; /* per expert [n, k] */

@@ -6,7 +6,7 @@
 
 /* Below this many values quantising on one thread is quicker than waking the others. */
 #define QUANTISE_ALONE ((size_t)16 << 10)
-#define N_ARRAYS 8
+#define N_ARRAYS 10
 #define ALIGNMENT ((size_t)64)
 
 /* Of one column in every format. */
@@ -14,7 +14,7 @@ static size_t column_bytes(size_t k)
 {
     k = k < 32 ? 32 : k;
     return 2 * k + 3 * (k / 32) * sizeof(float) + (k / 16) * (sizeof(int16_t) + sizeof(int32_t)) +
-           k * sizeof(float);
+           k * sizeof(float) + 2 * k * sizeof(uint16_t);
 }
 
 size_t act_cols_bytes(size_t m, size_t k)
@@ -44,6 +44,10 @@ void act_cols_lay_out(struct act_cols *c, const struct dot_set *set, const float
     c->cols = (struct dot_cols){.n = m, .k = k, .x = a};
     if (c->wants[ACT_F32] && c->tiled && set->chains)
         c->cols.chains = take(&scratch, m * k * sizeof(float));
+    if (c->wants[ACT_BF16] && !c->no_dots)
+        c->cols.bf16 = take(&scratch, m * k * sizeof(uint16_t));
+    if (c->wants[ACT_BF16] && c->tiled)
+        c->cols.bf16_chains = take(&scratch, m * k * sizeof(uint16_t));
     if (!c->wants[ACT_Q8])
         return;
     c->cols.q = take(&scratch, m * k);
@@ -58,8 +62,8 @@ void act_cols_lay_out(struct act_cols *c, const struct dot_set *set, const float
     c->cols.start_16 = take(&scratch, m * (k / 16) * sizeof(int32_t));
 }
 
-/* The scratch behind the const views of a column. */
-static void quantise_column(const struct act_cols *c, size_t i)
+/* A column in the order of tiles, a segment after the other. */
+static void order_column(const struct act_cols *c, size_t i)
 {
     size_t k = c->k;
     const struct dot_cols *to = &c->cols;
@@ -67,6 +71,20 @@ static void quantise_column(const struct act_cols *c, size_t i)
         n = tile_segment(c->set->tile[DTYPE_F32], k - at);
         c->set->chains(c->a + i * k + at, n, c->m, i, (float *)to->chains + c->m * at);
     }
+    for (size_t at = 0, n; to->bf16_chains && at < k; at += n) {
+        n = tile_segment(c->set->tile[DTYPE_BF16], k - at);
+        c->set->round_chains(c->a + i * k + at, n, c->m, i, (uint16_t *)to->bf16_chains + c->m * at);
+    }
+}
+
+/* The scratch behind the const views of a column. */
+static void quantise_column(const struct act_cols *c, size_t i)
+{
+    size_t k = c->k;
+    const struct dot_cols *to = &c->cols;
+    order_column(c, i);
+    if (to->bf16)
+        c->set->round(c->a + i * k, k, (uint16_t *)to->bf16 + i * k);
     if (!c->wants[ACT_Q8])
         return;
     c->set->quantise(c->a + i * k, k, (int8_t *)to->q + i * k, (float *)to->d + i * (k / 32),
@@ -88,7 +106,7 @@ static void quantise_task(void *arg, int thread, int n_threads)
 
 void act_cols_quantise(struct act_cols *c, struct pool *pool)
 {
-    if (!c->wants[ACT_Q8] && !c->cols.chains)
+    if (!c->wants[ACT_Q8] && !c->wants[ACT_BF16] && !c->cols.chains)
         return;
     if (c->m * c->k <= QUANTISE_ALONE)
         quantise_task(c, 0, 1);
@@ -102,6 +120,8 @@ struct dot_cols act_cols_view(const struct act_cols *c, size_t first, size_t n)
     struct dot_cols part = {.n = n, .k = k};
     if (c->wants[ACT_F32])
         part.x = c->cols.x + first * k;
+    if (c->cols.bf16)
+        part.bf16 = c->cols.bf16 + first * k;
     if (!c->wants[ACT_Q8])
         return part;
     part.q = c->cols.q + first * k;
@@ -114,6 +134,17 @@ struct dot_cols act_cols_view(const struct act_cols *c, size_t first, size_t n)
         part.lanes = c->cols.lanes + first * k;
     part.start_32 = c->cols.start_32 + first * (k / 32);
     part.start_16 = c->cols.start_16 + first * (k / 16);
+    return part;
+}
+
+struct dot_cols act_cols_segment(const struct act_cols *c, size_t at, size_t n)
+{
+    struct dot_cols part = c->cols;
+    part.k = n;
+    if (part.chains)
+        part.chains += c->m * at;
+    if (part.bf16_chains)
+        part.bf16_chains += c->m * at;
     return part;
 }
 
@@ -130,6 +161,8 @@ void act_cols_gather(const struct act_cols *c, const uint32_t *index, size_t n, 
     for (size_t i = 0; i < n; i++) {
         if (c->wants[ACT_F32])
             copy_item(to->x, i, from->x, index[i], k * sizeof(float));
+        if (c->wants[ACT_BF16])
+            copy_item(to->bf16, i, from->bf16, index[i], k * sizeof(uint16_t));
         if (!c->wants[ACT_Q8])
             continue;
         copy_item(to->q, i, from->q, index[i], k);

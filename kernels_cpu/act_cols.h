@@ -36,6 +36,8 @@ void act_cols_quantise(struct act_cols *c, struct pool *pool);
 
 /* Columns first .. first + n. */
 struct dot_cols act_cols_view(const struct act_cols *c, size_t first, size_t n);
+/* All columns, for tiles that hold weights [at, at + n) of a row: a segment (tile.h), or all. */
+struct dot_cols act_cols_segment(const struct act_cols *c, size_t at, size_t n);
 /* Columns index[0..n) copied side by side to out, which was laid out for them (same wants and k). */
 void act_cols_gather(const struct act_cols *c, const uint32_t *index, size_t n, struct act_cols *out);
 

@@ -15,7 +15,8 @@
 
 #define ACT_TINY 1e-36f
 
-enum act_format { ACT_F32, ACT_Q8, ACT_FORMAT_N };
+/* As they are; rounded to bf16, as bf16 weights want them where there are dot products of that; int8. */
+enum act_format { ACT_F32, ACT_BF16, ACT_Q8, ACT_FORMAT_N };
 
 /* x [k] to q [k], d and s [k / 32], sums [k / 16]; k a multiple of 32. */
 typedef void act_quant_fn(const float *x, size_t k, int8_t *q, float *d, float *s, int16_t *sums);
@@ -38,6 +39,11 @@ act_lanes_fn act_lanes_avx2, act_lanes_avx512; /* AVX2: lanes must be NULL */
 typedef void act_chains_fn(const float *x, size_t k, size_t m, size_t column, float *chains);
 
 act_chains_fn act_chains_avx512;
+
+/* x [k] rounded to nearest even, ties to even; subnormal numbers become zeros of their sign. */
+typedef void act_round_fn(const float *x, size_t k, uint16_t *rounded);
+/* The same to the places of a tile, as act_chains_fn: there pairs of values are what floats are there. */
+typedef void act_round_chains_fn(const float *x, size_t k, size_t m, size_t column, uint16_t *chains);
 
 /* 1.5 * 2^23, as a float and as its bits: bits + n are the bits of the float DOT_MAGIC + n for |n| < 2^22. So
  * a sum of integers that starts there is a float, up to a constant that one multiply-add takes away. */

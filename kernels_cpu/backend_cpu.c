@@ -271,15 +271,19 @@ static double read_bandwidth(void *ctx, const void *p, size_t n_bytes)
 
 static enum arith weight_arith(void *ctx, enum dtype type)
 {
-    (void)ctx;
-    return dot_act_format(type) == ACT_F32 ? ARITH_F32 : ARITH_INT8;
+    static const enum arith of[] = {[ACT_F32] = ARITH_F32, [ACT_BF16] = ARITH_BF16, [ACT_Q8] = ARITH_INT8};
+    struct cpu_backend *cpu = ctx;
+    return of[dot_act_format(dot_set_get(cpu->isa), type)];
 }
 
 static double arith_peak(void *ctx, enum arith arith)
 {
     struct cpu_backend *cpu = ctx;
     const struct dot_set *set = dot_set_get(cpu->isa);
-    return peak_measure(cpu->pool, arith == ARITH_F32 ? set->peak_f32 : set->peak_int8);
+    static const enum act_format of[] = {
+        [ARITH_F32] = ACT_F32, [ARITH_INT8] = ACT_Q8, [ARITH_BF16] = ACT_BF16};
+    peak_fn *peak = set->peak[of[arith]];
+    return peak_measure(cpu->pool, peak ? peak : set->peak[ACT_F32]);
 }
 
 static void park(void *ctx)
@@ -359,7 +363,8 @@ static bool choose_isa(const char *name, enum cpu_isa *isa, struct err *err)
                            name);
     }
     return err_set(err, ERR_USAGE,
-                   "CPU backend: no kernels called \"%s\"; expected scalar, avx2, avx512, neon or dotprod",
+                   "CPU backend: no kernels called \"%s\"; expected scalar, avx2, avx512, avx512bf16, "
+                   "neon or dotprod",
                    name);
 }
 
@@ -386,8 +391,8 @@ bool backend_cpu_open(struct backend *out, int n_threads, const char *isa_name, 
     cpu->kernels = cpu_kernels_get(isa);
     cpu->pool = pool_new(n_threads, err);
     cpu->attn = cpu->pool ? attn_new(n_threads, err) : NULL;
-    cpu->gemm = cpu->attn ? gemm_ctx_new(cpu->pool, isa, err) : NULL;
-    cpu->moe = cpu->gemm ? moe_ctx_new(cpu->pool, cpu->kernels, isa, err) : NULL;
+    cpu->gemm = cpu->attn ? gemm_ctx_new(cpu->pool, dot_set_get(isa), err) : NULL;
+    cpu->moe = cpu->gemm ? moe_ctx_new(cpu->pool, cpu->kernels, dot_set_get(isa), err) : NULL;
     if (!cpu->moe) {
         close_cpu(cpu);
         return false;

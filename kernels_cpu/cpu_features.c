@@ -73,7 +73,7 @@ struct cpu_features cpu_features_get(void)
 
 const char *cpu_isa_name(enum cpu_isa isa)
 {
-    static const char *const names[] = {"scalar", "avx2", "avx512", "neon", "dotprod"};
+    static const char *const names[] = {"scalar", "avx2", "avx512", "avx512bf16", "neon", "dotprod"};
     return names[isa];
 }
 
@@ -86,6 +86,8 @@ bool cpu_isa_available(enum cpu_isa isa, const struct cpu_features *f)
         return f->avx2;
     case CPU_AVX512:
         return f->avx2 && f->avx512f && f->avx512bw && f->avx512vl && f->avx512dq && f->avx512_vnni;
+    case CPU_AVX512BF16:
+        return cpu_isa_available(CPU_AVX512, f) && f->avx512_bf16;
     case CPU_NEON:
         return f->neon;
     case CPU_DOTPROD:

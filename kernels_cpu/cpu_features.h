@@ -6,7 +6,7 @@
 
 /* The kernel sets of this backend, on each kind of machine weakest first. A set is chosen once, when the
  * backend opens. */
-enum cpu_isa { CPU_SCALAR, CPU_AVX2, CPU_AVX512, CPU_NEON, CPU_DOTPROD };
+enum cpu_isa { CPU_SCALAR, CPU_AVX2, CPU_AVX512, CPU_AVX512BF16, CPU_NEON, CPU_DOTPROD };
 #define CPU_ISA_N (CPU_DOTPROD + 1)
 
 /* Each flag means: the processor has it and the system saves its registers. The first ones are x86-64's, the
@@ -22,7 +22,7 @@ struct cpu_features {
 
 struct cpu_features cpu_features_get(void);
 
-/* "scalar", "avx2", "avx512", "neon", "dotprod" */
+/* "scalar", "avx2", "avx512", "avx512bf16", "neon", "dotprod" */
 const char *cpu_isa_name(enum cpu_isa isa);
 bool cpu_isa_available(enum cpu_isa isa, const struct cpu_features *features);
 

@@ -11,7 +11,7 @@
 
 /* Room for the quantised columns of one pass. More columns take several passes over the weights, which at
  * this size (thousands of columns) costs nothing that shows. */
-#define SCRATCH_BYTES ((size_t)48 << 20)
+#define SCRATCH_BYTES ((size_t)72 << 20)
 /* Columns walked together stay close to the first-level cache ... */
 #define TILE_BYTES ((size_t)64 << 10)
 #define TILE_MIN_COLS ((size_t)4)
@@ -55,13 +55,13 @@ static size_t tiles_bytes(const struct gemm_ctx *g)
     return THREAD_BYTES * (size_t)pool_n_threads(g->pool);
 }
 
-struct gemm_ctx *gemm_ctx_new(struct pool *pool, enum cpu_isa isa, struct err *err)
+struct gemm_ctx *gemm_ctx_new(struct pool *pool, const struct dot_set *set, struct err *err)
 {
     struct gemm_ctx *g = mem_alloc(sizeof *g, err);
     if (!g)
         return NULL;
     g->pool = pool;
-    g->set = dot_set_get(isa);
+    g->set = set;
     g->scratch = mem_map(SCRATCH_BYTES, err);
     g->tiles = g->scratch ? mem_map(tiles_bytes(g), err) : NULL;
     g->shares = g->tiles ? mem_array((size_t)pool_n_threads(pool), sizeof *g->shares, err) : NULL;
@@ -214,10 +214,7 @@ static void multiply_segment(const struct tile_work *t, const struct segment *s,
     float result[TILE_MAX_COLS * TILE_MAX_ROWS];
     uint32_t index[TILE_MAX_COLS];
     struct tile_ahead not_yet = {0}, ahead = read_next(t, s);
-    struct dot_cols cols = p->in.cols;
-    cols.k = s->n;
-    if (s->at)
-        cols.chains += p->in.m * s->at;
+    struct dot_cols cols = act_cols_segment(&p->in, s->at, s->n);
     for (size_t col = from, n; col < end; col += n) {
         n = tile_cols(end - col);
         fetch_out(p->out + col * p->w->n + t->base + t->begin, t->end - t->begin, n, p->w->n);
@@ -304,7 +301,8 @@ static size_t clamp(size_t x, size_t low, size_t high)
 
 size_t gemm_tile_cols(const struct act_cols *in)
 {
-    return in->wants[ACT_F32] ? TILE_FLOAT_COLS : clamp(TILE_BYTES / in->k, TILE_MIN_COLS, DOT_MAX_COLS);
+    return in->wants[ACT_F32] || in->wants[ACT_BF16] ? TILE_FLOAT_COLS
+                                                     : clamp(TILE_BYTES / in->k, TILE_MIN_COLS, DOT_MAX_COLS);
 }
 
 static void choose_sizes(struct gemm_pass *p, size_t n_threads)
@@ -360,7 +358,7 @@ void cpu_gemm(struct gemm_ctx *g, const struct bweight *w, const float *a, size_
         p.in.no_dots = p.in.tiled;
         for (size_t i = 0; i < w->n_parts; i++) {
             const struct weight_rows *rows = &w->parts[i];
-            p.in.wants[dot_act_format(rows->type)] = true;
+            p.in.wants[dot_act_format(g->set, rows->type)] = true;
             p.in.no_dots = p.in.no_dots && tile_serves(g->set, rows->type, rows->n, w->k);
         }
         act_cols_lay_out(&p.in, g->set, a + c * w->k, m - c < pass_cols ? m - c : pass_cols, w->k,

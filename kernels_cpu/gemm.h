@@ -16,8 +16,8 @@
 
 struct gemm_ctx;
 
-/* isa must be one the machine has. */
-struct gemm_ctx *gemm_ctx_new(struct pool *pool, enum cpu_isa isa, struct err *err);
+/* The machine must have what the set needs. */
+struct gemm_ctx *gemm_ctx_new(struct pool *pool, const struct dot_set *set, struct err *err);
 void gemm_ctx_free(struct gemm_ctx *g);
 
 /* a [m, k], out [m, n]; out must not overlap a. next: the weight read afterwards, or NULL (op_gemm). */

@@ -172,6 +172,7 @@ static const struct cpu_kernels *const sets[CPU_ISA_N] = {
 #if defined(__x86_64__)
     [CPU_AVX2] = &cpu_kernels_avx2,
     [CPU_AVX512] = &cpu_kernels_avx512,
+    [CPU_AVX512BF16] = &cpu_kernels_avx512,
 #elif defined(__aarch64__)
     [CPU_NEON] = &cpu_kernels_neon,
     [CPU_DOTPROD] = &cpu_kernels_neon,

@@ -14,7 +14,7 @@
 #include "kernels_cpu/tile.h"
 
 /* Quantised columns of one pass; more of them take several passes over the experts they want. */
-#define SCRATCH_BYTES ((size_t)32 << 20)
+#define SCRATCH_BYTES ((size_t)48 << 20)
 #define MAX_PAIRS ((size_t)1 << 16) /* of one pass */
 /* Rows of one task. A multiple of 16: the silu of a row then has the same lanes in every cut. */
 #define MAX_TASK_ROWS ((size_t)TILE_MAX_ROWS)
@@ -71,7 +71,7 @@ static size_t tiles_bytes(const struct moe_ctx *m)
     return 2 * TILE_MAX_BYTES * (size_t)pool_n_threads(m->pool);
 }
 
-struct moe_ctx *moe_ctx_new(struct pool *pool, const struct cpu_kernels *kernels, enum cpu_isa isa,
+struct moe_ctx *moe_ctx_new(struct pool *pool, const struct cpu_kernels *kernels, const struct dot_set *set,
                             struct err *err)
 {
     struct moe_ctx *m = mem_alloc(sizeof *m, err);
@@ -79,7 +79,7 @@ struct moe_ctx *moe_ctx_new(struct pool *pool, const struct cpu_kernels *kernels
         return NULL;
     m->pool = pool;
     m->kernels = kernels;
-    m->set = dot_set_get(isa);
+    m->set = set;
     m->gathered_bytes =
         act_cols_bytes(DOT_MAX_COLS, EXPERTS_MAX_K) + DOT_MAX_COLS * EXPERTS_MAX_K * sizeof(float);
     m->scratch = mem_map(SCRATCH_BYTES, err);
@@ -380,7 +380,7 @@ static void run_product(struct moe_pass *p, const float *x, const int32_t *ids, 
     size_t k = p->w->shape.k, n_slots = p->pairs_per_column;
     size_t step = min_size(act_cols_fitting(SCRATCH_BYTES, k), MAX_PAIRS / n_slots);
     for (size_t i = 0; i < p->w->n_parts; i++)
-        p->in.wants[dot_act_format(p->w->parts[i].type)] = true;
+        p->in.wants[dot_act_format(m->set, p->w->parts[i].type)] = true;
     p->in.tiled = n_columns >= TILED_MIN_PAIRS && tiles_serve(p);
     for (size_t at = 0; at < n_columns; at += step) {
         size_t n = min_size(step, n_columns - at);

@@ -6,14 +6,14 @@
 #ifndef FERRUM_MOE_H
 #define FERRUM_MOE_H
 
-#include "kernels_cpu/cpu_features.h"
+#include "kernels_cpu/dot_kernel.h"
 #include "kernels_cpu/experts.h"
 #include "kernels_cpu/kernels.h"
 #include "kernels_cpu/pool.h"
 
 struct moe_ctx;
 
-struct moe_ctx *moe_ctx_new(struct pool *pool, const struct cpu_kernels *kernels, enum cpu_isa isa,
+struct moe_ctx *moe_ctx_new(struct pool *pool, const struct cpu_kernels *kernels, const struct dot_set *set,
                             struct err *err);
 void moe_ctx_free(struct moe_ctx *m);
 

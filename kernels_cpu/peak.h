@@ -16,6 +16,7 @@ peak_fn peak_scalar_int8, peak_scalar_f32;
 peak_fn peak_avx2_int8, peak_avx2_f32;                    /* x86-64 only */
 peak_fn peak_avxvnni_int8;                                /* x86-64 only */
 peak_fn peak_avx512_int8, peak_avx512_f32;                /* x86-64 only; need what dot_avx512.h needs */
+peak_fn peak_avx512bf16_bf16;                             /* x86-64 only */
 peak_fn peak_neon_int8, peak_dotprod_int8, peak_neon_f32; /* AArch64 only */
 
 /* Multiply-adds a second of all threads together, over some milliseconds. */

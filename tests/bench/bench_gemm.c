@@ -90,7 +90,7 @@ static void measure(struct pool *pool, struct gemm_ctx *g, struct read_job *job,
         best_one = one > best_one ? one : best_one;
         best_four = four > best_four ? four : best_four;
         best_many = many > best_many ? many : best_many;
-        double most = peak_measure(pool, dot_act_format(s.type) == ACT_F32 ? set->peak_f32 : set->peak_int8);
+        double most = peak_measure(pool, set->peak[dot_act_format(set, s.type)]);
         best_peak = most > best_peak ? most : best_peak;
     }
     double one_macs = best_one / (double)w[0].n_bytes * (double)(s.n * s.k);
@@ -123,7 +123,7 @@ int main(int argc, char **argv)
     }
     struct err err;
     struct pool *pool = pool_new(argc > 2 ? atoi(argv[2]) : cpu_cores_allowed(), &err);
-    struct gemm_ctx *g = pool ? gemm_ctx_new(pool, isa, &err) : NULL;
+    struct gemm_ctx *g = pool ? gemm_ctx_new(pool, dot_set_get(isa), &err) : NULL;
     static struct read_job job;
     job.kernels = cpu_kernels_get(isa);
     job.p = mem_map(WEIGHT_BYTES, &err);

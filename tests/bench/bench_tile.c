@@ -68,7 +68,7 @@ static void peak(void *arg, int thread, int n_threads)
 {
     struct job *j = arg;
     (void)n_threads;
-    j->products[thread] = (j->cols.wants[ACT_F32] ? j->set->peak_f32 : j->set->peak_int8)(PEAK_ROUNDS);
+    j->products[thread] = j->set->peak[dot_act_format(j->set, j->weight.parts[0].type)](PEAK_ROUNDS);
 }
 
 /* Processor time of one of the threads, which all work: what else runs on the machine does not count. */
@@ -171,7 +171,7 @@ static void measure(struct pool *pool, struct job *j, struct shape s)
     j->row_bytes = row_bytes;
     j->k = s.k;
     memset(&j->cols, 0, sizeof j->cols);
-    j->cols.wants[dot_act_format(s.type)] = true;
+    j->cols.wants[dot_act_format(j->set, s.type)] = true;
     j->cols.tiled = j->cols.no_dots = true;
     act_cols_lay_out(&j->cols, j->set, a, j->m, s.k, scratch);
     act_cols_quantise(&j->cols, pool);
@@ -202,7 +202,7 @@ int main(int argc, char **argv)
     static struct job job;
     struct err err;
     struct pool *pool = pool_new(argc > 2 ? atoi(argv[2]) : cpu_cores_allowed(), &err);
-    job.gemm = pool ? gemm_ctx_new(pool, isa, &err) : NULL;
+    job.gemm = pool ? gemm_ctx_new(pool, dot_set_get(isa), &err) : NULL;
     if (!job.gemm) {
         fprintf(stderr, "bench_tile: %s\n", err.text);
         return 1;

@@ -135,6 +135,7 @@ struct gemm_case *gemm_case_unsolved(const enum dtype *types, size_t n_parts, si
         t->a[i] = gemm_random_normal(&state);
     t->exact = mem_need(m * t->n * sizeof *t->exact);
     t->emulated = mem_need(m * t->n * sizeof *t->emulated);
+    t->rounded = mem_need(m * t->n * sizeof *t->rounded);
     struct err err;
     t->bound = cpu_weight_bind(t->parts, n_parts, &err);
     assert(t->bound && t->bound->n == t->n && t->bound->k == k);
@@ -159,6 +160,7 @@ void gemm_case_free(struct gemm_case *t)
     mem_free(t->a);
     mem_free(t->exact);
     mem_free(t->emulated);
+    mem_free(t->rounded);
     mem_free(t);
 }
 
@@ -186,22 +188,25 @@ static void solve_part(struct gemm_case *t, size_t part, size_t base, double *se
 {
     const struct tensor *w = &t->weights[part];
     size_t k = t->k, n = w->dims[1], row_bytes = w->n_bytes / n;
-    quantised_input(t, dot_act_format(w->type), seen);
+    quantised_input(t, dot_act_format(dot_set_get(CPU_SCALAR), w->type), seen);
     for (size_t r = 0; r < n; r++) {
         float bias = 0;
         if (t->parts[part].bias)
             memcpy(&bias, (const uint8_t *)t->biases[part].data + r * sizeof bias, sizeof bias);
         dtype_to_f32(w->type, (const uint8_t *)w->data + r * row_bytes, row, k);
         for (size_t c = 0; c < t->m; c++) {
-            double exact = bias, emulated = bias;
+            double exact = bias, emulated = bias, rounded = bias;
             for (size_t i = 0; i < k; i++) {
                 double product = (double)row[i] * t->a[c * k + i];
                 exact += product;
                 emulated += row[i] * seen[c * k + i];
+                if (w->type == DTYPE_BF16)
+                    rounded += (double)row[i] * gemm_round_bf16(t->a[c * k + i]);
                 t->power += product * product;
             }
             t->exact[c * t->n + base + r] = exact;
             t->emulated[c * t->n + base + r] = emulated;
+            t->rounded[c * t->n + base + r] = w->type == DTYPE_BF16 ? rounded : emulated;
             t->exact_power += exact * exact;
         }
     }
@@ -216,6 +221,17 @@ void gemm_case_solve(struct gemm_case *t)
         solve_part(t, i, base, seen, row);
     mem_free(seen);
     mem_free(row);
+}
+
+const double *gemm_case_emulated(const struct gemm_case *t, const struct dot_set *set)
+{
+    return set->round ? t->rounded : t->emulated;
+}
+
+float gemm_round_bf16(float x)
+{
+    uint32_t bits = f32_bits(x);
+    return f32_from_bits((bits + 0x7FFFu + (bits >> 16 & 1u)) & 0xFFFF0000u);
 }
 
 double gemm_distance(const float *got, const double *want, size_t n)

@@ -15,7 +15,8 @@ struct gemm_case {
     uint8_t *bias_bytes[WEIGHT_MAX_PARTS];
     float *a;           /* [m, k], standard normal */
     double *exact;      /* [m, n]: f64, dequantised weights, a as it is */
-    double *emulated;   /* [m, n]: the same with a as the kernels quantise it */
+    double *emulated;   /* [m, n]: the same with a as the kernels quantise it ... */
+    double *rounded;    /* ... and as those do that round it to bf16 for bf16 weights */
     double power;       /* sum over out of sum over k of (w * a)^2: what rounding errors are measured by */
     double exact_power; /* sum of exact^2 */
 };
@@ -27,13 +28,18 @@ struct gemm_case *gemm_case_new(const enum dtype *types, size_t n_parts, size_t 
 struct gemm_case *gemm_case_unsolved(const enum dtype *types, size_t n_parts, size_t n_each, size_t k,
                                      size_t m, bool with_bias, uint32_t seed);
 void gemm_case_free(struct gemm_case *t);
-/* Computes exact, emulated and the powers from what the weight bytes and a are now. */
+/* What the kernels of a set are held against. */
+const double *gemm_case_emulated(const struct gemm_case *t, const struct dot_set *set);
+/* Computes exact, emulated, rounded and the powers from what the weight bytes and a are now. */
 void gemm_case_solve(struct gemm_case *t);
 
 /* Random bytes whose scales are ordinary numbers. */
 void gemm_random_row(enum dtype type, uint8_t *row, size_t k, uint32_t *state);
 uint32_t gemm_random(uint32_t *state);
 float gemm_random_normal(uint32_t *state);
+
+/* To the nearest bf16, for numbers that are neither subnormal nor large. */
+float gemm_round_bf16(float x);
 
 /* Sum of the squared differences. */
 double gemm_distance(const float *got, const double *want, size_t n);

@@ -24,7 +24,7 @@ static int set_up(void **state)
     pool = pool_new(2, &err);
     for (int isa = 0; isa < CPU_ISA_N; isa++)
         if (gemm_isa_here((enum cpu_isa)isa))
-            ctx[isa] = gemm_ctx_new(pool, (enum cpu_isa)isa, &err);
+            ctx[isa] = gemm_ctx_new(pool, dot_set_get((enum cpu_isa)isa), &err);
     return pool && ctx[CPU_SCALAR] ? 0 : -1;
 }
 
@@ -57,7 +57,8 @@ static void check(const struct gemm_case *t, enum cpu_isa isa, double max_exact)
 {
     float *out = mem_need(t->m * t->n * sizeof *out);
     cpu_gemm(ctx[isa], t->bound, t->a, t->m, out, false, NULL);
-    double rounding = gemm_distance(out, t->emulated, t->m * t->n) / t->power;
+    const double *emulated = gemm_case_emulated(t, dot_set_get(isa));
+    double rounding = gemm_distance(out, emulated, t->m * t->n) / t->power;
     double error = gemm_distance(out, t->exact, t->m * t->n) / t->exact_power;
     if (!(rounding <= MAX_ROUNDING && error <= max_exact))
         print_error("%s %s m %zu n %zu k %zu: rounding %.3g, error %.3g\n", cpu_isa_name(isa),

@@ -30,7 +30,7 @@ static int set_up(void **state)
             return -1;
         for (int isa = 0; isa < CPU_ISA_N; isa++)
             if (gemm_isa_here((enum cpu_isa)isa))
-                ctx[isa][t] = gemm_ctx_new(pools[t], (enum cpu_isa)isa, &err);
+                ctx[isa][t] = gemm_ctx_new(pools[t], dot_set_get((enum cpu_isa)isa), &err);
     }
     return ctx[CPU_SCALAR][1] ? 0 : -1;
 }

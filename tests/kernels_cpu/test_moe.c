@@ -100,7 +100,7 @@ static struct moe_case *case_new(const enum dtype *types, size_t n_parts, struct
     choose_any(c, &state);
     c->x = mem_need(n_pairs * c->k * sizeof *c->x);
     for (size_t i = 0; i < n_pairs * c->k; i++)
-        c->x[i] = (float)((int)((i * 7919 + seed) % 1013) - 506) / 290;
+        c->x[i] = gemm_round_bf16((float)((int)((i * 7919 + seed) % 1013) - 506) / 290);
     return c;
 }
 
