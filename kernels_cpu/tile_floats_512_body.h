@@ -29,10 +29,11 @@
 #define N_VECS FLOAT_CHAINS
 #define N_SUMS (16 * N_VECS)
 #define GAP 16 /* floats */
-/* Items of a sum that all columns walk before the next ones: 6 KiB of a tile. */
-#define SLICE ((size_t)32)
-/* Per column and 16 items of a sum. */
+/* Per group of columns and 16 items of a sum, which are a line of a column. */
 #define LINES_AHEAD 4
+#define LINE 16
+/* Items between two branches: what counts and compares takes ports of the multiply-adds. */
+#define ITEMS_AT_ONCE 4
 
 /* Sum number n of the order: lane and vector of the dot kernel. Neighbours in the tree: vectors 0 + 1, then
  * lanes 8, 4, 2 and 1 apart. */
@@ -122,64 +123,62 @@ ALWAYS_INLINE void expand_floats(const uint8_t *rows, size_t row_bytes, size_t k
             tile[r] = widen.one(rows + r * row_bytes + i * widen.bytes);
 }
 
-/* A piece of a running sum: n items of all rows, and of a column c at x + c * stride. Read after it:
- * items at next_w, of which each group fetches a part, and columns, to_next floats further. */
-struct slice {
-    const float *w, *x, *next_w;
-    size_t n, stride, to_next, step;
-    bool first, last; /* of its sum, which is number `step` */
+/* A running sum: n items of all rows, 12 KiB at most, and of a column c at x + c * n; the columns of the next
+ * sum are to_next floats further. */
+struct run {
+    const float *w, *x;
+    size_t n, to_next, step; /* step: its number */
 };
-
-ALWAYS_INLINE void load_sums(struct sums *acc, size_t n, const struct sums *from)
-{
-    UNROLLED
-    for (size_t c = 0; c < n; c++) {
-        UNROLLED
-        for (size_t v = 0; v < VECS; v++)
-            acc->of[v][c] = from ? from->of[v][c] : _mm512_setzero_ps();
-    }
-}
 
 ALWAYS_INLINE void near(const void *p)
 {
     _mm_prefetch(p, _MM_HINT_T0);
 }
 
-/* A slice times n columns, which is a constant where this is called. */
-ALWAYS_INLINE void add_slice(const struct slice *s, size_t n, struct tile_ahead *ahead, struct group *g,
-                             size_t group)
+/* Item i of n columns, whose weights are at w. */
+ALWAYS_INLINE void add_item(struct sums *acc, size_t n, const float *w, const float *const x[MAX_COLS],
+                            size_t i)
 {
-    const float *x[MAX_COLS], *w = s->w;
-    ptrdiff_t next = s->next_w - w + (ptrdiff_t)(group % VECS * 16);
+    __m512 q[VECS];
+    UNROLLED
+    for (size_t v = 0; v < VECS; v++)
+        q[v] = _mm512_load_ps(w + 16 * v);
+    UNROLLED
+    for (size_t c = 0; c < n; c++) {
+        __m512 y = _mm512_set1_ps(x[c][i]);
+        UNROLLED
+        for (size_t v = 0; v < VECS; v++)
+            acc->of[v][c] = add_items(acc->of[v][c], q[v], y);
+    }
+}
+
+/* A run times n columns, which is a constant where this is called. */
+ALWAYS_INLINE void add_run(const struct run *run, size_t n, struct tile_ahead *ahead, struct group *g)
+{
+    const float *x[MAX_COLS], *w = run->w;
     struct sums acc;
     UNROLLED
-    for (size_t c = 0; c < n; c++)
-        x[c] = s->x + g->index[c] * s->stride;
-    load_sums(&acc, n, s->first ? NULL : &g->acc);
-    for (size_t i = 0; i < s->n;) {
+    for (size_t c = 0; c < n; c++) {
+        x[c] = run->x + g->index[c] * run->n;
+        UNROLLED
+        for (size_t v = 0; v < VECS; v++)
+            acc.of[v][c] = _mm512_setzero_ps();
+    }
+    for (size_t i = 0; i < run->n;) {
+        size_t end = run->n - i < LINE ? run->n : i + LINE;
         fetch_ahead(ahead, LINES_AHEAD);
         UNROLLED
         for (size_t c = 0; c < n; c++)
-            near(x[c] + s->to_next + i);
-        for (size_t end = s->n - i < 16 ? s->n : i + 16; i < end; i++, w += ROWS) {
-            __m512 q[VECS];
-            near(w + next);
+            near(x[c] + run->to_next + i);
+        for (; i + ITEMS_AT_ONCE <= end; i += ITEMS_AT_ONCE, w += ITEMS_AT_ONCE * ROWS) {
             UNROLLED
-            for (size_t v = 0; v < VECS; v++)
-                q[v] = _mm512_load_ps(w + 16 * v);
-            UNROLLED
-            for (size_t c = 0; c < n; c++) {
-                __m512 y = _mm512_set1_ps(x[c][i]);
-                UNROLLED
-                for (size_t v = 0; v < VECS; v++)
-                    acc.of[v][c] = add_items(acc.of[v][c], q[v], y);
-            }
+            for (size_t j = 0; j < ITEMS_AT_ONCE; j++)
+                add_item(&acc, n, w + j * ROWS, x, i + j);
         }
+        for (; i < end; i++, w += ROWS)
+            add_item(&acc, n, w, x, i);
     }
-    if (s->last)
-        add_up(g->waiting, s->step, n, &acc, g->out);
-    else
-        load_sums(&g->acc, n, &acc);
+    add_up(g->waiting, run->step, n, &acc, g->out);
 }
 
 /* The weights behind the last block, which belong to no running sum. */
@@ -193,33 +192,33 @@ static void add_rest(const float *tile, const struct dot_cols *a, const uint32_t
                     fmaf(tile[r], rest_value(a, first + index[c] * rest + i), out[c * ROWS + r]);
 }
 
-static void add_slice_to_all(const struct slice *s, struct tile_ahead *ahead, struct group *groups,
-                             size_t n_groups)
+static void add_run_to_all(const struct run *run, struct tile_ahead *ahead, struct group *groups,
+                           size_t n_groups)
 {
     for (size_t i = 0; i < n_groups; i++) {
         switch (groups[i].n) {
         case 8:
-            add_slice(s, 8, ahead, &groups[i], i);
+            add_run(run, 8, ahead, &groups[i]);
             break;
         case 7:
-            add_slice(s, 7, ahead, &groups[i], i);
+            add_run(run, 7, ahead, &groups[i]);
             break;
         case 6:
-            add_slice(s, 6, ahead, &groups[i], i);
+            add_run(run, 6, ahead, &groups[i]);
             break;
         case 5:
-            add_slice(s, 5, ahead, &groups[i], i);
+            add_run(run, 5, ahead, &groups[i]);
             break;
         case 4:
-            add_slice(s, 4, ahead, &groups[i], i);
+            add_run(run, 4, ahead, &groups[i]);
             break;
         default:
-            add_slice(s, 1, ahead, &groups[i], i);
+            add_run(run, 1, ahead, &groups[i]);
         }
     }
 }
 
-/* The items of a slice stay in the first-level cache while all columns are multiplied with them. */
+/* The items of a run stay in the first-level cache while all columns are multiplied with them. */
 static void multiply_floats(const uint8_t *bytes, const struct dot_cols *a, const uint32_t *index, size_t n,
                             struct tile_ahead *ahead, float *out)
 {
@@ -227,23 +226,11 @@ static void multiply_floats(const uint8_t *bytes, const struct dot_cols *a, cons
     struct group groups[MAX_GROUPS];
     size_t n_groups = make_groups(index, n, out, groups);
     for (size_t step = 0; step < N_SUMS; step++) {
-        size_t count = sum_length(a->k, step), n_slices = (count + SLICE - 1) / SLICE, begin = 0;
-        struct slice s = {.w = tile, .x = chain, .stride = count, .step = step, .first = true};
-        do {
-            size_t end = n_slices ? count - (count - begin) / n_slices * (n_slices - 1) : 0;
-            s.n = end - begin;
-            s.last = end == count;
-            s.next_w = s.w + s.n * ROWS + (s.last ? GAP : 0);
-            s.to_next = s.last ? count * a->n - begin : s.n;
-            add_slice_to_all(&s, ahead, groups, n_groups);
-            s.w = s.next_w;
-            s.x += s.n;
-            s.first = false;
-            begin = end;
-            n_slices--;
-        } while (begin < count);
-        tile = s.next_w;
-        chain += count * a->n;
+        size_t length = sum_length(a->k, step);
+        struct run run = {.w = tile, .x = chain, .n = length, .to_next = length * a->n, .step = step};
+        add_run_to_all(&run, ahead, groups, n_groups);
+        tile += length * ROWS + GAP;
+        chain += length * a->n;
     }
     add_rest(tile, a, index, n, out);
 }
