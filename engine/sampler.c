@@ -173,12 +173,35 @@ static void apply_penalties(struct sampler *s, float *logits)
             s->counts[s->ring[i]] = -s->counts[s->ring[i]];
 }
 
+/* Logits that are looked at together: nearly all of a large vocabulary is below what is wanted. */
+#define SCAN_LOGITS 64
+
+/* Whether one of SCAN_LOGITS is above the bound. Without a branch in the loop, compilers make vectors of it.
+ */
+static bool some_above(const float *logits, float bound)
+{
+    int32_t any = 0;
+    for (int32_t i = 0; i < SCAN_LOGITS; i++)
+        any |= logits[i] > bound;
+    return any;
+}
+
+/* The first index from i on that may be above the bound; n when there is none. */
+static int32_t skip_below(const float *logits, int32_t i, int32_t n, float bound)
+{
+    while (n - i >= SCAN_LOGITS && !some_above(logits + i, bound))
+        i += SCAN_LOGITS;
+    while (i < n && !(logits[i] > bound))
+        i++;
+    return i;
+}
+
 static int32_t pick_largest(const float *logits, int32_t n)
 {
     int32_t best = -1;
     float largest = -INFINITY;
-    for (int32_t i = 0; i < n; i++) {
-        if (!(logits[i] > largest) || !isfinite(logits[i]))
+    for (int32_t i = 0; (i = skip_below(logits, i, n, largest)) < n; i++) {
+        if (!isfinite(logits[i]))
             continue;
         largest = logits[i];
         best = i;
@@ -234,29 +257,25 @@ static void sort_cands(struct sampler *s)
     sort_heap(s->cands, (size_t)s->n_cands);
 }
 
-/* All finite logits, or the k largest: a heap of k whose root is the weakest, so most logits cost one
- * comparison. */
+/* All finite logits, or the k largest: a heap of k whose root is the weakest. What is not above it, or its
+ * equal with a higher id, stays out. */
 static void collect(struct sampler *s, const float *logits)
 {
     int32_t k = s->params.top_k > 0 && s->params.top_k < s->n_vocab ? s->params.top_k : s->n_vocab;
-    int32_t n = 0;
-    for (int32_t i = 0; i < s->n_vocab; i++) {
-        /* Nearly all of a large vocabulary ends here: below the weakest, or its equal with a higher id. */
-        if (n == k && k < s->n_vocab && !(logits[i] > s->cands[0].logit))
-            continue;
+    int32_t n = 0, i = 0;
+    for (; n < k && i < s->n_vocab; i++)
+        if (isfinite(logits[i]))
+            s->cands[n++] = (struct cand){.id = i, .logit = logits[i], .key = (double)logits[i]};
+    s->n_cands = n;
+    if (n < k || k == s->n_vocab)
+        return;
+    make_heap(s->cands, (size_t)k, false);
+    for (; (i = skip_below(logits, i, s->n_vocab, s->cands[0].logit)) < s->n_vocab; i++) {
         if (!isfinite(logits[i]))
             continue;
-        struct cand c = {.id = i, .logit = logits[i], .key = (double)logits[i]};
-        if (n < k) {
-            s->cands[n++] = c;
-            if (n == k && k < s->n_vocab)
-                make_heap(s->cands, (size_t)k, false);
-        } else if (goes_before(&c, &s->cands[0])) {
-            s->cands[0] = c;
-            sift_down(s->cands, (size_t)k, 0, false);
-        }
+        s->cands[0] = (struct cand){.id = i, .logit = logits[i], .key = (double)logits[i]};
+        sift_down(s->cands, (size_t)k, 0, false);
     }
-    s->n_cands = n;
 }
 
 /* Sets p = exp((logit - largest) / temp) of every candidate; returns their sum. */

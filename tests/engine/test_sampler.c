@@ -327,6 +327,54 @@ static void sampler__pick__skips_what_is_not_finite(void **state)
     }
 }
 
+/* More logits than are looked at together, and not a whole number of those. */
+#define MANY 1003
+
+enum order { RISING, FALLING, MIXED, EQUAL, N_ORDERS };
+
+static void fill_many(float *logits, int order)
+{
+    fill_logits(logits, MANY, 17);
+    for (int i = 0; i < MANY && order != MIXED; i++)
+        logits[i] = order == EQUAL ? 1.0f : (float)(order == RISING ? i : MANY - i) / MANY;
+    for (int i = 5; i < MANY; i += 61)
+        logits[i] = i % 2 ? NAN : i % 4 ? INFINITY : -INFINITY;
+}
+
+/* How many finite logits come before number i, a lower id first where they are equal. */
+static int rank_of(const float *logits, int i)
+{
+    int rank = 0;
+    for (int j = 0; j < MANY; j++)
+        rank += isfinite(logits[j]) && (logits[j] > logits[i] || (logits[j] == logits[i] && j < i));
+    return rank;
+}
+
+static void sampler__pick__finds_the_largest_of_many(void **state)
+{
+    (void)state;
+    static const int ks[] = {1, 7, 100};
+    struct sampler_params params = plain();
+    float logits[MANY];
+    for (int order = 0; order < N_ORDERS; order++)
+        for (int k = 0; k < 3; k++) {
+            params.temp = k ? 50.0f : 0.0f; /* nearly every one of the k largest alike */
+            params.top_k = ks[k];
+            int seen[MANY] = {0}, n_seen = 0;
+            struct sampler *s = make(&params, MANY);
+            fill_many(logits, order);
+            for (int i = 0; i < 20 * ks[k]; i++) {
+                int32_t id = sampler_pick(s, logits);
+                assert_in_range(id, 0, MANY - 1);
+                n_seen += !seen[id]++;
+            }
+            for (int i = 0; i < MANY; i++)
+                assert_true(!seen[i] || (isfinite(logits[i]) && rank_of(logits, i) < ks[k]));
+            assert_int_equal(n_seen, ks[k]);
+            sampler_free(s);
+        }
+}
+
 static void sampler__pick__extreme_logits(void **state)
 {
     (void)state;
@@ -503,6 +551,7 @@ int main(void)
         cmocka_unit_test(sampler__greedy__ties_go_to_the_lower_id),
         cmocka_unit_test(sampler__pick__no_finite_logit),
         cmocka_unit_test(sampler__pick__skips_what_is_not_finite),
+        cmocka_unit_test(sampler__pick__finds_the_largest_of_many),
         cmocka_unit_test(sampler__pick__extreme_logits),
         cmocka_unit_test(sampler__seed__same_seed_same_tokens),
         cmocka_unit_test(sampler__seed__known_tokens),
