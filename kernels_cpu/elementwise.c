@@ -1,4 +1,4 @@
-/* elementwise.c splits the row operations over the threads, and owns the fused qkv step (split, norm, rotate,
+/* elementwise.c hands the row operations to the threads, and owns the fused qkv step (split, norm, rotate,
  * cache). */
 #include "kernels_cpu/elementwise.h"
 
@@ -6,59 +6,40 @@
 #include <string.h>
 
 #include "kernels_cpu/cpu_buf.h"
+#include "kernels_cpu/each_row.h"
 #include "kernels_cpu/kv_page.h"
 
-/* Below this many floats the caller works alone: about 5 us. */
-#define SHARE_MIN_FLOATS 32768
-
-struct row_job {
+struct row_op {
     const struct cpu_kernels *kernels;
     const void *op;
-    void (*row)(const struct cpu_kernels *kernels, const void *op, size_t row);
-    size_t n_rows;
 };
 
-static void run_rows(void *arg, int thread, int n_threads)
+static void rms_norm_row(void *arg, size_t row)
 {
-    const struct row_job *job = arg;
-    size_t begin = job->n_rows * (size_t)thread / (size_t)n_threads;
-    size_t end = job->n_rows * (size_t)(thread + 1) / (size_t)n_threads;
-    for (size_t row = begin; row < end; row++)
-        job->row(job->kernels, job->op, row);
-}
-
-static void share_rows(struct pool *pool, struct row_job job, size_t row_floats)
-{
-    if (job.n_rows < 2 || job.n_rows * row_floats < SHARE_MIN_FLOATS)
-        run_rows(&job, 0, 1);
-    else
-        pool_run(pool, run_rows, &job);
-}
-
-static void rms_norm_row(const struct cpu_kernels *kernels, const void *arg, size_t row)
-{
-    const struct op_rms_norm *op = arg;
+    const struct row_op *job = arg;
+    const struct op_rms_norm *op = job->op;
     size_t stride = op->stride ? op->stride : op->n;
-    kernels->rms_norm(cpu_buf_f32(op->out) + row * stride + op->offset,
-                      cpu_buf_const_f32(op->x) + (op->x_row + row) * stride + op->offset,
-                      cpu_buf_const_f32(op->w), op->n, op->eps);
+    job->kernels->rms_norm(cpu_buf_f32(op->out) + row * stride + op->offset,
+                           cpu_buf_const_f32(op->x) + (op->x_row + row) * stride + op->offset,
+                           cpu_buf_const_f32(op->w), op->n, op->eps);
 }
 
 void cpu_rms_norm(struct pool *pool, const struct cpu_kernels *kernels, const struct op_rms_norm *op)
 {
-    share_rows(pool, (struct row_job){kernels, op, rms_norm_row, op->n_tokens}, op->n);
+    each_row_run(pool, op->n_tokens, op->n, rms_norm_row, &(struct row_op){kernels, op});
 }
 
-static void silu_mul_row(const struct cpu_kernels *kernels, const void *arg, size_t row)
+static void silu_mul_row(void *arg, size_t row)
 {
-    const struct op_silu_mul *op = arg;
+    const struct row_op *job = arg;
+    const struct op_silu_mul *op = job->op;
     const float *gate = cpu_buf_const_f32(op->gate_up) + row * 2 * op->n_ff;
-    kernels->silu_mul(cpu_buf_f32(op->out) + row * op->n_ff, gate, gate + op->n_ff, op->n_ff);
+    job->kernels->silu_mul(cpu_buf_f32(op->out) + row * op->n_ff, gate, gate + op->n_ff, op->n_ff);
 }
 
 void cpu_silu_mul(struct pool *pool, const struct cpu_kernels *kernels, const struct op_silu_mul *op)
 {
-    share_rows(pool, (struct row_job){kernels, op, silu_mul_row, op->n_tokens}, 2 * op->n_ff);
+    each_row_run(pool, op->n_tokens, 2 * op->n_ff, silu_mul_row, &(struct row_op){kernels, op});
 }
 
 /* One head of q or k into out: normed if there is a weight, rotated for its position. */
@@ -86,9 +67,11 @@ static void store_kv(const struct cpu_kernels *kernels, const struct op_qkv_rope
         memcpy(row, x, op->head_dim * sizeof *x);
 }
 
-static void qkv_row(const struct cpu_kernels *kernels, const void *arg, size_t token)
+static void qkv_row(void *arg, size_t token)
 {
-    const struct op_qkv_rope_cache *op = arg;
+    const struct row_op *job = arg;
+    const struct op_qkv_rope_cache *op = job->op;
+    const struct cpu_kernels *kernels = job->kernels;
     size_t dim = op->head_dim, pos = op->pos + token;
     const float *x = cpu_buf_const_f32(op->qkv) + token * (op->n_head + 2 * op->n_kv_head) * dim;
     float *q = cpu_buf_f32(op->q) + token * dim;
@@ -107,6 +90,6 @@ void cpu_qkv_rope_cache(struct pool *pool, const struct cpu_kernels *kernels,
                         const struct op_qkv_rope_cache *op)
 {
     assert(op->head_dim <= ATTN_MAX_HEAD_DIM);
-    share_rows(pool, (struct row_job){kernels, op, qkv_row, op->n_tokens},
-               (op->n_head + 2 * op->n_kv_head) * op->head_dim);
+    each_row_run(pool, op->n_tokens, (op->n_head + 2 * op->n_kv_head) * op->head_dim, qkv_row,
+                 &(struct row_op){kernels, op});
 }

@@ -9,6 +9,7 @@
 #include "engine/base/mem.h"
 #include "kernels_cpu/act_cols.h"
 #include "kernels_cpu/cpu_buf.h"
+#include "kernels_cpu/each_row.h"
 #include "kernels_cpu/gemm.h"
 #include "kernels_cpu/route.h"
 #include "kernels_cpu/tile.h"
@@ -22,8 +23,6 @@
 #define TASKS_PER_THREAD 8
 /* Pairs of an expert from which on expanding its rows to tiles pays. */
 #define TILED_MIN_PAIRS ((size_t)9)
-/* Below this many floats the caller works alone: about 5 us. */
-#define SHARE_MIN_FLOATS 32768
 
 struct moe_ctx {
     struct pool *pool;
@@ -449,14 +448,9 @@ void cpu_moe_down(struct moe_ctx *m, const struct op_moe_down *op)
 
 /* ---- sums ---- */
 
-struct sum_job {
-    const struct op_weighted_sum *op;
-    const struct op_add_gated *gated;
-    size_t n_tokens;
-};
-
-static void sum_slots(const struct op_weighted_sum *op, size_t t)
+static void sum_slots(void *arg, size_t t)
 {
+    const struct op_weighted_sum *op = arg;
     const float *weights = cpu_buf_const_f32(op->weights) + t * op->n_used;
     const float *slots = cpu_buf_const_f32(op->slots) + t * op->n_used * op->n;
     float *out = cpu_buf_f32(op->out) + t * op->n;
@@ -472,8 +466,9 @@ static void sum_slots(const struct op_weighted_sum *op, size_t t)
     }
 }
 
-static void add_gated_row(const struct op_add_gated *op, size_t t)
+static void add_gated_row(void *arg, size_t t)
 {
+    const struct op_add_gated *op = arg;
     const float *x = cpu_buf_const_f32(op->x) + t * op->n;
     float *out = cpu_buf_f32(op->out) + t * op->n;
     float gate = 1.0f / (1.0f + expf(-cpu_buf_const_f32(op->gate)[t]));
@@ -481,33 +476,14 @@ static void add_gated_row(const struct op_add_gated *op, size_t t)
         out[i] += gate * x[i];
 }
 
-static void run_sums(void *arg, int thread, int n_threads)
-{
-    const struct sum_job *job = arg;
-    size_t begin = job->n_tokens * (size_t)thread / (size_t)n_threads;
-    size_t end = job->n_tokens * (size_t)(thread + 1) / (size_t)n_threads;
-    for (size_t t = begin; t < end; t++) {
-        if (job->op)
-            sum_slots(job->op, t);
-        else
-            add_gated_row(job->gated, t);
-    }
-}
-
-static void share_sums(struct moe_ctx *m, struct sum_job job, size_t n_floats)
-{
-    if (job.n_tokens < 2 || n_floats < SHARE_MIN_FLOATS)
-        run_sums(&job, 0, 1);
-    else
-        pool_run(m->pool, run_sums, &job);
-}
-
 void cpu_weighted_sum(struct moe_ctx *m, const struct op_weighted_sum *op)
 {
-    share_sums(m, (struct sum_job){.op = op, .n_tokens = op->n_tokens}, op->n_tokens * op->n_used * op->n);
+    struct op_weighted_sum copy = *op;
+    each_row_run(m->pool, op->n_tokens, op->n_used * op->n, sum_slots, &copy);
 }
 
 void cpu_add_gated(struct moe_ctx *m, const struct op_add_gated *op)
 {
-    share_sums(m, (struct sum_job){.gated = op, .n_tokens = op->n_tokens}, op->n_tokens * op->n);
+    struct op_add_gated copy = *op;
+    each_row_run(m->pool, op->n_tokens, op->n, add_gated_row, &copy);
 }
