@@ -95,16 +95,18 @@ static void put_result(const struct gemm_pass *p, const struct weight_rows *rows
     *out = p->add ? *out + value : value;
 }
 
-/* A row of the whole weight times a few columns. */
-static void multiply_row(void *arg, size_t row)
+/* Rows of the whole weight times a few columns. */
+static void multiply_rows(void *arg, const size_t *row, size_t n)
 {
     const struct gemm_pass *p = arg;
-    size_t r = row;
-    const struct weight_rows *rows = weight_part_of(p->w, &r);
-    float result[DOT_MAX_COLS];
-    p->in.set->dot[rows->type](rows->data + r * rows->row_bytes, &p->few, result);
-    for (size_t c = 0; c < p->few.n; c++)
-        put_result(p, rows, row - r, r, c, result[c]);
+    for (size_t i = 0; i < n; i++) {
+        size_t r = row[i];
+        const struct weight_rows *rows = weight_part_of(p->w, &r);
+        float result[DOT_MAX_COLS];
+        p->in.set->dot[rows->type](rows->data + r * rows->row_bytes, &p->few, result);
+        for (size_t c = 0; c < p->few.n; c++)
+            put_result(p, rows, row[i] - r, r, c, result[c]);
+    }
 }
 
 /* Rows [begin, end) of a part times some columns, one row at a time. */
@@ -340,7 +342,7 @@ static void run_pass(struct gemm_ctx *g, struct gemm_pass *p, const struct bweig
     p->few = act_cols_view(&p->in, 0, p->in.m);
     row_walk_run(&(struct row_walk){.n = p->w->n,
                                     .row_bytes = p->w->n_bytes / p->w->n,
-                                    .row = multiply_row,
+                                    .rows = multiply_rows,
                                     .arg = p,
                                     .shares = g->shares,
                                     .pool = g->pool,

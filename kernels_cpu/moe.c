@@ -333,9 +333,8 @@ static void choose_sizes(struct moe_pass *p)
 /* ---- a pass where each expert has one pair: memory decides ---- */
 
 /* Row `row` of the rows of all used experts, one after the other. */
-static void walk_row(void *arg, size_t row)
+static void walk_row(const struct moe_pass *p, size_t row)
 {
-    struct moe_pass *p = arg;
     const struct moe_ctx *m = p->ctx;
     size_t expert = m->used[row / p->n_out], r = row % p->n_out, pair = m->pairs[m->start[expert]];
     struct batch b = {.cols = &p->in, .first = pair / p->pairs_per_column, .n = 1, .expert = expert};
@@ -346,6 +345,12 @@ static void walk_row(void *arg, size_t row)
     float *gate = (float *)(void *)m->gathered + pair * 2 * p->n_out;
     dot_row(p, &b, r, gate + r);
     dot_row(p, &b, p->n_out + r, gate + p->n_out + r);
+}
+
+static void walk_rows(void *arg, const size_t *row, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        walk_row(arg, row[i]);
 }
 
 static bool walks(const struct moe_pass *p, size_t n_pairs)
@@ -360,7 +365,7 @@ static void run_walk(struct moe_pass *p)
     const struct experts_shape *shape = &p->w->shape;
     row_walk_run(&(struct row_walk){.n = p->n_used_experts * p->n_out,
                                     .row_bytes = shape->expert_bytes / shape->n,
-                                    .row = walk_row,
+                                    .rows = walk_rows,
                                     .arg = p,
                                     .shares = m->shares,
                                     .pool = m->pool,

@@ -11,6 +11,7 @@
 
 struct share {
     size_t begin, n, n_streams, n_steps;
+    size_t bounds[MAX_STREAMS + 1]; /* stream i is bounds[i] .. bounds[i + 1] */
 };
 
 static size_t step_rows(const struct row_walk *w)
@@ -33,26 +34,22 @@ static struct share share_of(size_t n, size_t row_bytes, size_t rows, size_t thr
         s.n_streams++;
     size_t longest = (s.n + s.n_streams - 1) / s.n_streams;
     s.n_steps = (longest + rows - 1) / rows;
+    for (size_t i = 0; i <= s.n_streams; i++)
+        s.bounds[i] = s.begin + divide(s.n, i, s.n_streams);
     return s;
-}
-
-/* Where stream i of a share begins. */
-static size_t stream_begin(const struct share *s, size_t i)
-{
-    return s->begin + divide(s->n, i, s->n_streams);
 }
 
 static void walk_step(const struct row_walk *w, const struct share *s, size_t rows, size_t step)
 {
-    size_t at[MAX_STREAMS], end[MAX_STREAMS];
-    for (size_t i = 0; i < s->n_streams; i++) {
-        at[i] = stream_begin(s, i) + step * rows;
-        end[i] = stream_begin(s, i + 1);
-    }
-    for (size_t r = 0; r < rows; r++)
+    size_t at[MAX_STREAMS];
+    for (size_t r = step * rows; r < (step + 1) * rows; r++) {
+        size_t n = 0;
         for (size_t i = 0; i < s->n_streams; i++)
-            if (at[i] + r < end[i])
-                w->row(w->arg, at[i] + r);
+            if (s->bounds[i] + r < s->bounds[i + 1])
+                at[n++] = s->bounds[i] + r;
+        if (n)
+            w->rows(w->arg, at, n);
+    }
 }
 
 static void name_next(const struct row_walk *w, size_t thread, size_t n_threads)
@@ -60,7 +57,7 @@ static void name_next(const struct row_walk *w, size_t thread, size_t n_threads)
     const void *starts[MAX_STREAMS];
     struct share s = share_of(w->next.n, w->next.row_bytes, 1, thread, n_threads);
     for (size_t i = 0; i < s.n_streams && s.n; i++)
-        starts[i] = w->next.at(w->next.arg, stream_begin(&s, i));
+        starts[i] = w->next.at(w->next.arg, s.bounds[i]);
     pool_ahead(w->pool, (int)thread, starts, s.n ? s.n_streams : 0);
 }
 
@@ -83,7 +80,7 @@ void row_walk_run(struct row_walk *w)
 {
     if (w->n * w->row_bytes <= ALONE_BYTES) {
         for (size_t row = 0; row < w->n; row++)
-            w->row(w->arg, row);
+            w->rows(w->arg, &row, 1);
         return;
     }
     for (int i = 0; i < pool_n_threads(w->pool); i++)

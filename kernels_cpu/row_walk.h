@@ -29,8 +29,8 @@ struct row_places {
 };
 
 struct row_walk {
-    size_t n, row_bytes;                /* as above */
-    void (*row)(void *arg, size_t row); /* what is done with a row */
+    size_t n, row_bytes;                                  /* as above */
+    void (*rows)(void *arg, const size_t *row, size_t n); /* what is done with n rows, n >= 1 */
     void *arg;
     struct row_share *shares; /* [threads of the pool] */
     struct pool *pool;

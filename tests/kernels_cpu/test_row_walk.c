@@ -13,10 +13,13 @@
 
 static unsigned char visits[MAX_ROWS]; /* plain on purpose: a row belongs to one thread, TSan looks on */
 
-static void visit(void *arg, size_t row)
+static void visit(void *arg, const size_t *row, size_t n)
 {
-    assert_true(row < *(const size_t *)arg);
-    visits[row]++;
+    assert_true(n > 0);
+    for (size_t i = 0; i < n; i++) {
+        assert_true(row[i] < *(const size_t *)arg);
+        visits[row[i]]++;
+    }
 }
 
 /* Nowhere that could be read. */
@@ -31,7 +34,7 @@ static void check(struct pool *pool, struct row_share *shares, size_t n, size_t 
     struct row_walk w = {
         .n = n,
         .row_bytes = row_bytes,
-        .row = visit,
+        .rows = visit,
         .arg = &n,
         .shares = shares,
         .pool = pool,
