@@ -263,6 +263,34 @@ bool backend_silu_mul(struct backend *b, const struct op_silu_mul *op, struct er
            apart(&c, "the input", op->out, op->gate_up) && done(&c, b->ops->silu_mul(b->ctx, op));
 }
 
+static bool gate_up_apart(struct backend *b, const struct op_gate_up *op, size_t n_ff)
+{
+    struct op_gemm gemm = {
+        .w = op->w, .a = op->x, .out = op->product, .n_tokens = op->n_tokens, .next = op->next};
+    struct op_silu_mul silu = {
+        .gate_up = op->product, .out = op->out, .n_tokens = op->n_tokens, .n_ff = n_ff};
+    return b->ops->gemm(b->ctx, &gemm) && b->ops->silu_mul(b->ctx, &silu);
+}
+
+bool backend_gate_up(struct backend *b, const struct op_gate_up *op, struct err *err)
+{
+    struct check c = {b, "gate_up", err};
+    size_t n, k, n_bytes;
+    if (op->n_tokens == 0)
+        return true;
+    if (!op->w)
+        return fail(&c, "the weight is missing");
+    b->ops->weight_shape(op->w, &n, &k, &n_bytes);
+    if (n % 2)
+        return fail(&c, "found %zu rows of gate and up, expected an even number", n);
+    return holds_f32(&c, "the input", op->x, op->n_tokens, k) &&
+           holds_f32(&c, "the product", op->product, op->n_tokens, n) &&
+           holds_f32(&c, "the output", op->out, op->n_tokens, n / 2) &&
+           apart(&c, "the input", op->product, op->x) && apart(&c, "the input", op->out, op->x) &&
+           apart(&c, "the product", op->out, op->product) &&
+           done(&c, b->ops->gate_up ? b->ops->gate_up(b->ctx, op) : gate_up_apart(b, op, n / 2));
+}
+
 #define HEAD_DIM_MAX 512
 
 static bool check_heads(const struct check *c, size_t n_head, size_t n_kv_head, size_t head_dim)

@@ -76,6 +76,16 @@ struct op_silu_mul {
     size_t n_tokens, n_ff;
 };
 
+/* out[T, F] = silu(x[T] * gate^T) * (x[T] * up^T): a product and op_silu_mul in one. */
+struct op_gate_up {
+    const struct bweight *w; /* [2F, k], gate rows first */
+    const struct bbuf *x;    /* [T, k] */
+    struct bbuf *product;    /* [T, 2F], to work in: afterwards it holds anything */
+    struct bbuf *out;        /* [T, F] */
+    size_t n_tokens;
+    const struct bweight *next; /* as in op_gemm */
+};
+
 /* Bytes of one position of one KV head, K or V: 2D in f16, 4D in f32, D + 4 in int8 (its scale included). 0
  * when head_dim is no whole number of the type's blocks. */
 size_t kv_row_bytes(enum dtype type, size_t head_dim);
@@ -236,6 +246,7 @@ struct backend_ops {
     bool (*embed)(void *ctx, const struct op_embed *op);
     bool (*rms_norm)(void *ctx, const struct op_rms_norm *op);
     bool (*silu_mul)(void *ctx, const struct op_silu_mul *op);
+    bool (*gate_up)(void *ctx, const struct op_gate_up *op); /* (optional: gemm, then silu_mul) */
     bool (*qkv_rope_cache)(void *ctx, const struct op_qkv_rope_cache *op);
     bool (*attention)(void *ctx, const struct op_attention *op);
     bool (*route)(void *ctx, const struct op_route *op);
@@ -305,6 +316,7 @@ bool backend_gemm(struct backend *b, const struct op_gemm *op, struct err *err);
 bool backend_embed(struct backend *b, const struct op_embed *op, struct err *err);
 bool backend_rms_norm(struct backend *b, const struct op_rms_norm *op, struct err *err);
 bool backend_silu_mul(struct backend *b, const struct op_silu_mul *op, struct err *err);
+bool backend_gate_up(struct backend *b, const struct op_gate_up *op, struct err *err);
 bool backend_qkv_rope_cache(struct backend *b, const struct op_qkv_rope_cache *op, struct err *err);
 bool backend_attention(struct backend *b, const struct op_attention *op, struct err *err);
 

@@ -122,29 +122,28 @@ static bool attend(const struct model *m, struct run_state *r, const struct step
     return ok;
 }
 
-static bool gate(struct run_state *r, const struct step *s, size_t n_ff, struct err *err)
+static bool gate_up(struct run_state *r, const struct step *s, const struct decoder_layer *l, struct err *err)
 {
     struct timer t = timer_start(s);
-    struct op_silu_mul op = {
-        .gate_up = r->gate_up,
+    struct op_gate_up op = {
+        .w = l->gate_up,
+        .x = r->h,
+        .product = r->gate_up,
         .out = r->ff,
         .n_tokens = s->n_tokens,
-        .n_ff = n_ff,
+        .next = l->down,
     };
-    bool ok = backend_silu_mul(r->backend, &op, err);
-    timer_add(&t, PROF_FFN, 0);
+    bool ok = backend_gate_up(r->backend, &op, err);
+    timer_add(&t, PROF_FFN, decoder_weight_bytes(r, l->gate_up));
     return ok;
 }
 
 bool decoder_feed_forward(const struct model *m, struct run_state *r, const struct step *s,
-                          const struct decoder_layer *l, size_t n_ff, struct bbuf *out, bool add,
-                          struct err *err)
+                          const struct decoder_layer *l, struct bbuf *out, bool add, struct err *err)
 {
-    struct op_gemm gate_up = {.w = l->gate_up, .a = r->h, .out = r->gate_up, .next = l->down};
     struct op_gemm down = {
         .w = l->down, .a = r->ff, .out = out, .add = add, .next = decoder_after_layer(m, s)};
-    return decoder_multiply(r, s, PROF_FFN, gate_up, err) && gate(r, s, n_ff, err) &&
-           decoder_multiply(r, s, PROF_FFN, down, err);
+    return gate_up(r, s, l, err) && decoder_multiply(r, s, PROF_FFN, down, err);
 }
 
 /* A norm over all heads of q, or of k, of a token at once. */
@@ -197,8 +196,7 @@ static bool feed_forward_block(const struct model *m, struct run_state *r, const
     const struct decoder_layer *l = &m->layers[s->layer];
     if (!norm(m, r, s, 0, l->ffn_norm, err))
         return false;
-    return l->router ? moe_block(m, r, s, l, err)
-                     : decoder_feed_forward(m, r, s, l, m->config.n_ff, r->x, true, err);
+    return l->router ? moe_block(m, r, s, l, err) : decoder_feed_forward(m, r, s, l, r->x, true, err);
 }
 
 /* The residual stream goes on in another place. */

@@ -138,10 +138,9 @@ bool decoder_multiply(const struct run_state *r, const struct step *s, enum prof
                       struct err *err);
 /* What the first product after the layer in work reads, if the same backend computes it. */
 const struct bweight *decoder_after_layer(const struct model *m, const struct step *s);
-/* out = (+=) the gated feed-forward of r->h by the layer's gate_up and down, n_ff wide */
+/* out = (+=) the gated feed-forward of r->h by the layer's gate_up and down */
 bool decoder_feed_forward(const struct model *m, struct run_state *r, const struct step *s,
-                          const struct decoder_layer *l, size_t n_ff, struct bbuf *out, bool add,
-                          struct err *err);
+                          const struct decoder_layer *l, struct bbuf *out, bool add, struct err *err);
 /* model_moe.c: r->x += the experts of r->h, and the shared one where there is one. */
 bool moe_block(const struct model *m, struct run_state *r, const struct step *s,
                const struct decoder_layer *l, struct err *err);

@@ -151,7 +151,7 @@ static bool shared_expert(const struct model *m, struct run_state *r, const stru
         return true;
     struct op_gemm open = {
         .w = l->shared_gate, .a = r->h, .out = r->router_logits, .next = decoder_after_layer(m, s)};
-    return decoder_feed_forward(m, r, s, l, m->config.n_ff_shared, r->expert_out, false, err) &&
+    return decoder_feed_forward(m, r, s, l, r->expert_out, false, err) &&
            decoder_multiply(r, s, PROF_FFN, open, err) && add_gated(m, r, s, err);
 }
 

@@ -163,6 +163,18 @@ static bool silu_mul(void *ctx, const struct op_silu_mul *op)
     return true;
 }
 
+static bool gate_up(void *ctx, const struct op_gate_up *op)
+{
+    struct cpu_backend *cpu = ctx;
+    if (cpu_gate_up(cpu->moe, op))
+        return true;
+    cpu_gemm(cpu->gemm, op->w, cpu_buf_const_f32(op->x), op->n_tokens, cpu_buf_f32(op->product), false,
+             op->next);
+    struct op_silu_mul silu = {op->product, op->out, op->n_tokens, op->w->n / 2};
+    cpu_silu_mul(cpu->pool, cpu->kernels, &silu);
+    return true;
+}
+
 static bool qkv_rope_cache(void *ctx, const struct op_qkv_rope_cache *op)
 {
     struct cpu_backend *cpu = ctx;
@@ -324,6 +336,7 @@ static const struct backend_ops cpu_ops = {
     .embed = embed,
     .rms_norm = rms_norm,
     .silu_mul = silu_mul,
+    .gate_up = gate_up,
     .qkv_rope_cache = qkv_rope_cache,
     .attention = attention,
     .experts_bind = experts_bind,

@@ -208,6 +208,14 @@ struct rows_ahead {
     struct tile_ahead gate, up;
 };
 
+/* Where results will be written, brought near while they are computed. */
+static void fetch_out(const struct moe_pass *p, const uint32_t *pairs, size_t n, size_t begin, size_t end)
+{
+    for (size_t c = 0; c < n; c++)
+        for (size_t r = begin; r < end; r += 16)
+            __builtin_prefetch(p->out + pairs[c] * p->n_out + r, 1, 2);
+}
+
 /* Rows [begin, end), of which the tile's first one is `first`, times all columns of an expert's pairs. */
 static void tile_times_pairs(const struct moe_pass *p, const struct expert_tile *gate,
                              const struct expert_tile *up, size_t expert, size_t first, size_t begin,
@@ -221,6 +229,7 @@ static void tile_times_pairs(const struct moe_pass *p, const struct expert_tile 
         n = tile_cols(m->start[expert + 1] - at);
         for (size_t c = 0; c < n; c++)
             index[c] = (uint32_t)(m->pairs[at + c] / p->pairs_per_column);
+        fetch_out(p, m->pairs + at, n, begin, end);
         bool wait = m->start[expert + 1] - at > TILE_AHEAD_COLS;
         gate->kernel->multiply(gate->memory, &p->in.cols, index, n, wait ? &not_yet : &ahead.gate, result);
         if (up)
@@ -302,7 +311,7 @@ static void run_tasks(void *arg, int thread, int n_threads)
     for (size_t i; (i = atomic_fetch_add_explicit(&p->next_task, 1, memory_order_relaxed)) < n_tasks;) {
         size_t expert = m->used[i / p->tasks_per_expert], begin = i % p->tasks_per_expert * p->task_rows;
         size_t end = min_size(begin + p->task_rows, p->n_out);
-        if (p->in.tiled && m->start[expert + 1] - m->start[expert] >= TILED_MIN_PAIRS)
+        if (p->in.no_dots || (p->in.tiled && m->start[expert + 1] - m->start[expert] >= TILED_MIN_PAIRS))
             run_tiles(p, expert, begin, end, task_rows_ahead(p, i + (size_t)n_threads), tiles);
         else
             run_rows(p, expert, begin, end, memory);
@@ -376,6 +385,20 @@ static void run_walk(struct moe_pass *p)
     }
 }
 
+/* Sorts the pairs at hand by expert; no ids: all go to the first. */
+static void sort_pairs(const struct moe_pass *p, const int32_t *ids, size_t n)
+{
+    struct moe_ctx *m = p->ctx;
+    if (ids) {
+        cpu_bucket_pairs(ids, n, p->w->shape.n_experts, m->start, m->pairs);
+        return;
+    }
+    m->start[0] = 0;
+    m->start[1] = (uint32_t)n;
+    for (size_t i = 0; i < n; i++)
+        m->pairs[i] = (uint32_t)i;
+}
+
 /* x [n_columns, k]; ids of the pairs of every column, one after the other. */
 static void run_product(struct moe_pass *p, const float *x, const int32_t *ids, size_t n_columns)
 {
@@ -388,7 +411,7 @@ static void run_product(struct moe_pass *p, const float *x, const int32_t *ids, 
     p->in.tiled = n_columns >= TILED_MIN_PAIRS && tiles_serve(p);
     for (size_t at = 0; at < n_columns; at += step) {
         size_t n = min_size(step, n_columns - at);
-        cpu_bucket_pairs(ids + at * n_slots, n * n_slots, p->w->shape.n_experts, m->start, m->pairs);
+        sort_pairs(p, ids ? ids + at * n_slots : NULL, n * n_slots);
         act_cols_lay_out(&p->in, m->set, x + at * k, n, k, m->scratch);
         atomic_store(&p->in.next, 0);
         atomic_store(&p->next_task, 0);
@@ -396,7 +419,7 @@ static void run_product(struct moe_pass *p, const float *x, const int32_t *ids, 
         list_used(p);
         choose_sizes(p);
         act_cols_quantise(&p->in, m->pool);
-        if (walks(p, n * n_slots))
+        if (!p->in.no_dots && walks(p, n * n_slots))
             run_walk(p);
         else
             pool_run(m->pool, run_tasks, p);
@@ -437,6 +460,36 @@ void cpu_moe_gate_up(struct moe_ctx *m, const struct op_moe_gate_up *op)
                                      .at = down_place,
                                      .arg = &down};
     run_product(&p, cpu_buf_const_f32(op->x), ids_of(op->ids, op->ids_row * op->n_used), op->n_tokens);
+}
+
+/* A dense weight as a stack of one; not one with biases. Nor one of floats: two of their tiles are too much
+ * for the second-level cache, and it was no quicker. */
+static bool as_expert(const struct bweight *w, struct bexperts *out)
+{
+    *out = (struct bexperts){.shape = {1, w->n, w->k, w->n_bytes}, .n_parts = w->n_parts};
+    for (size_t i = 0; i < w->n_parts; i++) {
+        const struct weight_rows *rows = &w->parts[i];
+        if (rows->bias || dot_act_format(rows->type) == ACT_F32)
+            return false;
+        out->parts[i] = (struct expert_rows){rows->data, rows->type, rows->n, rows->row_bytes};
+    }
+    return true;
+}
+
+bool cpu_gate_up(struct moe_ctx *m, const struct op_gate_up *op)
+{
+    struct bexperts w;
+    struct moe_pass p = {.ctx = m,
+                         .w = &w,
+                         .pairs_per_column = 1,
+                         .out = cpu_buf_f32(op->out),
+                         .n_out = op->w->n / 2,
+                         .gate_up = true};
+    p.in.no_dots = true;
+    if (op->n_tokens < TILED_MIN_PAIRS || !as_expert(op->w, &w) || !tiles_serve(&p))
+        return false;
+    run_product(&p, cpu_buf_const_f32(op->x), NULL, op->n_tokens);
+    return true;
 }
 
 void cpu_moe_down(struct moe_ctx *m, const struct op_moe_down *op)

@@ -214,6 +214,59 @@ static void backend_silu_mul__refuses_wrong_arguments(void **state)
     expect(backend_silu_mul(&backend, &op, &err), &err, "same buffer");
 }
 
+static struct tensor f32_tensor(const char *name, const float *data, size_t k, size_t n)
+{
+    struct tensor t = {
+        .type = DTYPE_F32, .n_dims = 2, .dims = {k, n, 1, 1}, .data = data, .n_bytes = k * n * 4};
+    strcpy(t.name, name);
+    return t;
+}
+
+static void expect_gate_up(struct op_gate_up op, const char *words)
+{
+    struct err err = {0};
+    expect(backend_gate_up(&backend, &op, &err), &err, words);
+}
+
+static void backend_gate_up__refuses_wrong_arguments(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    float *rows = mem_need(64 * 32 * sizeof *rows);
+    struct tensor even = f32_tensor("even", rows, 32, 64), odd = f32_tensor("odd", rows, 32, 63);
+    struct bweight *w = backend_weight_bind(&backend, &(struct weight_part){&even, NULL}, 1, &err);
+    struct bweight *uneven = backend_weight_bind(&backend, &(struct weight_part){&odd, NULL}, 1, &err);
+    struct bbuf *product = fixture_buf(&backend, NULL, 2 * 64 - GUARD_FLOATS);
+    const struct op_gate_up good = {.w = w, .x = large, .product = product, .out = small, .n_tokens = 2};
+    struct op_gate_up op = good;
+    assert_true(backend_gate_up(&backend, &op, &err));
+    op.w = NULL;
+    expect_gate_up(op, "gate_up: the weight is missing");
+    op.w = uneven;
+    expect_gate_up(op, "found 63 rows of gate and up, expected an even number");
+    op = good;
+    op.n_tokens = 3;
+    expect_gate_up(op, "the product holds 512 bytes, expected 3 rows of 64");
+    op.product = large;
+    op.x = product;
+    expect_gate_up(op, "the output holds 256 bytes, expected 3 rows of 32");
+    op.n_tokens = 5;
+    expect_gate_up(op, "the input holds 512 bytes, expected 5 rows of 32");
+    op = good;
+    op.product = large;
+    expect_gate_up(op, "the input and the output are the same buffer");
+    op = good;
+    op.out = product;
+    expect_gate_up(op, "the product and the output are the same buffer");
+    op.x = product;
+    op.product = large;
+    expect_gate_up(op, "the input and the output are the same buffer");
+    backend_buf_free(&backend, product);
+    backend_weight_free(&backend, w);
+    backend_weight_free(&backend, uneven);
+    mem_free(rows);
+}
+
 static void backend_ops__no_tokens__is_a_no_op(void **state)
 {
     (void)state;
@@ -223,15 +276,8 @@ static void backend_ops__no_tokens__is_a_no_op(void **state)
     assert_true(backend_rms_norm(&backend, &(struct op_rms_norm){0}, &err));
     assert_true(backend_silu_mul(&backend, &(struct op_silu_mul){0}, &err));
     assert_true(backend_gemm(&backend, &(struct op_gemm){0}, &err));
+    assert_true(backend_gate_up(&backend, &(struct op_gate_up){0}, &err));
     assert_true(backend_embed(&backend, &(struct op_embed){0}, &err));
-}
-
-static struct tensor f32_tensor(const char *name, const float *data, size_t k, size_t n)
-{
-    struct tensor t = {
-        .type = DTYPE_F32, .n_dims = 2, .dims = {k, n, 1, 1}, .data = data, .n_bytes = k * n * 4};
-    strcpy(t.name, name);
-    return t;
 }
 
 static void expect_bind(struct tensor weight, const struct tensor *bias, const char *words)
@@ -407,6 +453,7 @@ int main(void)
         cmocka_unit_test(backend_qkv_rope_cache__refuses_wrong_arguments),
         cmocka_unit_test(backend_rms_norm__refuses_wrong_arguments),
         cmocka_unit_test(backend_silu_mul__refuses_wrong_arguments),
+        cmocka_unit_test(backend_gate_up__refuses_wrong_arguments),
         cmocka_unit_test(backend_ops__no_tokens__is_a_no_op),
         cmocka_unit_test(backend_weight_bind__refuses_wrong_tensors),
         cmocka_unit_test(backend_gemm__checks_and_computes),
