@@ -7,7 +7,7 @@
 #include "kernels_cpu/vec_avx2.h"
 
 #define LANES 16
-#define ROW_STEP 4
+#define ROW_STEP 6
 #define FEW_ROWS 9
 
 typedef __m512 vec;
@@ -117,27 +117,60 @@ VEC_INLINE void turn_keys(void *out, const struct page *page, size_t dim, size_t
     }
 }
 
-/* Scores of n rows (1, 2 or ROW_STEP) against the first n_vec * 16 positions of the turned keys page->k: a
- * position's sum runs over the columns from the first to the last. */
-VEC_INLINE void score_turned(struct rows rows, size_t n, const struct page *page, size_t n_vec)
+/* What is left to fetch of the next page, while many rows are multiplied by this one: step bytes of K and of
+ * V for every 16 columns of a block of rows, since more requests than can be under way would be waited for.
+ */
+struct ahead {
+    const char *k, *v;
+    size_t n_left, step;
+};
+
+VEC_INLINE struct ahead ahead_of(const struct attn_tile *t, size_t n_rows, bool f16)
 {
-    size_t dim = rows.t->head_dim;
-    const float *q = rows.t->q + rows.first * dim;
-    vec acc[ROW_STEP * SCORE_VECS];
-#pragma GCC unroll 16
-    for (size_t i = 0; i < n * n_vec; i++)
-        acc[i] = vec_zero();
-    for (size_t d = 0; d < dim; d++) {
+    size_t n_bytes = KV_BLOCK_TOKENS * t->head_dim * (f16 ? sizeof(uint16_t) : sizeof(float));
+    size_t n_steps = (n_rows + ROW_STEP - 1) / ROW_STEP * (t->head_dim / 16);
+    return (struct ahead){t->next_k, t->next_v, t->next_k ? n_bytes : 0, (n_bytes / n_steps + 63) / 64 * 64};
+}
+
+VEC_INLINE void fetch_step(struct ahead *a)
+{
+    for (size_t end = a->n_left > a->step ? a->n_left - a->step : 0; a->n_left > end; a->n_left -= 64) {
+        __builtin_prefetch(a->k + a->n_left - 64, 0, 2);
+        __builtin_prefetch(a->v + a->n_left - 64, 0, 2);
+    }
+}
+
+/* Adds 16 columns, from d on, to the scores of n rows. */
+VEC_INLINE void add_columns(vec *acc, const float *q, size_t n, const struct page *page, size_t dim, size_t d,
+                            size_t n_vec)
+{
+    for (size_t end = d + 16; d < end; d++) {
         vec k[SCORE_VECS];
         fetch_next(page->next_k, page, (dim + d) * 32, (dim + d + 1) * 32);
 #pragma GCC unroll 4
         for (size_t v = 0; v < n_vec; v++)
             k[v] = load_lanes(page->k, d * KV_BLOCK_TOKENS + v * LANES, page->f16);
-#pragma GCC unroll 16
+#pragma GCC unroll 24
         for (size_t i = 0; i < n * n_vec; i++)
             acc[i] = vec_mul_add(vec_all(q + i / n_vec * dim + d), k[i % n_vec], acc[i]);
     }
-#pragma GCC unroll 16
+}
+
+/* Scores of n rows (1, 2, 4 or ROW_STEP) against the first n_vec * 16 positions of the turned keys page->k: a
+ * position's sum runs over the columns from the first to the last. */
+VEC_INLINE void score_turned(struct rows rows, size_t n, const struct page *page, size_t n_vec)
+{
+    size_t dim = rows.t->head_dim;
+    vec acc[ROW_STEP * SCORE_VECS];
+#pragma GCC unroll 24
+    for (size_t i = 0; i < n * n_vec; i++)
+        acc[i] = vec_zero();
+    for (size_t d = 0; d < dim; d += 16) {
+        if (page->ahead)
+            fetch_step(page->ahead);
+        add_columns(acc, rows.t->q + rows.first * dim, n, page, dim, d, n_vec);
+    }
+#pragma GCC unroll 24
     for (size_t i = 0; i < n * n_vec; i++)
         vec_store(rows.t->scores[rows.first + i / n_vec] + i % n_vec * LANES, acc[i]);
 }
@@ -156,21 +189,21 @@ VEC_INLINE void score_seen(struct rows rows, size_t n, const struct page *page)
         score_turned(rows, n, page, 1);
 }
 
-/* Turned keys and values to weights and weighted values. */
-VEC_INLINE void add_rows(struct attn_tile *t, size_t first, size_t last, const struct page *page)
+VEC_INLINE void score_rows(struct attn_tile *t, size_t first, size_t last, const struct page *page)
 {
     size_t r = first;
     for (; r + ROW_STEP <= last; r += ROW_STEP)
         score_seen((struct rows){t, r}, ROW_STEP, page);
+    if (r + 4 <= last) {
+        score_seen((struct rows){t, r}, 4, page);
+        r += 4;
+    }
     if (r + 2 <= last) {
         score_seen((struct rows){t, r}, 2, page);
         r += 2;
     }
     if (r < last)
         score_seen((struct rows){t, r}, 1, page);
-    for (r = first; r < last; r++)
-        softmax_row(t, r);
-    value_rows(t, first, last, page);
 }
 
 /* A page that is waited for: what is widened is so on its way into a register. */
@@ -179,13 +212,16 @@ VEC_INLINE void add_few(struct attn_tile *t, size_t first, size_t last, const st
     struct page page = *in;
     page.k = t->k_wide;
     turn_keys(t->k_wide, in, t->head_dim, t->end[last - 1]);
-    add_rows(t, first, last, &page);
+    score_rows(t, first, last, &page);
+    softmax_rows(t, first, last);
+    value_rows(t, first, last, &page);
 }
 
 /* A page of f16 is widened once: that is cheaper than once per ROW_STEP rows. */
 VEC_INLINE void add_many(struct attn_tile *t, size_t first, size_t last, const struct page *in)
 {
-    struct page wide = {.k = t->k_wide, .v = in->v};
+    struct ahead ahead = ahead_of(t, last - first, in->f16);
+    struct page wide = {.k = t->k_wide, .v = in->v, .ahead = &ahead};
     if (in->f16) {
         turn_keys(t->v_wide, in, t->head_dim, t->end[last - 1]);
         widen(t->k_wide, t->v_wide, 0, KV_BLOCK_TOKENS * t->head_dim);
@@ -194,7 +230,9 @@ VEC_INLINE void add_many(struct attn_tile *t, size_t first, size_t last, const s
     } else {
         turn_keys(t->k_wide, in, t->head_dim, t->end[last - 1]);
     }
-    add_rows(t, first, last, &wide);
+    score_rows(t, first, last, &wide);
+    softmax_rows(t, first, last);
+    value_rows(t, first, last, &wide);
 }
 
 VEC_INLINE void add_page(struct attn_tile *t, const void *k, const void *v, bool f16)

@@ -9,10 +9,13 @@
 
 #include "kernels_cpu/attention_values_body.h"
 
+struct ahead;
+
 struct page {
     const void *k, *v; /* rows of one head, f16 or f32 */
     bool f16;
     const void *next_k, *next_v; /* to be fetched ahead while this page is worked on, or NULL */
+    struct ahead *ahead;         /* the same where many rows do it, or NULL */
 };
 
 /* Elements i .. i + LANES of an array of f16 or f32. */
@@ -36,21 +39,22 @@ VEC_INLINE void value_block(struct rows rows, size_t n, const struct page *page,
     size_t dim = t->head_dim;
     float *out = t->acc + rows.first * dim + d;
     vec acc[ROW_STEP][4];
-#pragma GCC unroll 16
+#pragma GCC unroll 24
     for (size_t i = 0; i < n * n_vec; i++)
         acc[i / n_vec][i % n_vec] = vec_load(out + i / n_vec * dim + i % n_vec * LANES);
-    for (size_t j = begin; j < end; j++) {
+    const float *weight = t->scores[rows.first] + begin;
+    for (size_t j = begin; j < end; j++, weight++) {
         vec row[4];
         fetch_next(page->next_v, page, j * dim + d, j * dim + d + n_vec * LANES);
 #pragma GCC unroll 4
         for (size_t x = 0; x < n_vec; x++)
             row[x] = load_lanes(page->v, j * dim + d + x * LANES, page->f16);
-#pragma GCC unroll 16
+#pragma GCC unroll 24
         for (size_t i = 0; i < n * n_vec; i++)
-            acc[i / n_vec][i % n_vec] = vec_mul_add(vec_all(&t->scores[rows.first + i / n_vec][j]),
+            acc[i / n_vec][i % n_vec] = vec_mul_add(vec_all(weight + i / n_vec * KV_BLOCK_TOKENS),
                                                     row[i % n_vec], acc[i / n_vec][i % n_vec]);
     }
-#pragma GCC unroll 16
+#pragma GCC unroll 24
     for (size_t i = 0; i < n * n_vec; i++)
         vec_store(out + i / n_vec * dim + i % n_vec * LANES, acc[i / n_vec][i % n_vec]);
 }
@@ -77,6 +81,10 @@ VEC_INLINE void add_values(struct rows rows, size_t n, const struct page *page)
     const size_t *begin = rows.t->begin + rows.first, *end = rows.t->end + rows.first;
     size_t all_begin = begin[n - 1], all_end = end[0];
     bool apart = n == 1 || all_begin >= all_end;
+    if (begin[0] == all_begin && end[n - 1] == all_end) {
+        add_range(rows, n, page, all_begin, all_end);
+        return;
+    }
     for (size_t i = 0; i < n; i++)
         add_range((struct rows){rows.t, rows.first + i}, 1, page, begin[i], apart ? end[i] : all_begin);
     if (apart)

@@ -46,34 +46,60 @@ VEC_INLINE void rescale_row(struct attn_tile *t, size_t r, float max)
     t->max[r] = max;
 }
 
-/* Turns a row's scores into exp(score - max), 0 where it sees nothing, and rescales what it has so far when
- * its max changes: else the factor is 1. */
-VEC_INLINE void softmax_row(struct attn_tile *t, size_t r)
+/* A row's scores, -INFINITY where it sees nothing. */
+VEC_INLINE void load_scores(const struct attn_tile *t, size_t r, __m512 s[SCORE_VECS])
 {
-    float *score = t->scores[r];
     uint64_t seen = seen_bits(t->begin[r], t->end[r]);
-    __m512 s[SCORE_VECS], max = _mm512_set1_ps(t->max[r]);
 #pragma GCC unroll 4
     for (size_t i = 0; i < SCORE_VECS; i++)
-        s[i] = _mm512_loadu_ps(score + 16 * i);
+        s[i] = _mm512_loadu_ps(t->scores[r] + 16 * i);
     if (~seen) {
 #pragma GCC unroll 4
         for (size_t i = 0; i < SCORE_VECS; i++)
             s[i] = _mm512_mask_mov_ps(_mm512_set1_ps(-INFINITY), (__mmask16)(seen >> 16 * i), s[i]);
     }
+}
+
+VEC_INLINE float largest_score(const struct attn_tile *t, size_t r)
+{
+    __m512 s[SCORE_VECS], max = _mm512_set1_ps(t->max[r]);
+    load_scores(t, r, s);
 #pragma GCC unroll 4
     for (size_t i = 0; i < SCORE_VECS; i++)
         max = _mm512_max_ps(max, s[i]);
-    float largest = _mm512_reduce_max_ps(max);
+    return _mm512_reduce_max_ps(max);
+}
+
+/* Turns a row's scores into exp(score - max), 0 where it sees nothing, and rescales what it has so far when
+ * its max changes: else the factor is 1. */
+VEC_INLINE void exp_row(struct attn_tile *t, size_t r, float largest)
+{
+    __m512 s[SCORE_VECS], max = _mm512_set1_ps(largest);
     if (largest != t->max[r])
         rescale_row(t, r, largest);
-    max = _mm512_set1_ps(largest);
+    load_scores(t, r, s);
 #pragma GCC unroll 4
     for (size_t i = 0; i < SCORE_VECS; i++) {
         s[i] = exp_512(_mm512_sub_ps(s[i], max));
-        _mm512_storeu_ps(score + 16 * i, s[i]);
+        _mm512_storeu_ps(t->scores[r] + 16 * i, s[i]);
     }
     t->sum[r] += _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(s[0], s[1]), _mm512_add_ps(s[2], s[3])));
+}
+
+/* First all maxima, then the rest: both wait for results that pass through many instructions, and so many
+ * rows are under way at once. */
+VEC_INLINE void softmax_rows(struct attn_tile *t, size_t first, size_t last)
+{
+    float largest[ATTN_TILE_ROWS];
+    for (size_t r = first; r < last; r++)
+        largest[r] = largest_score(t, r);
+    for (size_t r = first; r < last; r++)
+        exp_row(t, r, largest[r]);
+}
+
+VEC_INLINE void softmax_row(struct attn_tile *t, size_t r)
+{
+    softmax_rows(t, r, r + 1);
 }
 
 #endif
