@@ -97,14 +97,16 @@ static void load_queries(const struct call *c, struct attn_thread *t, struct pie
     const struct op_attention *op = c->op;
     const float *q = cpu_buf_const_f32(op->q);
     size_t dim = op->head_dim;
+    float scale = op->scale;
     t->tile.n_rows = p.n;
     t->tile.head_dim = dim;
     t->tile.is_rounded = false;
     for (size_t i = 0; i < p.n; i++) {
         size_t row = p.first + i, head = p.kv_head * c->group + row % c->group;
         const float *from = q + (head * op->n_tokens + row / c->group) * dim;
+        float *to = t->tile.q + i * dim;
         for (size_t d = 0; d < dim; d++)
-            t->tile.q[i * dim + d] = from[d] * op->scale;
+            to[d] = from[d] * scale;
         t->seen_begin[i] = first_seen(op, row_position(c, row));
         t->seen_end[i] = row_position(c, row) + 1;
     }
@@ -172,31 +174,46 @@ static void merge_state(const struct call *c, float *total, const float *part, f
     c->merge(total, part, max, sum, dim);
 }
 
-static void finish_row(const struct call *c, size_t kv_head, size_t row, const float *total)
+/* values[head_dim], the weighted V, by their sum. */
+static void finish_row(const struct call *c, size_t kv_head, size_t row, const float *values, float sum)
 {
     const struct op_attention *op = c->op;
     size_t dim = op->head_dim, head = kv_head * c->group + row % c->group;
     float *out = cpu_buf_f32(op->out) + (row / c->group * op->n_head + head) * dim;
-    float scale = 1.0f / total[dim + 1];
+    float scale = 1.0f / sum;
     for (size_t d = 0; d < dim; d++)
-        out[d] = total[d] * scale;
+        out[d] = values[d] * scale;
 }
 
-/* A tile over all its chunks. */
-static void run_tile(const struct call *c, struct attn_thread *t, struct piece p)
+/* A tile over the chunks [begin, end). */
+static void run_chunks(const struct call *c, struct attn_thread *t, struct piece p, size_t begin, size_t end)
 {
     size_t dim = c->op->head_dim;
-    load_queries(c, t, p);
     memset(t->total, 0, p.n * c->state * sizeof *t->total);
-    size_t begin = t->seen_begin[0] / CHUNK_POSITIONS;
-    size_t end = (t->seen_end[p.n - 1] - 1) / CHUNK_POSITIONS + 1;
     for (size_t chunk = begin; chunk < end; chunk++) {
         run_chunk(c, t, p, chunk);
         for (size_t i = 0; i < p.n; i++)
             merge_state(c, t->total + i * c->state, t->tile.acc + i * dim, t->tile.max[i], t->tile.sum[i]);
     }
+    for (size_t i = 0; i < p.n; i++) {
+        const float *total = t->total + i * c->state;
+        finish_row(c, p.kv_head, p.first + i, total, total[dim + 1]);
+    }
+}
+
+/* A tile over all its chunks; a single one needs no merging. */
+static void run_tile(const struct call *c, struct attn_thread *t, struct piece p)
+{
+    load_queries(c, t, p);
+    size_t begin = t->seen_begin[0] / CHUNK_POSITIONS;
+    size_t end = (t->seen_end[p.n - 1] - 1) / CHUNK_POSITIONS + 1;
+    if (end - begin > 1) {
+        run_chunks(c, t, p, begin, end);
+        return;
+    }
+    run_chunk(c, t, p, begin);
     for (size_t i = 0; i < p.n; i++)
-        finish_row(c, p.kv_head, p.first + i, t->total + i * c->state);
+        finish_row(c, p.kv_head, p.first + i, t->tile.acc + i * c->op->head_dim, t->tile.sum[i]);
 }
 
 /* Late tiles see the most and go first, so that the threads finish together. */
@@ -245,7 +262,7 @@ static void merge_parts(void *arg, int thread, int n_threads)
         for (size_t chunk = 0; chunk < n_chunks; chunk++, part += c->state)
             merge_state(c, total, part, part[dim], part[dim + 1]);
         if (c->last_wave)
-            finish_row(c, i / c->n_rows, i % c->n_rows, total);
+            finish_row(c, i / c->n_rows, i % c->n_rows, total, total[dim + 1]);
     }
 }
 
