@@ -31,7 +31,7 @@
 #define PARTIAL_FLOATS ((size_t)1 << 20)
 
 /* The least rows of a tile, where there are so many, and how many tiles a thread should have. */
-#define TILE_MIN_ROWS 32
+#define TILE_MIN_ROWS 24
 #define TILES_PER_THREAD 4
 
 struct attn_thread {

@@ -15,7 +15,7 @@
 #include "kernels_cpu/cpu_features.h"
 
 #define ATTN_MAX_HEAD_DIM 512
-#define ATTN_TILE_ROWS 128 /* at most: query rows that share the loads of one K and V page */
+#define ATTN_TILE_ROWS 192 /* at most: query rows that share the loads of one K and V page */
 
 /* Query rows of one KV head and their running softmax. Rows are in the order of their positions, so those
  * that see something of a page are neighbours. Row r sees rows [begin[r], end[r]) of the page at hand, none
