@@ -8,7 +8,7 @@
 
 #define LANES 16
 #define ROW_STEP 6
-#define FEW_ROWS 9
+#define FEW_ROWS 16
 
 typedef __m512 vec;
 
@@ -217,22 +217,28 @@ VEC_INLINE void add_few(struct attn_tile *t, size_t first, size_t last, const st
     value_rows(t, first, last, &page);
 }
 
+/* Turned keys in k_wide and values, both of f32; not inlined, since pages of f16 become such ones. */
+__attribute__((noinline)) static void add_wide(struct attn_tile *t, size_t first, size_t last, const void *v,
+                                               bool f16)
+{
+    struct ahead ahead = ahead_of(t, last - first, f16);
+    struct page wide = {.k = t->k_wide, .v = v, .ahead = &ahead};
+    score_rows(t, first, last, &wide);
+    softmax_rows(t, first, last);
+    value_rows(t, first, last, &wide);
+}
+
 /* A page of f16 is widened once: that is cheaper than once per ROW_STEP rows. */
 VEC_INLINE void add_many(struct attn_tile *t, size_t first, size_t last, const struct page *in)
 {
-    struct ahead ahead = ahead_of(t, last - first, in->f16);
-    struct page wide = {.k = t->k_wide, .v = in->v, .ahead = &ahead};
     if (in->f16) {
         turn_keys(t->v_wide, in, t->head_dim, t->end[last - 1]);
         widen(t->k_wide, t->v_wide, 0, KV_BLOCK_TOKENS * t->head_dim);
         widen(t->v_wide, in->v, t->begin[first] * t->head_dim, t->end[last - 1] * t->head_dim);
-        wide.v = t->v_wide;
     } else {
         turn_keys(t->k_wide, in, t->head_dim, t->end[last - 1]);
     }
-    score_rows(t, first, last, &wide);
-    softmax_rows(t, first, last);
-    value_rows(t, first, last, &wide);
+    add_wide(t, first, last, in->f16 ? t->v_wide : in->v, in->f16);
 }
 
 VEC_INLINE void add_page(struct attn_tile *t, const void *k, const void *v, bool f16)
@@ -241,7 +247,8 @@ VEC_INLINE void add_page(struct attn_tile *t, const void *k, const void *v, bool
     if (n >= FEW_ROWS)
         add_many(t, first, first + n, &(struct page){.k = k, .v = v, .f16 = f16});
     else if (n > 0)
-        add_few(t, first, first + n, &(struct page){k, v, f16, t->next_k, t->next_v});
+        add_few(t, first, first + n,
+                &(struct page){.k = k, .v = v, .f16 = f16, .next_k = t->next_k, .next_v = t->next_v});
 }
 
 void attn_page_f32_avx512(struct attn_tile *t, const void *k, const void *v)

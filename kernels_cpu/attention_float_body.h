@@ -80,17 +80,13 @@ VEC_INLINE void add_values(struct rows rows, size_t n, const struct page *page)
 {
     const size_t *begin = rows.t->begin + rows.first, *end = rows.t->end + rows.first;
     size_t all_begin = begin[n - 1], all_end = end[0];
-    bool apart = n == 1 || all_begin >= all_end;
-    if (begin[0] == all_begin && end[n - 1] == all_end) {
-        add_range(rows, n, page, all_begin, all_end);
-        return;
-    }
-    for (size_t i = 0; i < n; i++)
+    bool alike = begin[0] == all_begin && end[n - 1] == all_end, apart = all_begin >= all_end;
+    for (size_t i = 0; !alike && i < n; i++)
         add_range((struct rows){rows.t, rows.first + i}, 1, page, begin[i], apart ? end[i] : all_begin);
     if (apart)
         return;
     add_range(rows, n, page, all_begin, all_end);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; !alike && i < n; i++)
         add_range((struct rows){rows.t, rows.first + i}, 1, page, all_end, end[i]);
 }
 

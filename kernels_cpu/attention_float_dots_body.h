@@ -63,7 +63,8 @@ VEC_INLINE void add_page(struct attn_tile *t, const void *k, const void *v, bool
     if (n >= FEW_ROWS)
         add_many(t, first, n, &(struct page){.k = k, .v = v, .f16 = f16});
     else if (n > 0)
-        page_rows(t, first, n, &(struct page){k, v, f16, t->next_k, t->next_v});
+        page_rows(t, first, n,
+                  &(struct page){.k = k, .v = v, .f16 = f16, .next_k = t->next_k, .next_v = t->next_v});
 }
 
 #endif
