@@ -117,29 +117,6 @@ VEC_INLINE void turn_keys(void *out, const struct page *page, size_t dim, size_t
     }
 }
 
-/* What is left to fetch of the next page, while many rows are multiplied by this one: step bytes of K and of
- * V for every 16 columns of a block of rows, since more requests than can be under way would be waited for.
- */
-struct ahead {
-    const char *k, *v;
-    size_t n_left, step;
-};
-
-VEC_INLINE struct ahead ahead_of(const struct attn_tile *t, size_t n_rows, bool f16)
-{
-    size_t n_bytes = KV_BLOCK_TOKENS * t->head_dim * (f16 ? sizeof(uint16_t) : sizeof(float));
-    size_t n_steps = (n_rows + ROW_STEP - 1) / ROW_STEP * (t->head_dim / 16);
-    return (struct ahead){t->next_k, t->next_v, t->next_k ? n_bytes : 0, (n_bytes / n_steps + 63) / 64 * 64};
-}
-
-VEC_INLINE void fetch_step(struct ahead *a)
-{
-    for (size_t end = a->n_left > a->step ? a->n_left - a->step : 0; a->n_left > end; a->n_left -= 64) {
-        __builtin_prefetch(a->k + a->n_left - 64, 0, 2);
-        __builtin_prefetch(a->v + a->n_left - 64, 0, 2);
-    }
-}
-
 /* Adds 16 columns, from d on, to the scores of n rows. */
 VEC_INLINE void add_columns(vec *acc, const float *q, size_t n, const struct page *page, size_t dim, size_t d,
                             size_t n_vec)
@@ -221,7 +198,9 @@ VEC_INLINE void add_few(struct attn_tile *t, size_t first, size_t last, const st
 __attribute__((noinline)) static void add_wide(struct attn_tile *t, size_t first, size_t last, const void *v,
                                                bool f16)
 {
-    struct ahead ahead = ahead_of(t, last - first, f16);
+    size_t slab = KV_BLOCK_TOKENS * t->head_dim * (f16 ? sizeof(uint16_t) : sizeof(float));
+    size_t n_blocks = (last - first + ROW_STEP - 1) / ROW_STEP;
+    struct ahead ahead = ahead_of(t, slab, n_blocks * (t->head_dim / 16));
     struct page wide = {.k = t->k_wide, .v = v, .ahead = &ahead};
     score_rows(t, first, last, &wide);
     softmax_rows(t, first, last);

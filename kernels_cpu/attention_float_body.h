@@ -9,8 +9,6 @@
 
 #include "kernels_cpu/attention_values_body.h"
 
-struct ahead;
-
 struct page {
     const void *k, *v; /* rows of one head, f16 or f32 */
     bool f16;

@@ -89,6 +89,20 @@ VEC_INLINE void turn_keys(int16_t *out, const struct page *page, size_t dim, siz
     }
 }
 
+/* Adds LANES columns to the sums of n rows. */
+VEC_INLINE void add_pairs(vec *acc, const int16_t *q, size_t n, const int16_t *keys, size_t dim, size_t n_vec)
+{
+    for (size_t d = 0; d < LANES; d += 2) {
+        vec k[SCORE_VECS];
+#pragma GCC unroll 4
+        for (size_t v = 0; v < n_vec; v++)
+            k[v] = vec_load(keys + d * KV_BLOCK_TOKENS + v * LANES);
+#pragma GCC unroll 16
+        for (size_t i = 0; i < n * n_vec; i++)
+            acc[i] = vec_mul_add(vec_all(pair_at(q + i / n_vec * dim + d)), k[i % n_vec], acc[i]);
+    }
+}
+
 /* The same integers as those of score_block, in another order, and the same scale. */
 VEC_INLINE void score_turned(struct rows rows, size_t n, const struct page *page, const int16_t *keys,
                              size_t n_vec)
@@ -98,15 +112,9 @@ VEC_INLINE void score_turned(struct rows rows, size_t n, const struct page *page
 #pragma GCC unroll 16
     for (size_t i = 0; i < n * n_vec; i++)
         acc[i] = vec_zero();
-    for (size_t d = 0; d < dim; d += 2) {
-        vec k[SCORE_VECS];
-#pragma GCC unroll 4
-        for (size_t v = 0; v < n_vec; v++)
-            k[v] = vec_load(keys + d * KV_BLOCK_TOKENS + v * LANES);
-#pragma GCC unroll 16
-        for (size_t i = 0; i < n * n_vec; i++)
-            acc[i] = vec_mul_add(vec_all(pair_at(rows.t->q_rounded + (rows.first + i / n_vec) * dim + d)),
-                                 k[i % n_vec], acc[i]);
+    for (size_t d = 0; d < dim; d += LANES) {
+        fetch_step(page->ahead);
+        add_pairs(acc, rows.t->q_rounded + rows.first * dim + d, n, keys + d * KV_BLOCK_TOKENS, dim, n_vec);
     }
 #pragma GCC unroll 16
     for (size_t i = 0; i < n * n_vec; i++) {
@@ -147,16 +155,21 @@ static void page_many(struct attn_tile *t, size_t first, size_t n, const struct 
 {
     size_t last = first + n, r = first, end = t->end[last - 1], dim = t->head_dim;
     int16_t *keys = (int16_t *)(void *)t->k_wide, *pairs = keys + KV_BLOCK_TOKENS * dim;
-    struct page page = {
-        .k_scale = in->k_scale, .v_scale = in->v_scale, .wide_pairs = pairs, .weight = in->weight};
+    struct ahead ahead = ahead_of(t, KV_BLOCK_TOKENS * (dim + sizeof(float)), n / ROW_STEP * (dim / LANES));
+    struct page page = {.k_scale = in->k_scale,
+                        .v_scale = in->v_scale,
+                        .wide_pairs = pairs,
+                        .weight = in->weight,
+                        .ahead = &ahead};
     turn_keys(keys, in, dim, (end + SUMS - 1) / SUMS);
     widen_pairs(pairs, in->v, dim, t->begin[first], end);
     for (; r + ROW_STEP <= last; r += ROW_STEP)
         score_seen((struct rows){t, r}, ROW_STEP, &page, keys);
     for (; r < last; r++)
         score_seen((struct rows){t, r}, 1, &page, keys);
+    softmax_rows(t, first, last);
     for (r = first; r < last; r++)
-        weigh_row(t, r, &page);
+        round_weights(t, r, &page);
     value_rows(t, first, last, &page);
 }
 

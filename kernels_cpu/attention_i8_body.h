@@ -38,6 +38,7 @@ struct page {
     const int16_t *wide_pairs;   /* NULL, or [KV_BLOCK_TOKENS / 2, 2 head_dim]: what load_pairs makes of V */
     int16_t *weight;             /* [rows, KV_BLOCK_TOKENS] */
     const void *next_k, *next_v; /* to be fetched ahead while this page is worked on, or NULL */
+    struct ahead *ahead;         /* the same where many rows do it, or NULL */
 };
 
 /* Rounds x[n] (n % FLOAT_STEP == 0) to 16 bits and returns the scale: NaN for a row that is not finite, 0 for
@@ -76,14 +77,20 @@ VEC_INLINE void fetch_keys(const struct page *page, size_t dim, size_t j, size_t
     prefetch(page->next_v, scales + j * sizeof(float), scales + end * sizeof(float));
 }
 
-/* What row r gives to each row of V: 0 to those it does not see, whatever their scales are. */
-VEC_INLINE void weigh_row(struct attn_tile *t, size_t r, const struct page *page)
+/* From its softmax, what row r gives to each row of V: 0 to those it does not see, whatever their scales are.
+ */
+VEC_INLINE void round_weights(struct attn_tile *t, size_t r, const struct page *page)
 {
     float *p = t->scores[r];
-    softmax_row(t, r);
     for (size_t j = 0; j < KV_BLOCK_TOKENS; j += FLOAT_STEP)
         scale_seen(p + j, page->v_scale + j, j, t->begin[r], t->end[r]);
     t->weight_scale[r] = round_to_16(page->weight + r * KV_BLOCK_TOKENS, p, KV_BLOCK_TOKENS);
+}
+
+VEC_INLINE void weigh_row(struct attn_tile *t, size_t r, const struct page *page)
+{
+    softmax_row(t, r);
+    round_weights(t, r, page);
 }
 
 /* Two neighbours. */

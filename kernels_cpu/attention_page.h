@@ -22,6 +22,29 @@ VEC_INLINE void prefetch(const void *p, size_t begin, size_t end)
         __builtin_prefetch((const char *)p + i, 0, 3);
 }
 
+/* What is left to fetch of the next page while many rows are multiplied by this one: `step` bytes of K and of
+ * V now and then, into the second level. More at once than the processor can have under way would be waited
+ * for.
+ */
+struct ahead {
+    const char *k, *v;
+    size_t n_left, step;
+};
+
+/* slab: bytes of K, and of V, a multiple of 64; to be had in n_steps. */
+VEC_INLINE struct ahead ahead_of(const struct attn_tile *t, size_t slab, size_t n_steps)
+{
+    return (struct ahead){t->next_k, t->next_v, t->next_k ? slab : 0, (slab / n_steps + 63) / 64 * 64};
+}
+
+VEC_INLINE void fetch_step(struct ahead *a)
+{
+    for (size_t end = a->n_left > a->step ? a->n_left - a->step : 0; a->n_left > end; a->n_left -= 64) {
+        __builtin_prefetch(a->k + a->n_left - 64, 0, 2);
+        __builtin_prefetch(a->v + a->n_left - 64, 0, 2);
+    }
+}
+
 /* The rows that see something of this page: [*first, *first + n). */
 VEC_INLINE size_t rows_that_see(const struct attn_tile *t, size_t *first)
 {
