@@ -46,10 +46,21 @@ VEC_INLINE vec vec_mul_add(vec a, vec b, vec c)
 
 /* ---- scores: K is turned, so that a lane is a position and no sum runs across lanes ---- */
 
+/* 32 halves, as they are or widened. */
+VEC_INLINE void put_halves(void *out, size_t i, __m512i x, bool is_wide)
+{
+    if (!is_wide) {
+        _mm512_storeu_si512((uint16_t *)out + i, x);
+        return;
+    }
+    vec_store((float *)out + i, _mm512_cvtph_ps(_mm512_castsi512_si256(x)));
+    vec_store((float *)out + i + 16, _mm512_cvtph_ps(_mm512_extracti64x4_epi64(x, 1)));
+}
+
 /* out[head_dim, KV_BLOCK_TOKENS] of 32 positions from j on and 16 columns from d on. In each fourth of a
  * vector eight rows of eight columns are turned by three rounds of unpacking; what belongs to a column is
  * then brought together. */
-VEC_INLINE void turn_f16(uint16_t *out, const uint16_t *k, size_t dim, size_t j, size_t d)
+VEC_INLINE void turn_f16(void *out, const uint16_t *k, size_t dim, size_t j, size_t d, bool is_wide)
 {
     __m512i x[16], y[16];
     k += j * dim + d;
@@ -78,11 +89,11 @@ VEC_INLINE void turn_f16(uint16_t *out, const uint16_t *k, size_t dim, size_t j,
     /* y[8 h + c]: rows 8 h .. 8 h + 8 of columns c and 8 + c; then the same of the upper 16 rows */
     const __m512i low = _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13);
     const __m512i high = _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15);
-    out += d * KV_BLOCK_TOKENS + j;
 #pragma GCC unroll 8
     for (size_t c = 0; c < 8; c++) {
-        _mm512_storeu_si512(out + c * KV_BLOCK_TOKENS, _mm512_permutex2var_epi64(y[c], low, y[8 + c]));
-        _mm512_storeu_si512(out + (8 + c) * KV_BLOCK_TOKENS, _mm512_permutex2var_epi64(y[c], high, y[8 + c]));
+        size_t at = (d + c) * KV_BLOCK_TOKENS + j;
+        put_halves(out, at, _mm512_permutex2var_epi64(y[c], low, y[8 + c]), is_wide);
+        put_halves(out, at + 8 * KV_BLOCK_TOKENS, _mm512_permutex2var_epi64(y[c], high, y[8 + c]), is_wide);
     }
 }
 
@@ -100,17 +111,18 @@ VEC_INLINE void turn_f32(float *out, const float *k, size_t dim, size_t j, size_
     }
 }
 
-/* out[head_dim, KV_BLOCK_TOKENS] = K of the positions before `end`, and some more, in the page's type. The
+/* out[head_dim, KV_BLOCK_TOKENS] = K of the positions before `end`, and some more, in the page's type or
+ * widened. The
  * first half of the next page's is asked for piece by piece, so that memory and this work go on side by side;
  * the scores ask for the second. */
-VEC_INLINE void turn_keys(void *out, const struct page *page, size_t dim, size_t end)
+VEC_INLINE void turn_keys(void *out, const struct page *page, size_t dim, size_t end, bool is_wide)
 {
     for (size_t j = 0; j < end; j += 32) {
         for (size_t d = 0; d < dim; d += 16) {
             size_t next = (j / 32 * dim + d) * 16;
             fetch_next(page->next_k, page, next, next + 256);
             if (page->f16)
-                turn_f16(out, page->k, dim, j, d);
+                turn_f16(out, page->k, dim, j, d, is_wide);
             else
                 turn_f32(out, page->k, dim, j, d);
         }
@@ -188,7 +200,7 @@ VEC_INLINE void add_few(struct attn_tile *t, size_t first, size_t last, const st
 {
     struct page page = *in;
     page.k = t->k_wide;
-    turn_keys(t->k_wide, in, t->head_dim, t->end[last - 1]);
+    turn_keys(t->k_wide, in, t->head_dim, t->end[last - 1], false);
     score_rows(t, first, last, &page);
     softmax_rows(t, first, last);
     value_rows(t, first, last, &page);
@@ -210,13 +222,9 @@ __attribute__((noinline)) static void add_wide(struct attn_tile *t, size_t first
 /* A page of f16 is widened once: that is cheaper than once per ROW_STEP rows. */
 VEC_INLINE void add_many(struct attn_tile *t, size_t first, size_t last, const struct page *in)
 {
-    if (in->f16) {
-        turn_keys(t->v_wide, in, t->head_dim, t->end[last - 1]);
-        widen(t->k_wide, t->v_wide, 0, KV_BLOCK_TOKENS * t->head_dim);
+    turn_keys(t->k_wide, in, t->head_dim, t->end[last - 1], true);
+    if (in->f16)
         widen(t->v_wide, in->v, t->begin[first] * t->head_dim, t->end[last - 1] * t->head_dim);
-    } else {
-        turn_keys(t->k_wide, in, t->head_dim, t->end[last - 1]);
-    }
     add_wide(t, first, last, in->f16 ? t->v_wide : in->v, in->f16);
 }
 
