@@ -1,5 +1,5 @@
 /* attention_avx512.c: one page of attention over f16 or f32, for AVX-512: the vectors of
- * attention_float_body.h, 16 floats wide; the 32 registers hold the sums of four query rows at once. */
+ * attention_float_body.h, 16 floats wide; the 32 registers hold the sums of six query rows at once. */
 #include "kernels_cpu/attention_avx512.h"
 
 #include "kernels_cpu/attention_softmax_512.h"
