@@ -38,7 +38,7 @@
 
 /* CPUs fetch ahead within a page of memory; weights are read for many pages. `prefetch` does nothing in PoCL. */
 #if defined(__clang__) && (defined(__x86_64__) || defined(__aarch64__))
-#define AHEAD 2048
+#define AHEAD 4096
 #define SOON(p) __builtin_prefetch((p) + AHEAD)
 #else
 #define SOON(p)
@@ -55,11 +55,25 @@ INLINE float sum16(float16 v)
     return c.x + c.y;
 }
 
-/* What f16 bits mean; written out, because what some drivers make of vload_half for one number is slower than a product of
- * 32 weights. */
-INLINE float4 halves(uint4 bits)
+/* What f16 bits mean, of two in each word: the low ones of both words, then the high ones. Written out, because what some
+ * drivers make of vload_half for one number is slower than a product of 32 weights. */
+#if defined(__clang__) && defined(__F16C__)
+typedef short plain_short8 __attribute__((__vector_size__(16)));
+INLINE float4 halves(uint2 bits)
 {
-    uint4 magnitude = bits & 0x7fff;
+    ushort4 each = as_ushort4(bits);
+    uint4 all = (uint4)(as_uint2((ushort4)(each.x, each.z, each.y, each.w)), 0, 0);
+    return __builtin_astype(__builtin_ia32_vcvtph2ps(__builtin_astype(all, plain_short8)), float4);
+}
+INLINE float half_at(const global uchar *p)
+{
+    uint4 bits = (uint4)(*(const global ushort *)p, 0, 0, 0);
+    return __builtin_astype(__builtin_ia32_vcvtph2ps(__builtin_astype(bits, plain_short8)), float4).x;
+}
+#else
+INLINE float4 halves(uint2 both)
+{
+    uint4 bits = (uint4)(both & 0xffff, both >> 16), magnitude = bits & 0x7fff;
     float4 value = as_float4(magnitude << 13) * 0x1p112f; /* subnormal ones too */
     value = select(value, as_float4(0x7f800000 | magnitude << 13), magnitude >= 0x7c00);
     return as_float4(as_uint4(value) | (bits & 0x8000) << 16);
@@ -72,6 +86,7 @@ INLINE float half_at(const global uchar *p)
     value = magnitude < 0x7c00 ? value : as_float(0x7f800000 | magnitude << 13);
     return as_float(as_uint(value) | (bits & 0x8000) << 16);
 }
+#endif
 
 /* The sum over the lanes of a group; every lane gets it. spare [LANES] may be used again afterwards. */
 INLINE float lanes_sum(float v, local float *spare)

@@ -225,10 +225,8 @@ INLINE void weights32(const global uchar *row, uint g, float16 *lo, float16 *hi)
 #define GROUPS 1u
 #endif
 
-/* The k-quants that most models are made of, in the CPU style: two rows at a time, 64 weights after the other. The scales of
- * a block of both rows are unpacked at once; min is what is added, so that a weight is quant * scale + min. */
+/* The k-quants that most models are made of have ways of their own in the CPU style. */
 #if !defined(GPU_STYLE) && (defined(W_Q4_K) || defined(W_Q5_K) || defined(W_Q6_K))
-#define BLOCKWISE
 /* Vectors at any address. vload16 of bytes is eight loads of two in some drivers, which they do not join again. */
 #ifdef __clang__
 typedef uchar16 any_uchar16 __attribute__((aligned(1)));
@@ -250,46 +248,18 @@ INLINE uint16 load_uint16(const global uchar *p)
 }
 #define LOAD(type, p) load_##type(p)
 #endif
+#endif
 
+/* Two rows at a time, 64 weights after the other. The scales of a block of both rows are unpacked at once; min is what is added,
+ * so that a weight is quant * scale + min. */
+#if !defined(GPU_STYLE) && (defined(W_Q4_K) || defined(W_Q5_K))
+#define BLOCKWISE
 /* Eight times a, eight times b; not put together of two vectors, which Oclgrind crashes at. */
 INLINE float16 two(float a, float b)
 {
     return select((float16)b, (float16)a, (int16)((int8)-1, (int8)0));
 }
 
-#ifdef W_Q6_K
-#define BLOCK_BYTES 210
-INLINE void row_scales(const global uchar *b, float *scale, float *min)
-{
-    float16 each = convert_float16(as_char16(LOAD(uchar16, b + 192))) * half_at(b + 208);
-    vstore16(each, 0, scale);
-    vstore16(each * -32.0f, 0, min);
-}
-INLINE void block_scales(const global uchar *b0, const global uchar *b1, float *scale, float *min)
-{
-    row_scales(b0, scale, min);
-    row_scales(b1, scale + 16, min + 16);
-}
-#define ROW_SCALES 16
-INLINE float16 weights_of(uint4 q, float scale, float min)
-{
-    return MAD(convert_float16(as_uchar16(q)), (float16)scale, (float16)min);
-}
-/* Four bytes at a time: the device is little-endian (cl_device.c). */
-INLINE void weights64(const global uchar *b, uint j, const float *scale, const float *min, float16 *w)
-{
-    const uint16 left = (uint16)((uint8)4, (uint8)2), right = (uint16)((uint8)0, (uint8)2);
-    uint8 t = LOAD(uint8, b + 128 + 32 * (j / 2));
-    uint16 low = LOAD(uint16, b + 64 * (j / 2));
-    uint16 top = (uint16)(t.s0, t.s1, t.s2, t.s3, t.s4, t.s5, t.s6, t.s7, t.s0, t.s1, t.s2, t.s3, t.s4, t.s5, t.s6, t.s7);
-    uint16 q = j % 2 ? (low >> 4 & 0x0f0f0f0f) | (top >> right & 0x30303030)
-                     : (low & 0x0f0f0f0f) | (top << left & 0x30303030);
-    w[0] = weights_of((uint4)(q.s0, q.s1, q.s2, q.s3), scale[4 * j], min[4 * j]);
-    w[1] = weights_of((uint4)(q.s4, q.s5, q.s6, q.s7), scale[4 * j + 1], min[4 * j + 1]);
-    w[2] = weights_of((uint4)(q.s8, q.s9, q.sa, q.sb), scale[4 * j + 2], min[4 * j + 2]);
-    w[3] = weights_of((uint4)(q.sc, q.sd, q.se, q.sf), scale[4 * j + 3], min[4 * j + 3]);
-}
-#else
 #define BLOCK_BYTES KQ_BYTES
 #define ROW_SCALES 8
 /* Both rows' at once: eight of the first, eight of the second. */
@@ -300,7 +270,7 @@ INLINE void block_scales(const global uchar *b0, const global uchar *b1, float *
     uint2 scales = s0 & 0x3f3f3f3f, later_scales = (s2 & 0x0f0f0f0f) | (s0 >> 2 & 0x30303030);
     uint2 mins = s1 & 0x3f3f3f3f, later_mins = (s2 >> 4 & 0x0f0f0f0f) | (s1 >> 2 & 0x30303030);
     uchar16 all = as_uchar16((uint4)(scales.x, later_scales.x, scales.y, later_scales.y));
-    float4 d = halves((uint4)(h0.x & 0xffff, h1.x & 0xffff, h0.x >> 16, h1.x >> 16));
+    float4 d = halves((uint2)(h0.x, h1.x));
     vstore16(convert_float16(all) * two(d.x, d.y), 0, scale);
     all = as_uchar16((uint4)(mins.x, later_mins.x, mins.y, later_mins.y));
     vstore16(convert_float16(all) * two(-d.z, -d.w), 0, min);
@@ -354,7 +324,6 @@ INLINE void weights64(const global uchar *b, uint j, const float *scale, const f
     w[3] = weights_of(HIGH(q1) | FIFTH_BIT(1, 2 * j + 1), scale[2 * j + 1], min[2 * j + 1]);
 }
 #endif
-#endif
 
 /* R rows (w) times N columns (x): sums [R * N]. */
 #define TILE(R, N)                                                                                                       \
@@ -387,7 +356,96 @@ TILE(2, 1)
 TILE(1, 4)
 #endif
 
-#ifndef BLOCKWISE
+/* Q6_K. Widening bytes takes more shuffles than anything else, so a word of four quants stays one: each byte is masked and
+ * converted where it is. The inputs are put in that order, and divided by what the place is worth, once for PRODUCT_ROWS rows. */
+#if !defined(GPU_STYLE) && defined(W_Q6_K)
+#define WORDWISE
+#define BLOCK_BYTES 210
+/* Every second number of two vectors, written out for Oclgrind. */
+#define EVENS(a, b) (float16)(a.s0, a.s2, a.s4, a.s6, a.s8, a.sa, a.sc, a.se, b.s0, b.s2, b.s4, b.s6, b.s8, b.sa, b.sc, b.se)
+#define ODDS(a, b) (float16)(a.s1, a.s3, a.s5, a.s7, a.s9, a.sb, a.sd, a.sf, b.s1, b.s3, b.s5, b.s7, b.s9, b.sb, b.sd, b.sf)
+/* 256 inputs as words of weights lie: lane i of to[5 * h + byte] is input 64 h + 4 i + byte / 256^byte, of to[5 * h + 4] -32 times
+ * their sum: a weight is quant - 32. */
+INLINE void spread_inputs(const global float *x, float16 *to)
+{
+    UNROLL for (uint h = 0; h < 4; h++)
+    {
+        float16 a = vload16(4 * h, x), b = vload16(4 * h + 1, x), c = vload16(4 * h + 2, x), d = vload16(4 * h + 3, x);
+        float16 e0 = EVENS(a, b), o0 = ODDS(a, b), e1 = EVENS(c, d), o1 = ODDS(c, d);
+        float16 v0 = EVENS(e0, e1), v1 = EVENS(o0, o1), v2 = ODDS(e0, e1), v3 = ODDS(o0, o1);
+        to[5 * h] = v0;
+        to[5 * h + 1] = v1 * 0x1p-8f;
+        to[5 * h + 2] = v2 * 0x1p-16f;
+        to[5 * h + 3] = v3 * 0x1p-24f;
+        to[5 * h + 4] = -32.0f * (v0 + v1 + (v2 + v3));
+    }
+}
+
+/* Quants 64 h .. 64 h + 63 of a block. Four bytes at a time: the device is little-endian (cl_device.c). */
+INLINE uint16 quants64(const global uchar *b, uint h)
+{
+    const uint16 left = (uint16)((uint8)4, (uint8)2), right = (uint16)((uint8)0, (uint8)2);
+    uint8 t = LOAD(uint8, b + 128 + 32 * (h / 2));
+    uint16 low = LOAD(uint16, b + 64 * (h / 2));
+    uint16 top = (uint16)(t.s0, t.s1, t.s2, t.s3, t.s4, t.s5, t.s6, t.s7, t.s0, t.s1, t.s2, t.s3, t.s4, t.s5, t.s6, t.s7);
+    return h % 2 ? (low >> 4 & 0x0f0f0f0f) | (top >> right & 0x30303030)
+                 : (low & 0x0f0f0f0f) | (top << left & 0x30303030);
+}
+
+/* v[i] four times, v[i + 1] four times, ... Put together of four vectors it is many shuffles. */
+#ifdef __clang__
+#define FOURS(v, i)                                                                                                      \
+    __builtin_shufflevector(v, v, i, i, i, i, i + 1, i + 1, i + 1, i + 1, i + 2, i + 2, i + 2, i + 2, i + 3, i + 3,      \
+                            i + 3, i + 3)
+#else
+#define ONE(v, i) (float4)(((const float *)&v)[i])
+#define FOURS(v, i) (float16)(ONE(v, i), ONE(v, i + 1), ONE(v, i + 2), ONE(v, i + 3))
+#endif
+
+/* The same place of the next PRODUCT_ROWS rows. */
+#define NEXT_ROWS(p) SOON((p) + PRODUCT_ROWS * row_bytes - AHEAD)
+
+/* PRODUCT_ROWS rows from `first` on, the last one again where there are no more, times N columns: sums [rows * N]. */
+#define WORDS_TILE(N)                                                                                                    \
+    INLINE void rows_times##N(const global uchar *slab, ulong row_bytes, uint first, uint n, uint k,                     \
+                              const global float *const *x, float *sums)                                                 \
+    {                                                                                                                    \
+        float16 total[PRODUCT_ROWS * N];                                                                                 \
+        for (uint i = 0; i < PRODUCT_ROWS * N; i++)                                                                      \
+            total[i] = 0;                                                                                                \
+        for (uint block = 0; block < k / 256; block++) {                                                                 \
+            float16 spread[20 * N];                                                                                      \
+            UNROLL for (uint c = 0; c < N; c++) spread_inputs(x[c] + 256 * block, spread + 20 * c);                      \
+            for (uint r = 0; r < PRODUCT_ROWS; r++) {                                                                    \
+                const global uchar *b = slab + min(first + r, n - 1) * row_bytes + (size_t)block * BLOCK_BYTES;          \
+                float16 scale = convert_float16(as_char16(LOAD(uchar16, b + 192))) * half_at(b + 208);                   \
+                const float16 each[4] = {FOURS(scale, 0), FOURS(scale, 4), FOURS(scale, 8), FOURS(scale, 12)};           \
+                UNROLL for (uint i = 0; i < BLOCK_BYTES; i += 64) NEXT_ROWS(b + i);                                          \
+                UNROLL for (uint h = 0; h < 4; h++)                                                                      \
+                {                                                                                                        \
+                    uint16 q = quants64(b, h);                                                                           \
+                    float16 q0 = convert_float16(q & 0xff), q1 = convert_float16(q & 0xff00);                            \
+                    float16 q2 = convert_float16(q & 0xff0000), q3 = convert_float16(as_int16(q & 0xff000000));          \
+                    UNROLL for (uint c = 0; c < N; c++)                                                                  \
+                    {                                                                                                    \
+                        const float16 *from = spread + 20 * c + 5 * h;                                                   \
+                        float16 sum = MAD(q0, from[0], from[4]);                                                         \
+                        sum = MAD(q1, from[1], sum);                                                                     \
+                        sum = MAD(q2, from[2], sum);                                                                     \
+                        sum = MAD(q3, from[3], sum);                                                                     \
+                        total[r * N + c] = MAD(each[h], sum, total[r * N + c]);                                          \
+                    }                                                                                                    \
+                }                                                                                                        \
+            }                                                                                                            \
+        }                                                                                                                \
+        for (uint i = 0; i < PRODUCT_ROWS * N; i++)                                                                      \
+            sums[i] = sum16(total[i]);                                                                                   \
+    }
+WORDS_TILE(1)
+WORDS_TILE(4)
+#endif
+
+#if !defined(BLOCKWISE) && !defined(WORDWISE)
 /* This lane's share of row * x[c] for N columns. */
 #define DOT(N, GROUPS)                                                                                                   \
     INLINE void dot##N(const global uchar *row, uint k, uint lane, const global float *const *x, float *sums)            \
@@ -458,6 +516,16 @@ INLINE void product_rows(const global uchar *slab, ulong row_bytes, uint k, uint
         }
         MEET();
     }
+#elif defined(WORDWISE)
+    float sums[PRODUCT_ROWS * COLUMNS];
+    uint width = n_columns == 1 ? 1 : COLUMNS;
+    if (n_columns == 1)
+        rows_times1(slab, row_bytes, first, n, k, x, sums);
+    else
+        rows_times4(slab, row_bytes, first, n, k, x, sums);
+    for (uint row = first; row < min(n, first + (uint)PRODUCT_ROWS); row++)
+        for (uint c = 0; c < n_columns; c++)
+            store_sum(out[c] + row, sums[(row - first) * width + c] + (flags & FLAG_BIAS ? bias[row] : 0), flags);
 #elif defined(BLOCKWISE)
     uint end = min(n, first + (uint)PRODUCT_ROWS);
     for (uint row = first; row < end; row += 2) {
