@@ -573,3 +573,14 @@ bool backend_add_gated(struct backend *b, const struct op_add_gated *op, struct 
            holds_f32(&c, "the output", op->out, op->n_tokens, op->n) &&
            apart(&c, "the input", op->out, op->x) && done(&c, b->ops->add_gated(b->ctx, op));
 }
+
+bool backend_largest(struct backend *b, const struct op_largest *op, struct err *err)
+{
+    struct check c = {b, "largest", err};
+    if (op->k < 1 || op->k > OP_LARGEST_MAX || op->n > INT32_MAX)
+        return fail(&c, "found %zu of %zu wanted, expected 1 to %d of at most %d", op->k, op->n,
+                    OP_LARGEST_MAX, INT32_MAX);
+    return positive(&c, "the width", op->n) && holds_rows(&c, "the row", op->x, op->row, 1, op->n) &&
+           holds(&c, "the output", op->out, 1, op->k, sizeof(struct logit)) &&
+           apart(&c, "the row", op->out, op->x) && done(&c, b->ops->largest(b->ctx, op));
+}

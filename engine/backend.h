@@ -145,6 +145,19 @@ struct op_add_gated {
     size_t n_tokens, n;
 };
 
+/* The k largest finite numbers of row `row` of x [.., n], largest first, of equals the lower id, which is the
+ * place in the row. Where fewer are finite the last ids are -1. */
+#define OP_LARGEST_MAX 64
+struct logit {
+    float value;
+    int32_t id;
+};
+struct op_largest {
+    const struct bbuf *x;
+    size_t row, n, k; /* 1 <= k <= OP_LARGEST_MAX */
+    struct bbuf *out; /* struct logit [k] */
+};
+
 /* Where one layer's K and V live. The pool holds pages of page_bytes; a page holds KV_BLOCK_TOKENS positions
  * of all layers as [layer][K, V][KV head][rows]: k_offset and v_offset pick this layer's slabs, in bytes.
  * Position p is row p % KV_BLOCK_TOKENS of page table[p / KV_BLOCK_TOKENS].
@@ -254,6 +267,8 @@ struct backend_ops {
     bool (*moe_down)(void *ctx, const struct op_moe_down *op);
     bool (*weighted_sum)(void *ctx, const struct op_weighted_sum *op);
     bool (*add_gated)(void *ctx, const struct op_add_gated *op);
+    /* (optional: where reading a row takes long) */
+    bool (*largest)(void *ctx, const struct op_largest *op);
     bool (*sync)(void *ctx);
     /* The device has failed, what it holds is gone, and every operation refuses. (optional: never) */
     bool (*is_lost)(void *ctx);
@@ -312,6 +327,8 @@ bool backend_moe_gate_up(struct backend *b, const struct op_moe_gate_up *op, str
 bool backend_moe_down(struct backend *b, const struct op_moe_down *op, struct err *err);
 bool backend_weighted_sum(struct backend *b, const struct op_weighted_sum *op, struct err *err);
 bool backend_add_gated(struct backend *b, const struct op_add_gated *op, struct err *err);
+/* Not where the slot is missing. */
+bool backend_largest(struct backend *b, const struct op_largest *op, struct err *err);
 bool backend_gemm(struct backend *b, const struct op_gemm *op, struct err *err);
 bool backend_embed(struct backend *b, const struct op_embed *op, struct err *err);
 bool backend_rms_norm(struct backend *b, const struct op_rms_norm *op, struct err *err);

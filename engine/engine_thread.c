@@ -187,8 +187,11 @@ static bool eval_token(struct turn *t, int32_t id, size_t n_left, struct err *er
 
 static int32_t sample(struct turn *t)
 {
+    size_t n;
+    const struct logit *largest = timeline_largest(t->engine->timeline, &n);
     mem_guard_enter();
-    int32_t id = sampler_pick(t->sampler, timeline_logits(t->engine->timeline));
+    int32_t id = largest ? sampler_pick_of(t->sampler, largest, n)
+                         : sampler_pick(t->sampler, timeline_logits(t->engine->timeline));
     mem_guard_leave();
     return id;
 }
@@ -267,7 +270,9 @@ static enum finish_reason answer_tokens(struct turn *t, struct err *err)
 static enum finish_reason generate(struct turn *t, struct err *err)
 {
     t->round_ns = clock_now_ns();
+    timeline_want(t->engine->timeline, sampler_n_needed(t->sampler));
     enum finish_reason reason = answer_tokens(t, err);
+    timeline_want(t->engine->timeline, 0);
     note_round(t);
     return reason;
 }

@@ -57,6 +57,11 @@ static bool make_moe(struct run_state *r, const struct model_config *c, struct e
            new_floats(r, &r->expert_out, n_pairs, c->n_embd, err);
 }
 
+static bool make_largest(struct run_state *r, struct err *err)
+{
+    return !r->backend->ops->largest || new_floats(r, &r->largest, OP_LARGEST_MAX, 2, err);
+}
+
 bool run_state_init(struct run_state *r, struct backend *backend, const struct model_config *c,
                     const struct rope_params *rope, size_t n_batch, size_t n_ctx, struct err *err)
 {
@@ -67,7 +72,8 @@ bool run_state_init(struct run_state *r, struct backend *backend, const struct m
         new_floats(r, &r->qkv, n_batch, n_q + 2 * n_kv, err) && new_floats(r, &r->q, n_batch, n_q, err) &&
         new_floats(r, &r->attn, n_batch, n_q, err) && new_floats(r, &r->gate_up, n_batch, 2 * n_ff, err) &&
         new_floats(r, &r->ff, n_batch, n_ff, err) && make_moe(r, c, err) &&
-        new_floats(r, &r->logits, RUN_LOGIT_ROWS, c->n_vocab, err) && make_rope_tables(r, rope, n_ctx, err))
+        new_floats(r, &r->logits, RUN_LOGIT_ROWS, c->n_vocab, err) && make_largest(r, err) &&
+        make_rope_tables(r, rope, n_ctx, err))
         return true;
     run_state_fini(r);
     return false;
@@ -77,21 +83,10 @@ void run_state_fini(struct run_state *r)
 {
     if (!r->backend)
         return;
-    struct bbuf *bufs[] = {r->x,
-                           r->h,
-                           r->qkv,
-                           r->q,
-                           r->attn,
-                           r->gate_up,
-                           r->ff,
-                           r->logits,
-                           r->cos,
-                           r->sin,
-                           r->router_logits,
-                           r->expert_ids,
-                           r->expert_weights,
-                           r->expert_ff,
-                           r->expert_out};
+    struct bbuf *bufs[] = {
+        r->x,         r->h,         r->qkv, r->q,   r->attn,          r->gate_up,    r->ff,
+        r->logits,    r->largest,   r->cos, r->sin, r->router_logits, r->expert_ids, r->expert_weights,
+        r->expert_ff, r->expert_out};
     for (size_t i = 0; i < sizeof bufs / sizeof bufs[0]; i++)
         backend_buf_free(r->backend, bufs[i]);
     mem_free(r->turns);

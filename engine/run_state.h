@@ -32,7 +32,8 @@ struct run_state {
     struct bbuf *expert_ff;      /* [N*K, G] */
     struct bbuf *expert_out;     /* [N*K, E] */
     struct bbuf *logits;         /* [RUN_LOGIT_ROWS, V] */
-    struct bbuf *cos, *sin;      /* [n_ctx, R/2], the first n_turned rows */
+    struct bbuf *largest;   /* struct logit [OP_LARGEST_MAX], where the backend chooses them, else NULL */
+    struct bbuf *cos, *sin; /* [n_ctx, R/2], the first n_turned rows */
     struct rope_params rope;
     size_t n_ctx, n_turned;
     float *turns; /* host, cos and sin of the rows on their way to the device */

@@ -154,10 +154,15 @@ static void penalise(const struct sampler_params *p, int32_t count, float *logit
     *logit -= (float)count * p->frequency_penalty + p->presence_penalty;
 }
 
+static bool has_penalties(const struct sampler_params *p)
+{
+    return p->repeat_penalty != 1.0f || p->frequency_penalty != 0.0f || p->presence_penalty != 0.0f;
+}
+
 static void apply_penalties(struct sampler *s, float *logits)
 {
     const struct sampler_params *p = &s->params;
-    if (p->repeat_penalty == 1.0f && p->frequency_penalty == 0.0f && p->presence_penalty == 0.0f)
+    if (!has_penalties(p))
         return;
     /* A count turned negative marks an id as done, so that the walk costs the window and not the vocabulary.
      */
@@ -367,18 +372,47 @@ static int32_t draw(struct sampler *s)
     return s->cands[0].id;
 }
 
-int32_t sampler_pick(struct sampler *s, float *logits)
+/* Candidates in any order; few are brought into theirs, so that no sum depends on who collected them. */
+static int32_t pick_candidate(struct sampler *s)
 {
-    apply_penalties(s, logits);
-    if (s->params.temp <= 0.0f)
-        return pick_largest(logits, s->n_vocab);
-    collect(s, logits);
     if (!s->n_cands)
         return -1;
+    if (s->n_cands <= OP_LARGEST_MAX)
+        sort_cands(s);
     filter_typical(s);
     filter_top_p(s);
     filter_min_p(s);
     if (s->n_cands <= 1024)
         sort_cands(s); /* sums largest first, whatever filters are on */
     return draw(s);
+}
+
+int32_t sampler_pick(struct sampler *s, float *logits)
+{
+    apply_penalties(s, logits);
+    if (s->params.temp <= 0.0f)
+        return pick_largest(logits, s->n_vocab);
+    collect(s, logits);
+    return pick_candidate(s);
+}
+
+size_t sampler_n_needed(const struct sampler *s)
+{
+    const struct sampler_params *p = &s->params;
+    if (has_penalties(p))
+        return 0;
+    if (p->temp <= 0.0f)
+        return 1;
+    return p->top_k > 0 && p->top_k <= OP_LARGEST_MAX && p->top_k < s->n_vocab ? (size_t)p->top_k : 0;
+}
+
+int32_t sampler_pick_of(struct sampler *s, const struct logit *largest, size_t n)
+{
+    s->n_cands = 0;
+    for (size_t i = 0; i < n && largest[i].id >= 0; i++)
+        s->cands[s->n_cands++] =
+            (struct cand){.id = largest[i].id, .logit = largest[i].value, .key = (double)largest[i].value};
+    if (s->params.temp <= 0.0f)
+        return s->n_cands ? s->cands[0].id : -1;
+    return pick_candidate(s);
 }

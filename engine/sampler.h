@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "engine/backend.h"
 #include "engine/base/buf.h"
 #include "engine/base/err.h"
 #include "engine/gguf.h"
@@ -51,5 +52,11 @@ uint64_t sampler_seed(const struct sampler *s);
 void sampler_accept(struct sampler *s, int32_t id);
 /* logits f32 [n_vocab], changed in place. Returns an id; -1 if no logit is finite. */
 int32_t sampler_pick(struct sampler *s, float *logits);
+
+/* How many of the largest logits are enough to pick, at most OP_LARGEST_MAX; 0: it takes all of them. */
+size_t sampler_n_needed(const struct sampler *s);
+/* What sampler_pick gives where these are the largest finite logits, as struct op_largest has them: as many
+ * as are needed. */
+int32_t sampler_pick_of(struct sampler *s, const struct logit *largest, size_t n);
 
 #endif

@@ -33,6 +33,9 @@ struct timeline {
     size_t row;       /* of the last pass, whose logits are token n-1's when there are guesses */
     float *logits;    /* [n_vocab] */
     bool has_logits;
+    size_t n_wanted;                      /* timeline_want */
+    struct logit largest[OP_LARGEST_MAX]; /* n_largest > 0: the logits are there as these alone */
+    size_t n_largest;
     double ns_per_token;        /* of the last prefill step, 0: not known */
     struct profiling profiling; /* empty when untimed */
 };
@@ -250,23 +253,54 @@ static struct run_state *last_run(struct timeline *t)
     return &t->runs[t->n_runs - 1];
 }
 
-/* Of n rows that the head was given, from row `first` on. Where a device computes, the rest of the step is
- * waited for first: that is no copying. */
+/* Where a device computes, the rest of the step is waited for before a read: that is no copying. */
+static void wait_for_step(const struct run_state *r, const struct step *step)
+{
+    if (!step->profiling || r->backend->ops->buf_host)
+        return;
+    struct timer wait = timer_start(step);
+    r->backend->ops->sync(r->backend->ctx); /* a fault shows in the read that follows */
+    timer_add(&wait, PROF_SYNC, 0);
+}
+
+/* Of n rows that the head was given, from row `first` on. */
 static bool read_logits(struct timeline *t, const struct step *step, size_t first, size_t n, float *out,
                         struct err *err)
 {
     const struct run_state *r = last_run(t);
-    struct backend *backend = r->backend;
     size_t row_bytes = model_config(t->model)->n_vocab * sizeof *out, n_bytes = n * row_bytes;
-    if (step->profiling && !backend->ops->buf_host) {
-        struct timer wait = timer_start(step);
-        backend->ops->sync(backend->ctx); /* a fault shows in the read that follows */
-        timer_add(&wait, PROF_SYNC, 0);
-    }
+    wait_for_step(r, step);
     struct timer copy = timer_start(step);
-    bool ok = backend_buf_read(backend, r->logits, first * row_bytes, out, n_bytes, err);
+    bool ok = backend_buf_read(r->backend, r->logits, first * row_bytes, out, n_bytes, err);
     timer_add(&copy, PROF_COPY, n_bytes);
     return ok;
+}
+
+static bool read_largest(struct timeline *t, const struct step *step, size_t row, struct err *err)
+{
+    const struct run_state *r = last_run(t);
+    size_t n_vocab = model_config(t->model)->n_vocab, n = t->n_wanted < n_vocab ? t->n_wanted : n_vocab;
+    struct op_largest op = {.x = r->logits, .row = row, .n = n_vocab, .k = n, .out = r->largest};
+    struct timer choose = timer_start(step);
+    bool ok = backend_largest(r->backend, &op, err);
+    timer_add(&choose, PROF_LM_HEAD, 0);
+    if (!ok)
+        return false;
+    wait_for_step(r, step);
+    struct timer copy = timer_start(step);
+    ok = backend_buf_read(r->backend, r->largest, 0, t->largest, n * sizeof *t->largest, err);
+    timer_add(&copy, PROF_COPY, n * sizeof *t->largest);
+    t->n_largest = ok ? n : 0;
+    return ok;
+}
+
+/* What is wanted of a row that the head was given. */
+static bool read_row(struct timeline *t, const struct step *step, size_t row, struct err *err)
+{
+    t->n_largest = 0;
+    if (t->n_wanted && last_run(t)->largest)
+        return read_largest(t, step, row, err);
+    return read_logits(t, step, row, 1, t->logits, err);
 }
 
 /* Logits of every row of the batch to out [n, n_vocab]; the last row to t->logits too. */
@@ -280,13 +314,13 @@ static bool head_of_all(struct timeline *t, const struct step *step, float *out,
             return false;
     }
     memcpy(t->logits, out + (step->n_tokens - 1) * n_vocab, n_vocab * sizeof *out);
+    t->n_largest = 0;
     return true;
 }
 
 static bool head_of_last(struct timeline *t, const struct step *step, struct err *err)
 {
-    return model_head(t->model, last_run(t), step, step->n_tokens - 1, 1, err) &&
-           read_logits(t, step, 0, 1, t->logits, err);
+    return model_head(t->model, last_run(t), step, step->n_tokens - 1, 1, err) && read_row(t, step, 0, err);
 }
 
 static void offer(struct timeline *t, const struct step *step)
@@ -440,7 +474,7 @@ size_t timeline_most_guesses(const struct timeline *t)
 static bool try_step(struct timeline *t, const struct step *step, struct err *err)
 {
     if (!forward(t, step, err) || !model_head(t->model, last_run(t), step, 0, step->n_tokens, err) ||
-        !read_logits(t, step, 0, 1, t->logits, err) || !moe_count_chosen(t->model, last_run(t), step, err))
+        !read_row(t, step, 0, err) || !moe_count_chosen(t->model, last_run(t), step, err))
         return false;
     memcpy(t->ids + t->n, step->ids, step->n_tokens * sizeof *t->ids);
     t->n++;
@@ -479,7 +513,7 @@ bool timeline_accept(struct timeline *t, struct err *err)
     assert(t->n_guesses);
     struct step step = step_of(t, t->ids + t->n, 1, PROF_DECODE, NULL);
     mem_guard_enter();
-    bool ok = read_logits(t, &step, t->row + 1, 1, t->logits, err);
+    bool ok = read_row(t, &step, t->row + 1, err);
     if (ok) {
         t->n++;
         t->n_guesses--;
@@ -525,7 +559,19 @@ size_t timeline_save(struct timeline *t)
 
 float *timeline_logits(struct timeline *t)
 {
-    return t->has_logits ? t->logits : NULL;
+    return t->has_logits && !t->n_largest ? t->logits : NULL;
+}
+
+void timeline_want(struct timeline *t, size_t n)
+{
+    assert(n <= OP_LARGEST_MAX);
+    t->n_wanted = n;
+}
+
+const struct logit *timeline_largest(const struct timeline *t, size_t *n)
+{
+    *n = t->n_largest;
+    return t->has_logits && t->n_largest ? t->largest : NULL;
 }
 
 const struct prof *timeline_prof(const struct timeline *t)

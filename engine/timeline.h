@@ -128,6 +128,14 @@ size_t timeline_save(struct timeline *t);
  * sampler may change it in place. NULL when absent. */
 float *timeline_logits(struct timeline *t);
 
+/* From now on only the n largest logits (<= OP_LARGEST_MAX) are wanted behind a token, where the backend can
+ * choose them, 0: all, as in the beginning. */
+void timeline_want(struct timeline *t, size_t n);
+
+/* Those after the last token, as struct op_largest has them, *n of them. NULL: absent, or all are there
+ * (timeline_logits, which is NULL when these are not). */
+const struct logit *timeline_largest(const struct timeline *t, size_t *n);
+
 /* The timers; NULL: untimed. */
 const struct prof *timeline_prof(const struct timeline *t);
 /* For the engine, which adds what it measures outside of the timeline; not for an untimed one. */

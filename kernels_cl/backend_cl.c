@@ -9,6 +9,7 @@
 #include "kernels_cl/cl_backend.h"
 
 _Static_assert(PAGE_TOKENS == KV_BLOCK_TOKENS, "the kernels' page is the seam's");
+_Static_assert(LARGEST_MAX == OP_LARGEST_MAX, "as many as the seam asks for");
 
 static const char *describe(void *ctx)
 {
@@ -76,7 +77,7 @@ static void close_cl(void *ctx)
     if (b->context)
         cl_programs_fini(&b->programs);
     const cl_mem rooms[] = {b->table.mem, b->ids.mem,     b->expanded.mem, b->starts.mem, b->pairs.mem,
-                            b->tiles.mem, b->gate_up.mem, b->parts.mem,    b->nothing};
+                            b->tiles.mem, b->gate_up.mem, b->parts.mem,    b->firsts.mem, b->nothing};
     for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++)
         if (rooms[i])
             b->api.clReleaseMemObject(rooms[i]);
@@ -119,6 +120,7 @@ static const struct backend_ops cl_ops = {
     .moe_down = cl_moe_down,
     .weighted_sum = cl_weighted_sum,
     .add_gated = cl_add_gated,
+    .largest = cl_largest,
     .sync = sync,
     .is_lost = is_lost,
     .time_begin = cl_time_begin,

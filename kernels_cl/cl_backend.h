@@ -90,7 +90,8 @@ struct cl_backend {
     struct cl_room expanded; /* f32: rows of a weight */
     struct cl_room starts, pairs, tiles, gate_up;
     struct cl_tiled tiled;
-    struct cl_room parts; /* f32: of attention split over the keys */
+    struct cl_room parts;  /* f32: of attention split over the keys */
+    struct cl_room firsts; /* struct logit: the largest of each chunk of a row */
     struct cl_tuning tuning;
     struct cl_times times;
     cl_mem nothing; /* stands for arguments that are not there */
@@ -158,6 +159,7 @@ bool cl_rms_norm(void *ctx, const struct op_rms_norm *op);
 bool cl_silu_mul(void *ctx, const struct op_silu_mul *op);
 bool cl_qkv_rope_cache(void *ctx, const struct op_qkv_rope_cache *op);
 bool cl_attention(void *ctx, const struct op_attention *op);
+bool cl_largest(void *ctx, const struct op_largest *op);
 /* Its two ways: heads that share a KV head together, over parts of the keys (least_splits or more, some
  * perhaps empty); each head over all keys. */
 bool cl_attend_few(struct cl_backend *b, const struct op_attention *op, size_t least_splits);

@@ -163,6 +163,36 @@ bool cl_silu_mul(void *ctx, const struct op_silu_mul *op)
     return cl_call_run(&c, cl_groups(op->n_ff, CHUNK), op->n_tokens);
 }
 
+/* One launch over n numbers of x, or over pairs that chunks gave, where there are any. */
+static bool choose_largest(struct cl_backend *b, const struct op_largest *op, cl_mem pairs, size_t n,
+                           size_t chunk, cl_mem out)
+{
+    struct cl_call c = cl_call_begin(b, CL_GROUP_ELEMENTS, CL_LARGEST);
+    cl_arg_buf(&c, op->x);
+    cl_arg_u64(&c, op->row * op->n);
+    cl_arg_mem(&c, pairs);
+    cl_arg_u32(&c, pairs != NULL);
+    cl_arg_u32(&c, n);
+    cl_arg_u32(&c, chunk);
+    cl_arg_u32(&c, op->k);
+    cl_arg_mem(&c, out);
+    return cl_call_run(&c, cl_groups(n, chunk), 1);
+}
+
+/* Of each chunk, then of what the chunks gave. */
+bool cl_largest(void *ctx, const struct op_largest *op)
+{
+    struct cl_backend *b = ctx;
+    struct cl_program *p = b->is_lost ? NULL : cl_programs_get(&b->programs, CL_GROUP_ELEMENTS, NULL);
+    size_t chunk = p && p->style == CL_STYLE_GPU ? LARGEST_CHUNK_GPU : LARGEST_CHUNK_CPU;
+    size_t n_first = cl_groups(op->n, chunk) * op->k;
+    if (op->n <= chunk)
+        return choose_largest(b, op, NULL, op->n, op->n, op->out->mem);
+    return p && cl_room_need(b, &b->firsts, n_first * sizeof(struct logit)) &&
+           choose_largest(b, op, NULL, op->n, chunk, b->firsts.mem) &&
+           choose_largest(b, op, b->firsts.mem, n_first, n_first, op->out->mem);
+}
+
 /* ---- the KV cache ---- */
 
 /* The device's copy of the page table, brought up to date where it differs: once per page and sequence. */

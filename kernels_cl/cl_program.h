@@ -28,8 +28,8 @@ enum cl_group {
 };
 
 /* The kernels of a group, by their place in it. */
-#define CL_KERNELS_MAX 4
-enum { CL_RMS_NORM, CL_SILU_MUL, CL_WEIGHTED_SUM, CL_ADD_GATED };
+#define CL_KERNELS_MAX 5
+enum { CL_RMS_NORM, CL_SILU_MUL, CL_WEIGHTED_SUM, CL_ADD_GATED, CL_LARGEST };
 enum { CL_ROUTE, CL_MAKE_TILES };
 enum { CL_MATRIX };
 enum { CL_ROPE_CACHE, CL_ATTENTION, CL_ATTENTION_PART, CL_ATTENTION_MERGE };

@@ -11,6 +11,11 @@
 #define PRODUCT_ROWS 8
 /* Tokens from which on weights are expanded once and multiplied by the matrix kernel. */
 #define PRODUCT_MAX_TOKENS 8
+/* Numbers that are chosen of a row, at most; and how many one group looks at, which is a lane's private copy
+ * in the GPU style. */
+#define LARGEST_MAX 64
+#define LARGEST_CHUNK_GPU 1024
+#define LARGEST_CHUNK_CPU 16384
 /* Pairs of (token, expert) in a tile. */
 #define TILE_PAIRS 8
 /* What one group of the matrix kernel takes: the GPU style rows x tokens, the CPU style rows. */

@@ -414,6 +414,73 @@ static void sampler__seed__same_seed_same_tokens(void **state)
     assert_true(n_same < 50);
 }
 
+/* The k largest as a device leaves them. */
+static void choose(const float *logits, size_t n, struct logit *out, size_t k)
+{
+    for (size_t i = 0; i < k; i++) {
+        out[i].id = -1;
+        for (size_t j = 0; j < n; j++) {
+            bool is_left = isfinite(logits[j]);
+            for (size_t l = 0; l < i; l++)
+                is_left = is_left && out[l].id != (int32_t)j;
+            if (is_left && (out[i].id < 0 || logits[j] > out[i].value))
+                out[i] = (struct logit){logits[j], (int32_t)j};
+        }
+    }
+}
+
+static void sampler__pick_of__picks_what_all_logits_give(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 64; round++) {
+        struct sampler_params params = plain();
+        params.seed = 5 + (uint64_t)round;
+        params.temp = round % 4 == 3 ? 0.0f : 0.9f;
+        params.top_k = 1 + round % 13;
+        params.top_p = round & 1 ? 0.9f : 1.0f;
+        params.typical = round & 4 ? 0.7f : 1.0f;
+        params.min_p = round & 8 ? 0.05f : 0.0f;
+        struct sampler *a = make(&params, N), *b = make(&params, N);
+        size_t k = sampler_n_needed(a);
+        assert_int_equal(k, round % 4 == 3 ? 1 : params.top_k);
+        for (int i = 0; i < 40; i++) {
+            float logits[N];
+            struct logit few[OP_LARGEST_MAX];
+            fill_logits(logits, N, (unsigned)(round * 40 + i));
+            for (int j = 0; j < N && round & 16; j++)
+                logits[j] = j < N - 4 ? (j & 1 ? NAN : INFINITY) : roundf(logits[j]);
+            choose(logits, N, few, k);
+            assert_int_equal(sampler_pick_of(b, few, k), sampler_pick(a, logits));
+        }
+        struct logit none = {0, -1};
+        assert_int_equal(sampler_pick_of(b, &none, 1), -1);
+        sampler_free(a);
+        sampler_free(b);
+    }
+}
+
+static void sampler__n_needed__is_all_where_others_may_count(void **state)
+{
+    (void)state;
+    struct sampler_params few = sampler_defaults();
+    few.top_k = 5;
+    struct sampler_params all[5] = {few, few, few, few, few};
+    all[0].repeat_penalty = 1.1f;
+    all[1].frequency_penalty = -0.5f;
+    all[2].presence_penalty = 0.5f;
+    all[3].top_k = 0;
+    all[4].top_k = N;
+    for (int i = 0; i < 5; i++) {
+        struct sampler *s = make(&all[i], N);
+        assert_int_equal(sampler_n_needed(s), 0);
+        sampler_free(s);
+    }
+    few.top_k = OP_LARGEST_MAX + 1;
+    struct sampler *s = make(&few, 1000);
+    assert_int_equal(sampler_n_needed(s), 0);
+    sampler_free(s);
+}
+
 /* Written down once: any machine, compiler or library must give these. */
 static void sampler__seed__known_tokens(void **state)
 {
@@ -555,6 +622,8 @@ int main(void)
         cmocka_unit_test(sampler__pick__extreme_logits),
         cmocka_unit_test(sampler__seed__same_seed_same_tokens),
         cmocka_unit_test(sampler__seed__known_tokens),
+        cmocka_unit_test(sampler__pick_of__picks_what_all_logits_give),
+        cmocka_unit_test(sampler__n_needed__is_all_where_others_may_count),
         cmocka_unit_test(sampler__seed__zero_is_random_and_reported),
         cmocka_unit_test(sampler__check__names_what_is_out_of_range),
         cmocka_unit_test(sampler__from_gguf__takes_what_is_sound),

@@ -110,6 +110,49 @@ static void model__every_family__says_what_the_cpu_says(void **state)
         }
 }
 
+/* Behind the last token, and behind a guess that was right. */
+static void expect_largest(struct timeline *t, const float *all, size_t k)
+{
+    size_t n;
+    const struct logit *chosen = timeline_largest(t, &n);
+    assert_null(timeline_logits(t));
+    assert_non_null(chosen);
+    assert_int_equal(n, k);
+    assert_int_equal(chosen[0].id, largest(all));
+    for (size_t i = 0; i < n; i++)
+        assert_memory_equal(&chosen[i].value, &all[chosen[i].id], sizeof(float));
+}
+
+static void largest__chosen_on_the_device__are_those_of_all_logits(void **state)
+{
+    (void)state;
+    const struct tiny_options options = {.arch = "qwen3", .type = DTYPE_Q8_0, .seed = 3};
+    for (int i = 0; i < n_cl_worlds; i++) {
+        float all[2][TINY_N_VOCAB];
+        struct model *m = load(&cl_worlds[i].cl, &options);
+        struct timeline *whole = open(m, DTYPE_F32, NULL), *few = open(m, DTYPE_F32, NULL);
+        for (int j = 0; j < 2; j++) {
+            assert_true(timeline_eval(whole, j ? ids + 5 : ids, j ? 1 : 5, NULL, NULL, NULL));
+            memcpy(all[j], timeline_logits(whole), sizeof all[j]);
+        }
+        timeline_want(few, 7);
+        assert_true(timeline_eval(few, ids, 4, NULL, NULL, NULL));
+        assert_true(timeline_try(few, ids + 4, 2, NULL, NULL));
+        expect_largest(few, all[0], 7);
+        timeline_want(few, 1);
+        assert_true(timeline_accept(few, NULL));
+        expect_largest(few, all[1], 1);
+        timeline_want(few, 0);
+        assert_true(timeline_eval(few, ids, 1, NULL, NULL, NULL));
+        size_t n;
+        assert_null(timeline_largest(few, &n));
+        assert_non_null(timeline_logits(few));
+        timeline_free(whole);
+        timeline_free(few);
+        model_free(m);
+    }
+}
+
 /* However many layers choose experts, a token waits twice: for its logits, and for all ids. */
 static __typeof__(&clEnqueueReadBuffer) whole_read;
 static int n_reads;
@@ -289,6 +332,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(model__every_family__says_what_the_cpu_says),
+        cmocka_unit_test(largest__chosen_on_the_device__are_those_of_all_logits),
         cmocka_unit_test(experts__of_all_layers__are_read_back_at_once),
         cmocka_unit_test(times__of_the_device__are_taken_of_some_tokens),
         cmocka_unit_test(kv__saved_by_one_backend__is_resumed_by_the_other),

@@ -88,6 +88,86 @@ static void silu_mul__any_width__matches_the_reference(void **state)
         }
 }
 
+static bool comes_before(const struct logit *a, const struct logit *b)
+{
+    return a->value > b->value || (a->value >= b->value && a->id < b->id);
+}
+
+static int by_order(const void *a, const void *b)
+{
+    return comes_before(a, b) ? -1 : comes_before(b, a);
+}
+
+/* Numbers of which many are equal, and every n_finite-th is finite. */
+static void fill_row(float *row, size_t n, size_t n_finite, uint32_t seed)
+{
+    static const float odd[] = {NAN, INFINITY, -INFINITY};
+    for (size_t i = 0; i < n; i++) {
+        seed = seed * 1664525u + 1013904223u;
+        row[i] = i % n_finite ? odd[i % 3] : (float)((int)(seed >> 8) % 997 - 400) / 64;
+    }
+}
+
+static void check_largest(struct cl_world *w, size_t n, size_t k, size_t row, size_t n_finite)
+{
+    struct err err = {0};
+    float *x = mem_need((row + 1) * n * sizeof *x);
+    struct logit *wanted = mem_need(n * sizeof *wanted), found[OP_LARGEST_MAX];
+    size_t n_wanted = 0;
+    fill_row(x, (row + 1) * n, 1, 7);
+    fill_row(x + row * n, n, n_finite, (uint32_t)(n + k));
+    for (size_t i = 0; i < n; i++)
+        if (isfinite(x[row * n + i]))
+            wanted[n_wanted++] = (struct logit){x[row * n + i], (int32_t)i};
+    qsort(wanted, n_wanted, sizeof *wanted, by_order);
+    struct twin in = twin_new(w, x, (row + 1) * n), out = twin_new(w, NULL, 2 * OP_LARGEST_MAX);
+    struct op_largest op = {in.cl, row, n, k, out.cl};
+    need(backend_largest(&w->cl, &op, &err) &&
+             backend_buf_read(&w->cl, out.cl, 0, found, k * sizeof *found, &err),
+         &err);
+    for (size_t i = 0; i < k; i++)
+        if (found[i].id != (i < n_wanted ? wanted[i].id : -1) ||
+            (i < n_wanted && memcmp(&found[i].value, &wanted[i].value, sizeof(float)) != 0))
+            fail_msg("%s style: of %zu, number %zu of %zu is %d", w->style, n, i, k, found[i].id);
+    twin_free(w, &in);
+    twin_free(w, &out);
+    mem_free(x);
+    mem_free(wanted);
+}
+
+static void largest__any_row__gives_what_sorting_gives(void **state)
+{
+    (void)state;
+    static const size_t widths[] = {1, 15, 16, 63, 65, 200, 1024, 1025, 16384, 16401, 151936};
+    static const size_t numbers[] = {1, 2, 40, 64};
+    for (int i = 0; i < n_cl_worlds; i++)
+        for (size_t j = 0; j < sizeof widths / sizeof *widths && !(is_small && widths[j] > 100); j++)
+            for (size_t l = 0; l < sizeof numbers / sizeof *numbers; l += is_small ? 2 : 1)
+                check_largest(&cl_worlds[i], widths[j], numbers[l], j % 2,
+                              l % 2 ? 1 + widths[j] / 50 : 1 + j % 2);
+}
+
+static void largest__wrong_numbers__are_refused(void **state)
+{
+    (void)state;
+    for (int i = 0; i < n_cl_worlds; i++) {
+        struct cl_world *w = &cl_worlds[i];
+        struct twin in = twin_normal(w, 10, 1), out = twin_new(w, NULL, 2);
+        const struct op_largest wrong[] = {{in.cl, 0, 10, 0, out.cl},
+                                           {in.cl, 0, 10, OP_LARGEST_MAX + 1, out.cl},
+                                           {in.cl, 0, 10, OP_LARGEST_MAX, out.cl},
+                                           {in.cl, 100, 10, 1, out.cl},
+                                           {in.cl, SIZE_MAX, 10, 1, out.cl}};
+        for (size_t j = 0; j < sizeof wrong / sizeof *wrong; j++) {
+            struct err err = {0};
+            assert_false(backend_largest(&w->cl, &wrong[j], &err));
+            assert_string_not_equal(err.text, "");
+        }
+        twin_free(w, &in);
+        twin_free(w, &out);
+    }
+}
+
 static void silu_mul__large_numbers__stay_finite(void **state)
 {
     (void)state;
@@ -504,6 +584,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rms_norm__any_width__matches_the_reference),
         cmocka_unit_test(silu_mul__any_width__matches_the_reference),
+        cmocka_unit_test(largest__any_row__gives_what_sorting_gives),
+        cmocka_unit_test(largest__wrong_numbers__are_refused),
         cmocka_unit_test(silu_mul__large_numbers__stay_finite),
         cmocka_unit_test(sums__of_slots_and_gated__match_the_reference),
         cmocka_unit_test(route__any_shape__chooses_as_the_reference),
