@@ -25,7 +25,7 @@ static void arg_rows(struct cl_call *c, const struct cl_rows *rows)
 static bool multiply_few(struct cl_backend *b, const struct op_gemm *op, const struct cl_rows *rows,
                          const struct cl_rows *second)
 {
-    size_t rows_each = cl_tuning_rows(&b->tuning, rows->type);
+    size_t rows_each = cl_tuning_rows(b, rows->type);
     struct cl_call c = cl_call_begin(b, CL_GROUP_WEIGHT + rows->type, CL_PRODUCT);
     cl_arg_mem(&c, rows->mem);
     cl_arg_u64(&c, rows->base);

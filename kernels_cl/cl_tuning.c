@@ -15,9 +15,10 @@ static const uint16_t choices[CL_TUNING_CHOICES] = {PRODUCT_ROWS, 2 * PRODUCT_RO
 /* Another number than the usual one has to be better by so much: times are noisy. */
 #define GAIN 0.97
 
-size_t cl_tuning_rows(const struct cl_tuning *t, enum dtype type)
+size_t cl_tuning_rows(const struct cl_backend *b, enum dtype type)
 {
-    return t->rows[type] ? t->rows[type] : PRODUCT_ROWS;
+    size_t usual = b->device.style == CL_STYLE_GPU ? PRODUCT_ROWS : 2 * PRODUCT_ROWS;
+    return b->tuning.rows[type] ? b->tuning.rows[type] : usual;
 }
 
 /* ---- the file ---- */

@@ -38,7 +38,7 @@ struct cl_tuning {
 };
 
 /* The rows that a group takes in a product with a weight of that type. */
-size_t cl_tuning_rows(const struct cl_tuning *t, enum dtype type);
+size_t cl_tuning_rows(const struct cl_backend *b, enum dtype type);
 
 /* Takes what the file says. */
 void cl_tuning_load(struct cl_backend *b);

@@ -40,8 +40,10 @@
 #if defined(__clang__) && (defined(__x86_64__) || defined(__aarch64__))
 #define AHEAD 4096
 #define SOON(p) __builtin_prefetch((p) + AHEAD)
+#define LATER(p) __builtin_prefetch((p), 0, 2) /* into a cache with more room than the first */
 #else
 #define SOON(p)
+#define LATER(p)
 #endif
 
 /* v.hi, written out: Oclgrind takes element 11 of a vector in a shuffle for one that is not used. */

@@ -357,7 +357,7 @@ TILE(1, 4)
 #endif
 
 /* Q6_K. Widening bytes takes more shuffles than anything else, so a word of four quants stays one: each byte is masked and
- * converted where it is. The inputs are put in that order, and divided by what the place is worth, once for PRODUCT_ROWS rows. */
+ * converted where it is. The inputs are put in that order, and divided by what the place is worth, once for all rows of a group. */
 #if !defined(GPU_STYLE) && defined(W_Q6_K)
 #define WORDWISE
 #define BLOCK_BYTES 210
@@ -402,25 +402,23 @@ INLINE uint16 quants64(const global uchar *b, uint h)
 #define FOURS(v, i) (float16)(ONE(v, i), ONE(v, i + 1), ONE(v, i + 2), ONE(v, i + 3))
 #endif
 
-/* The same place of the next PRODUCT_ROWS rows. */
-#define NEXT_ROWS(p) SOON((p) + PRODUCT_ROWS * row_bytes - AHEAD)
-
-/* PRODUCT_ROWS rows from `first` on, the last one again where there are no more, times N columns: sums [rows * N]. */
+/* n_rows <= ROWS_AT_ONCE times N columns: sums [rows * N]. */
+#define ROWS_AT_ONCE 16u
 #define WORDS_TILE(N)                                                                                                    \
-    INLINE void rows_times##N(const global uchar *slab, ulong row_bytes, uint first, uint n, uint k,                     \
+    INLINE void rows_times##N(const global uchar *rows, ulong row_bytes, uint n_rows, uint k,                            \
                               const global float *const *x, float *sums)                                                 \
     {                                                                                                                    \
-        float16 total[PRODUCT_ROWS * N];                                                                                 \
-        for (uint i = 0; i < PRODUCT_ROWS * N; i++)                                                                      \
+        float16 total[ROWS_AT_ONCE * N];                                                                                 \
+        for (uint i = 0; i < n_rows * N; i++)                                                                            \
             total[i] = 0;                                                                                                \
         for (uint block = 0; block < k / 256; block++) {                                                                 \
             float16 spread[20 * N];                                                                                      \
             UNROLL for (uint c = 0; c < N; c++) spread_inputs(x[c] + 256 * block, spread + 20 * c);                      \
-            for (uint r = 0; r < PRODUCT_ROWS; r++) {                                                                    \
-                const global uchar *b = slab + min(first + r, n - 1) * row_bytes + (size_t)block * BLOCK_BYTES;          \
+            for (uint r = 0; r < n_rows; r++) {                                                                          \
+                const global uchar *b = rows + r * row_bytes + (size_t)block * BLOCK_BYTES;                              \
                 float16 scale = convert_float16(as_char16(LOAD(uchar16, b + 192))) * half_at(b + 208);                   \
                 const float16 each[4] = {FOURS(scale, 0), FOURS(scale, 4), FOURS(scale, 8), FOURS(scale, 12)};           \
-                UNROLL for (uint i = 0; i < BLOCK_BYTES; i += 64) NEXT_ROWS(b + i);                                          \
+                UNROLL for (uint i = 0; i < BLOCK_BYTES; i += 64) LATER(b + i + 2 * ROWS_AT_ONCE * row_bytes);           \
                 UNROLL for (uint h = 0; h < 4; h++)                                                                      \
                 {                                                                                                        \
                     uint16 q = quants64(b, h);                                                                           \
@@ -438,11 +436,13 @@ INLINE uint16 quants64(const global uchar *b, uint h)
                 }                                                                                                        \
             }                                                                                                            \
         }                                                                                                                \
-        for (uint i = 0; i < PRODUCT_ROWS * N; i++)                                                                      \
+        for (uint i = 0; i < n_rows * N; i++)                                                                            \
             sums[i] = sum16(total[i]);                                                                                   \
     }
 WORDS_TILE(1)
 WORDS_TILE(4)
+#else
+#define ROWS_AT_ONCE ((uint)PRODUCT_ROWS)
 #endif
 
 #if !defined(BLOCKWISE) && !defined(WORDWISE)
@@ -495,20 +495,20 @@ INLINE void store_sum(global float *out, float sum, uint flags)
     *out = flags & FLAG_ADD ? *out + sum : sum;
 }
 
-/* Rows `first` .. first + PRODUCT_ROWS of a slab [n, k] times n_columns (<= COLUMNS) inputs, each to its output. */
-INLINE void product_rows(const global uchar *slab, ulong row_bytes, uint k, uint n, uint first,
+/* Rows first .. end of a slab (at most ROWS_AT_ONCE) times n_columns (<= COLUMNS) inputs, each to its output. */
+INLINE void product_rows(const global uchar *slab, ulong row_bytes, uint k, uint first, uint end,
                          const global float *const *x, uint n_columns, global float *const *out,
                          const global float *bias, uint flags, local float *spare)
 {
 #ifdef GPU_STYLE
     uint row = first + LANE / ROW_LANES, lane = LANE % ROW_LANES;
     float sums[COLUMNS] = {0, 0, 0, 0};
-    if (row < n)
+    if (row < end)
         dot_columns(slab + row * row_bytes, k, lane, x, n_columns, sums);
     for (uint c = 0; c < n_columns; c++) {
         spare[LANE] = sums[c];
         MEET();
-        if (lane == 0 && row < n) {
+        if (lane == 0 && row < end) {
             float sum = spare[LANE];
             for (uint i = 1; i < ROW_LANES; i++)
                 sum += spare[LANE + i];
@@ -517,19 +517,18 @@ INLINE void product_rows(const global uchar *slab, ulong row_bytes, uint k, uint
         MEET();
     }
 #elif defined(WORDWISE)
-    float sums[PRODUCT_ROWS * COLUMNS];
+    float sums[ROWS_AT_ONCE * COLUMNS];
     uint width = n_columns == 1 ? 1 : COLUMNS;
     if (n_columns == 1)
-        rows_times1(slab, row_bytes, first, n, k, x, sums);
+        rows_times1(slab + first * row_bytes, row_bytes, end - first, k, x, sums);
     else
-        rows_times4(slab, row_bytes, first, n, k, x, sums);
-    for (uint row = first; row < min(n, first + (uint)PRODUCT_ROWS); row++)
+        rows_times4(slab + first * row_bytes, row_bytes, end - first, k, x, sums);
+    for (uint row = first; row < end; row++)
         for (uint c = 0; c < n_columns; c++)
             store_sum(out[c] + row, sums[(row - first) * width + c] + (flags & FLAG_BIAS ? bias[row] : 0), flags);
 #elif defined(BLOCKWISE)
-    uint end = min(n, first + (uint)PRODUCT_ROWS);
     for (uint row = first; row < end; row += 2) {
-        const global uchar *rows[2] = {slab + row * row_bytes, slab + min(row + 1, n - 1) * row_bytes};
+        const global uchar *rows[2] = {slab + row * row_bytes, slab + min(row + 1, end - 1) * row_bytes};
         float sums[2 * COLUMNS];
         if (n_columns == 1) {
             tile21(rows, k, x, sums);
@@ -543,7 +542,7 @@ INLINE void product_rows(const global uchar *slab, ulong row_bytes, uint k, uint
                 store_sum(out[c] + row + r, sums[r * width + c] + (flags & FLAG_BIAS ? bias[row + r] : 0), flags);
     }
 #else
-    for (uint row = first; row < min(n, first + (uint)PRODUCT_ROWS); row++) {
+    for (uint row = first; row < end; row++) {
         float sums[COLUMNS];
         dot_columns(slab + row * row_bytes, k, 0, x, n_columns, sums);
         for (uint c = 0; c < n_columns; c++)
@@ -579,8 +578,9 @@ KERNEL product(const global uchar *w, ulong w_base, const global uchar *w2, ulon
             from[c] = x + x_base + column * k;
             to[c] = out + out_base + column * out_stride;
         }
-        for (uint row = first; row < min(n, first + rows_each); row += PRODUCT_ROWS)
-            product_rows(slab, row_bytes, k, n, row, from, n_columns, to, bias, flags, spare);
+        uint end = min(n, first + rows_each);
+        for (uint row = first; row < end; row += ROWS_AT_ONCE)
+            product_rows(slab, row_bytes, k, row, min(end, row + ROWS_AT_ONCE), from, n_columns, to, bias, flags, spare);
     }
 }
 
@@ -597,6 +597,7 @@ KERNEL expert_product(const global uchar *w, ulong w_base, ulong row_bytes, uint
     if (tile.x < first_expert || tile.x - first_expert >= n_experts)
         return; /* of another piece of the stack */
     const global uchar *slab = w + w_base + (tile.x - first_expert) * expert_bytes;
+    uint first = (uint)get_group_id(0) * PRODUCT_ROWS;
     for (uint i = 0; i < tile.z; i += COLUMNS) {
         const global float *from[COLUMNS];
         global float *to[COLUMNS];
@@ -606,8 +607,7 @@ KERNEL expert_product(const global uchar *w, ulong w_base, ulong row_bytes, uint
             from[c] = x + pair / pairs_per_row * k;
             to[c] = out + out_base + pair * out_stride;
         }
-        product_rows(slab, row_bytes, k, n, (uint)get_group_id(0) * PRODUCT_ROWS, from, n_columns, to, x, 0,
-                     spare);
+        product_rows(slab, row_bytes, k, first, min(n, first + (uint)PRODUCT_ROWS), from, n_columns, to, x, 0, spare);
     }
 }
 

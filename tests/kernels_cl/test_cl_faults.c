@@ -461,8 +461,7 @@ static void tuning__is_kept__and_made_anew_when_it_is_damaged(void **state)
         assert_true(b->tuning.was_tried[DTYPE_Q8_0] == !is_fresh);
         assert_true(!b->tuning.rows[DTYPE_Q8_0] == is_fresh);
         assert_int_equal(tune(&t), is_fresh ? CL_TUNING_CHOICES * CL_TUNING_ROUNDS : 0);
-        assert_true(b->tuning.was_tried[DTYPE_Q8_0] &&
-                    cl_tuning_rows(&b->tuning, DTYPE_Q8_0) % PRODUCT_ROWS == 0);
+        assert_true(b->tuning.was_tried[DTYPE_Q8_0] && cl_tuning_rows(b, DTYPE_Q8_0) % PRODUCT_ROWS == 0);
         assert_false(b->is_lost);
         snprintf(path, sizeof path, "%s/%016llx.tune", directory, (unsigned long long)b->tuning.key);
         assert_int_equal(access(path, R_OK), 0);
@@ -482,14 +481,14 @@ static void tuning__a_file_says_nonsense__it_is_not_taken(void **state)
     assert_non_null(mkdtemp(directory));
     memset(bytes, 0, sizeof bytes);
     bytes[2 * DTYPE_Q8_0] = 7;
-    bytes[2 * DTYPE_Q4_K] = 2 * PRODUCT_ROWS;
+    bytes[2 * DTYPE_Q4_K] = 4 * PRODUCT_ROWS;
     cl_cache_store(directory, b->tuning.key, CL_CACHE_TUNING, bytes, sizeof bytes);
     const char *before = b->programs.cache_dir;
     b->programs.cache_dir = directory;
     b->tuning = (struct cl_tuning){0};
     cl_tuning_load(b);
-    assert_int_equal(cl_tuning_rows(&b->tuning, DTYPE_Q8_0), PRODUCT_ROWS);
-    assert_int_equal(cl_tuning_rows(&b->tuning, DTYPE_Q4_K), 2 * PRODUCT_ROWS);
+    assert_int_equal(cl_tuning_rows(b, DTYPE_Q8_0), cl_tuning_rows(b, DTYPE_Q5_K));
+    assert_int_equal(cl_tuning_rows(b, DTYPE_Q4_K), 4 * PRODUCT_ROWS);
     b->programs.cache_dir = NULL; /* no directory: nothing is found out, or kept */
     assert_false(cl_tuning_step(b));
     b->programs.cache_dir = before;
