@@ -75,7 +75,8 @@ INLINE float half_at(const global uchar *p)
 #else
 INLINE float4 halves(uint2 both)
 {
-    uint4 bits = (uint4)(both & 0xffff, both >> 16), magnitude = bits & 0x7fff;
+    uint2 low = both & 0xffff, high = both >> 16; /* numbers one by one, for Oclgrind */
+    uint4 bits = (uint4)(low.x, low.y, high.x, high.y), magnitude = bits & 0x7fff;
     float4 value = as_float4(magnitude << 13) * 0x1p112f; /* subnormal ones too */
     value = select(value, as_float4(0x7f800000 | magnitude << 13), magnitude >= 0x7c00);
     return as_float4(as_uint4(value) | (bits & 0x8000) << 16);

@@ -392,15 +392,10 @@ INLINE uint16 quants64(const global uchar *b, uint h)
                  : (low & 0x0f0f0f0f) | (top << left & 0x30303030);
 }
 
-/* v[i] four times, v[i + 1] four times, ... Put together of four vectors it is many shuffles. */
-#ifdef __clang__
-#define FOURS(v, i)                                                                                                      \
-    __builtin_shufflevector(v, v, i, i, i, i, i + 1, i + 1, i + 1, i + 1, i + 2, i + 2, i + 2, i + 2, i + 3, i + 3,      \
-                            i + 3, i + 3)
-#else
-#define ONE(v, i) (float4)(((const float *)&v)[i])
-#define FOURS(v, i) (float16)(ONE(v, i), ONE(v, i + 1), ONE(v, i + 2), ONE(v, i + 3))
-#endif
+/* Four numbers of v, each four times; one by one for Oclgrind. One shuffle where it is compiled with optimisation. */
+#define FOURS(v, a, b, c, d)                                                                                             \
+    (float16)(v.s##a, v.s##a, v.s##a, v.s##a, v.s##b, v.s##b, v.s##b, v.s##b, v.s##c, v.s##c, v.s##c, v.s##c, v.s##d, v.s##d, v.s##d, \
+              v.s##d)
 
 /* n_rows <= ROWS_AT_ONCE times N columns: sums [rows * N]. */
 #define ROWS_AT_ONCE 16u
@@ -417,7 +412,8 @@ INLINE uint16 quants64(const global uchar *b, uint h)
             for (uint r = 0; r < n_rows; r++) {                                                                          \
                 const global uchar *b = rows + r * row_bytes + (size_t)block * BLOCK_BYTES;                              \
                 float16 scale = convert_float16(as_char16(LOAD(uchar16, b + 192))) * half_at(b + 208);                   \
-                const float16 each[4] = {FOURS(scale, 0), FOURS(scale, 4), FOURS(scale, 8), FOURS(scale, 12)};           \
+                const float16 each[4] = {FOURS(scale, 0, 1, 2, 3), FOURS(scale, 4, 5, 6, 7), FOURS(scale, 8, 9, a, b),   \
+                                         FOURS(scale, c, d, e, f)};                                                      \
                 UNROLL for (uint i = 0; i < BLOCK_BYTES; i += 64) LATER(b + i + 2 * ROWS_AT_ONCE * row_bytes);           \
                 UNROLL for (uint h = 0; h < 4; h++)                                                                      \
                 {                                                                                                        \
