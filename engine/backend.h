@@ -303,7 +303,7 @@ void backend_close(struct backend *b);
 bool backend_is_lost(const struct backend *b);
 /* Counts up when a kernel's results change in a single bit, so that --kv-exact refuses what an older program
  * computed. */
-#define BACKEND_KERNELS_REVISION 3
+#define BACKEND_KERNELS_REVISION 4
 /* What KV rows say of who computed them: a description without the number of threads, on which no number
  * depends, and the revision: "cpu x2 avx2" is "cpu avx2 r3". */
 void backend_kernels_name(const char *description, char *out, size_t n);
