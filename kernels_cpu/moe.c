@@ -464,12 +464,13 @@ void cpu_moe_gate_up(struct moe_ctx *m, const struct op_moe_gate_up *op)
 
 /* A dense weight as a stack of one; not one with biases. Nor one of floats: two of their tiles are too much
  * for the second-level cache, and it was no quicker. */
-static bool as_expert(const struct bweight *w, struct bexperts *out)
+static bool as_expert(const struct dot_set *set, const struct bweight *w, struct bexperts *out)
 {
     *out = (struct bexperts){.shape = {1, w->n, w->k, w->n_bytes}, .n_parts = w->n_parts};
     for (size_t i = 0; i < w->n_parts; i++) {
         const struct weight_rows *rows = &w->parts[i];
-        if (rows->bias || dot_act_format(rows->type) == ACT_F32)
+        enum act_format format = dot_act_format(set, rows->type);
+        if (rows->bias || format == ACT_F32 || format == ACT_BF16)
             return false;
         out->parts[i] = (struct expert_rows){rows->data, rows->type, rows->n, rows->row_bytes};
     }
@@ -486,7 +487,7 @@ bool cpu_gate_up(struct moe_ctx *m, const struct op_gate_up *op)
                          .n_out = op->w->n / 2,
                          .gate_up = true};
     p.in.no_dots = true;
-    if (op->n_tokens < TILED_MIN_PAIRS || !as_expert(op->w, &w) || !tiles_serve(&p))
+    if (op->n_tokens < TILED_MIN_PAIRS || !as_expert(m->set, op->w, &w) || !tiles_serve(&p))
         return false;
     run_product(&p, cpu_buf_const_f32(op->x), NULL, op->n_tokens);
     return true;

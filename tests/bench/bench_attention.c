@@ -154,7 +154,7 @@ static peak_fn *peak_of(const char *isa_name)
         if (isa_name ? strcmp(cpu_isa_name((enum cpu_isa)i), isa_name) == 0
                      : cpu_isa_available((enum cpu_isa)i, &features))
             found = (enum cpu_isa)i;
-    return dot_set_get(found)->peak_f32;
+    return dot_set_get(found)->peak[ACT_F32];
 }
 
 int main(int argc, char **argv)
