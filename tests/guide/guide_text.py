@@ -49,6 +49,11 @@ class Text:
                        [("goal", w.GOAL_FRAMES), ("noun", w.NOUN_FRAMES), ("name", w.NAME_FRAMES), ("key", w.KEY_FRAMES),
                         ("option", w.OPTION_FRAMES), ("repeat", w.REPEATS), ("link", w.LINKS), ("before", w.BEFORE),
                         ("after", w.AFTER), ("subject", w.SUBJECTS), ("unknown", w.UNKNOWN_FRAMES)]}
+        wraps = w.wraps()
+        for name in ("goal", "noun"):
+            self.frames[name] += wraps[name + " frames"]
+        self.frames["subject"] += wraps["other subjects"]
+        self.around = [self.frames["before"], wraps["before"]], [self.frames["after"], wraps["after"]]
         self.synonyms = w.synonym_table()
         self.kept_words = {word for fact in facts for name in fact.names for word in name.split()}
 
@@ -95,11 +100,12 @@ class Text:
 
     def disturb(self, text, rng):
         """What people do to their words: small talk around them, capitals, typos, missing words."""
-        if rng.random() < 0.15:
-            text = rng.choice(self.frames["before"]) + " " + text
-        if rng.random() < 0.12:
+        before, after = self.around
+        if rng.random() < 0.28:
+            text = rng.choice(rng.choice(before)) + " " + text
+        if rng.random() < 0.24:
             end = text[-1] if text[-1] in "?.!" else ""
-            text = text.rstrip("?.!") + rng.choice([" ", " ", ", "]) + rng.choice(self.frames["after"]) + end
+            text = text.rstrip("?.!") + rng.choice([" ", " ", ", "]) + rng.choice(rng.choice(after)) + end
         if rng.random() < 0.08:
             words = text.split(" ")
             if len(words) > 3:

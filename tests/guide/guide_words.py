@@ -1,4 +1,5 @@
 """The word lists of the guide's training text: frames of questions, synonyms, small talk around them, other subjects."""
+import os
 
 GOAL_FRAMES = """how do I {}?; how can I {}?; how to {}?; how to {}; how do I {}; how does one {}?; how would I {}?; how do you {}?; {}; {}?;
 I want to {}; I would like to {}; I'd like to {}; I need to {}; can I {}?; can you {}?; is it possible to {}?; is there a way to {}?;
@@ -108,3 +109,16 @@ def synonym_table():
         for word in words:
             table.setdefault(word, []).extend(other for other in words if other != word)
     return table
+
+
+def wraps():
+    """wraps.txt: {section: its pieces}"""
+    out, name = {}, None
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "wraps.txt"), encoding="utf-8") as file:
+        for line in file:
+            if line.startswith("= "):
+                name = line[2:].strip()
+                out[name] = []
+            elif name and line.strip():
+                out[name] += phrases(line)
+    return out
