@@ -305,7 +305,7 @@ bool backend_is_lost(const struct backend *b);
  * computed. */
 #define BACKEND_KERNELS_REVISION 4
 /* What KV rows say of who computed them: a description without the number of threads, on which no number
- * depends, and the revision: "cpu x2 avx2" is "cpu avx2 r3". */
+ * depends, and the revision: "cpu x2 avx2" is "cpu avx2 r4". */
 void backend_kernels_name(const char *description, char *out, size_t n);
 
 /* The checked calls the engine uses; each fills err and returns false on a wrong shape, type, bound or device

@@ -87,7 +87,7 @@ struct turn_stats {
     uint32_t prompt_tokens, reused_tokens, prefilled_tokens;
     uint32_t reused_memory, reused_disk;    /* their sum is reused_tokens */
     uint32_t foreign_tokens;                /* of reused_disk: computed by another backend or other kernels */
-    char foreign_kernels[KV_KERNELS_BYTES]; /* which: "cpu scalar r3"; "" when nobody knows */
+    char foreign_kernels[KV_KERNELS_BYTES]; /* which: "cpu scalar r4"; "" when nobody knows */
     uint32_t damaged_blocks;                /* found on the shelf, not usable, dropped */
     double fetch_ms;                        /* finding and reading blocks; not part of prefill_ms */
     double saved_ms;            /* what prefilling reused_disk would have cost, less fetch_ms; 0: not known */

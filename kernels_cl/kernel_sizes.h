@@ -11,8 +11,7 @@
 #define PRODUCT_ROWS 8
 /* Tokens from which on weights are expanded once and multiplied by the matrix kernel. */
 #define PRODUCT_MAX_TOKENS 8
-/* Numbers that are chosen of a row, at most; and how many one group looks at, which is a lane's private copy
- * in the GPU style. */
+/* Numbers that are chosen of a row, at most; and how many one group looks at. */
 #define LARGEST_MAX 64
 #define LARGEST_CHUNK_GPU 1024
 #define LARGEST_CHUNK_CPU 16384

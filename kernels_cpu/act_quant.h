@@ -35,7 +35,8 @@ typedef void act_lanes_fn(const int8_t *q, const int16_t *sums, size_t k, int8_t
 act_lanes_fn act_lanes_avx2, act_lanes_avx512; /* AVX2: lanes must be NULL */
 
 /* x [k], one column of m, to its places in chains [m, k]: in the order in which a tile of float weights walks
- * it, see tile_avx512_float.c; what is walked together lies side by side, of all columns. k: of a segment. */
+ * it, see tile_floats_512_body.h; what is walked together lies side by side, of all columns. k: of a segment.
+ */
 typedef void act_chains_fn(const float *x, size_t k, size_t m, size_t column, float *chains);
 
 act_chains_fn act_chains_avx512;

@@ -112,9 +112,8 @@ VEC_INLINE void turn_f32(float *out, const float *k, size_t dim, size_t j, size_
 }
 
 /* out[head_dim, KV_BLOCK_TOKENS] = K of the positions before `end`, and some more, in the page's type or
- * widened. The
- * first half of the next page's is asked for piece by piece, so that memory and this work go on side by side;
- * the scores ask for the second. */
+ * widened. The first half of the next page's is asked for piece by piece, so that memory and this work go on
+ * side by side; the scores ask for the second. */
 VEC_INLINE void turn_keys(void *out, const struct page *page, size_t dim, size_t end, bool is_wide)
 {
     for (size_t j = 0; j < end; j += 32) {

@@ -20,7 +20,7 @@ void moe_ctx_free(struct moe_ctx *m);
 
 void cpu_moe_gate_up(struct moe_ctx *m, const struct op_moe_gate_up *op);
 /* False, and nothing is done: the product and its silu are as quick apart (few columns, weights of
- * floats, or no tiles of whole rows). */
+ * floats or with biases, or no tiles of whole rows). */
 bool cpu_gate_up(struct moe_ctx *m, const struct op_gate_up *op);
 void cpu_moe_down(struct moe_ctx *m, const struct op_moe_down *op);
 void cpu_weighted_sum(struct moe_ctx *m, const struct op_weighted_sum *op);

@@ -30,7 +30,7 @@ struct kv_db *kv_db_open(const struct kv_db_options *options, struct err *note, 
 void kv_db_close(struct kv_db *db);
 
 /* The space blocks are put to and found in from now on (made when absent; label is for people), and the name
- * of what computes ("cpu avx512 r3"). exact: only blocks of that name are found. */
+ * of what computes ("cpu avx512 r4"). exact: only blocks of that name are found. */
 bool kv_db_set_space(struct kv_db *db, const struct kv_space *space, const char *label, const char *numerics,
                      bool exact, struct err *err);
 

@@ -21,7 +21,7 @@ struct kv_io_options {
     struct kv_db_options db;
     struct kv_space space;
     const char *label;    /* of the space, for people: "qwen3-0.6b q4_k_m" */
-    const char *numerics; /* what computes until the shelf's note_kernels says otherwise: "cpu avx512 r3" */
+    const char *numerics; /* what computes until the shelf's note_kernels says otherwise: "cpu avx512 r4" */
     bool exact;           /* --kv-exact */
 };
 
