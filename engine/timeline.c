@@ -14,7 +14,7 @@
 
 #define DEFAULT_BATCH 512
 #define BATCH_NS 4e9
-#define BATCH_AHEAD_NS 1e9
+#define SHORT_BATCH_NS 1e9
 #define LEAST_TIMED 32 /* fewer tokens say little about the cost of one */
 #define LEAST_CTX 512
 
@@ -364,9 +364,9 @@ static bool eval_batch(struct timeline *t, const struct step *step, bool is_last
     return true;
 }
 
-size_t timeline_batch_tokens(double ns_per_token, size_t n_batch, bool is_ahead)
+size_t timeline_batch_tokens(double ns_per_token, size_t n_batch, bool is_short)
 {
-    double ns = is_ahead ? BATCH_AHEAD_NS : BATCH_NS;
+    double ns = is_short ? SHORT_BATCH_NS : BATCH_NS;
     double wanted = ns_per_token > 0 ? ns / ns_per_token : KV_BLOCK_TOKENS;
     if (wanted >= (double)n_batch)
         return n_batch;
@@ -416,18 +416,29 @@ static void report_layers(void *arg, uint32_t n_layers)
         b->control->progress(b->control->arg, b->at + n_done, b->total);
 }
 
+/* A device is given a whole batch at once: between layers nothing is known, and nothing can be taken back. */
+static bool computes_as_called(const struct timeline *t)
+{
+    for (size_t i = 0; i < t->n_runs; i++)
+        if (!t->runs[i].backend->ops->buf_host)
+            return false;
+    return true;
+}
+
 static bool eval_all(struct timeline *t, const int32_t *ids, size_t n, const struct eval_control *control,
                      float *all_logits, struct err *err)
 {
     size_t n_vocab = model_config(t->model)->n_vocab;
+    bool is_told_by_layer = computes_as_called(t),
+         is_short = !is_told_by_layer || (control && control->is_ahead);
     enum prof_phase phase = n == 1 && !(control && control->is_prompt) ? PROF_DECODE : PROF_PREFILL;
     for (size_t at = 0; at < n;) {
-        size_t n_tokens = timeline_batch_tokens(t->ns_per_token, t->n_batch, control && control->is_ahead);
+        size_t n_tokens = timeline_batch_tokens(t->ns_per_token, t->n_batch, is_short);
         n_tokens = n_tokens < n - at ? n_tokens : n - at;
         uint64_t start_ns = clock_now_ns();
         struct step step = step_of(t, ids + at, n_tokens, phase, control);
         struct batch batch = {control, at, n_tokens, n, step.layer};
-        if (control && control->progress) {
+        if (control && control->progress && is_told_by_layer) {
             step.layers_done = report_layers;
             step.arg = &batch;
         }

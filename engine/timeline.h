@@ -61,8 +61,8 @@ size_t timeline_keep(struct timeline *t, const int32_t *ids, size_t n);
 
 struct eval_control {
     const atomic_bool *cancel; /* looked at before every layer or block; NULL: never */
-    /* After each batch or block, and after each layer of a batch, as that share of its tokens; from the
-     * calling thread; may be NULL. */
+    /* After each batch or block, and, without a device, after each layer of a batch, as that share of its
+     * tokens; from the calling thread; may be NULL. */
     void (*progress)(void *arg, size_t done, size_t total);
     void *arg;
     bool is_prompt; /* one token too is prefill, in the profile; else it is decode */
@@ -71,8 +71,9 @@ struct eval_control {
 
 /* Tokens of the next prefill step when the last one took ns_per_token (0: not known): a multiple of
  * KV_BLOCK_TOKENS, n_batch at most. A batch is what a cancel loses, and what reads all weights: work that
- * somebody waits for gets up to four seconds of it, what is done ahead one. */
-size_t timeline_batch_tokens(double ns_per_token, size_t n_batch, bool is_ahead);
+ * somebody waits for gets up to four seconds of it; what is done ahead, and what a device is given, which
+ * cannot be stopped in between, one. */
+size_t timeline_batch_tokens(double ns_per_token, size_t n_batch, bool is_short);
 
 /* Appends n tokens. all_logits (host, f32 [n, n_vocab], may be NULL) gets the logits of every position; else
  * only the last is computed. Ids are checked against the vocabulary. Errors: ERR_PROMPT, ERR_USAGE (id),

@@ -103,8 +103,11 @@ static void say_moved(struct turn *t, size_t n_ids, const struct err *why)
 static bool move_to_host(struct turn *t, const struct err *why, const int32_t *ids, size_t n, struct err *err)
 {
     struct engine *e = t->engine;
-    struct eval_control control = {
-        .cancel = t->cancel, .progress = report_again, .arg = t, .is_prompt = true};
+    struct eval_control control = {.cancel = t->cancel,
+                                   .progress = report_again,
+                                   .arg = t,
+                                   .is_prompt = true,
+                                   .is_ahead = t->job->request.warm};
     e->is_ruined = !model_move(atomic_load(&e->model), 0, NULL, err) || !timeline_rebuild(e->timeline, err);
     if (e->is_ruined)
         return false;
