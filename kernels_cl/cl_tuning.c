@@ -15,10 +15,14 @@ static const uint16_t choices[CL_TUNING_CHOICES] = {PRODUCT_ROWS, 2 * PRODUCT_RO
 /* Another number than the usual one has to be better by so much: times are noisy. */
 #define GAIN 0.97
 
+static int usual_choice(const struct cl_backend *b)
+{
+    return b->device.style == CL_STYLE_GPU ? 0 : 1;
+}
+
 size_t cl_tuning_rows(const struct cl_backend *b, enum dtype type)
 {
-    size_t usual = b->device.style == CL_STYLE_GPU ? PRODUCT_ROWS : 2 * PRODUCT_ROWS;
-    return b->tuning.rows[type] ? b->tuning.rows[type] : usual;
+    return b->tuning.rows[type] ? b->tuning.rows[type] : choices[usual_choice(b)];
 }
 
 /* ---- the file ---- */
@@ -120,18 +124,19 @@ static int by_value(const void *a, const void *b)
 static void choose(struct cl_backend *b)
 {
     struct cl_tuning *t = &b->tuning;
-    int best = 0;
+    int usual = usual_choice(b), best = usual;
     double median[CL_TUNING_CHOICES];
     for (int i = 0; i < CL_TUNING_CHOICES; i++) {
         qsort(t->ns[i], CL_TUNING_ROUNDS, sizeof t->ns[i][0], by_value);
         median[i] = (double)t->ns[i][CL_TUNING_ROUNDS / 2];
-        best = median[i] < GAIN * median[0] && median[i] < median[best] ? i : best;
     }
+    for (int i = 0; i < CL_TUNING_CHOICES; i++)
+        best = median[i] < GAIN * median[usual] && median[i] < median[best] ? i : best;
     t->rows[t->type] = choices[best];
     t->was_tried[t->type] = true;
     t->is_open = false;
     log_line("OpenCL: products with %s take %u rows in a group (%.2f of the time of %u)",
-             dtype_info(t->type)->name, choices[best], median[best] / median[0], choices[0]);
+             dtype_info(t->type)->name, choices[best], median[best] / median[usual], choices[usual]);
     store(b);
 }
 
