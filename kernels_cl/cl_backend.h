@@ -160,6 +160,9 @@ bool cl_silu_mul(void *ctx, const struct op_silu_mul *op);
 bool cl_qkv_rope_cache(void *ctx, const struct op_qkv_rope_cache *op);
 bool cl_attention(void *ctx, const struct op_attention *op);
 bool cl_largest(void *ctx, const struct op_largest *op);
+/* The same: of every `chunk` numbers the largest, then of these; in one launch where the row is not longer.
+ */
+bool cl_largest_in_chunks(struct cl_backend *b, const struct op_largest *op, size_t chunk);
 /* Its two ways: heads that share a KV head together, over parts of the keys (least_splits or more, some
  * perhaps empty); each head over all keys. */
 bool cl_attend_few(struct cl_backend *b, const struct op_attention *op, size_t least_splits);

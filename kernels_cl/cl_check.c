@@ -171,8 +171,8 @@ static bool check_silu(struct cl_backend *b, struct bbuf *x, struct bbuf *out)
     return cl_silu_mul(b, &op) && equals(b, out, want, TOKENS * HEAD, 1);
 }
 
-/* The largest two. */
-static bool check_largest(struct cl_backend *b, struct bbuf *x, struct bbuf *out)
+/* The largest two, of the row as a whole or of what chunks gave. */
+static bool check_largest(struct cl_backend *b, struct bbuf *x, struct bbuf *out, size_t chunk)
 {
     struct logit found[2];
     size_t first = 0, second = 1;
@@ -182,7 +182,7 @@ static bool check_largest(struct cl_backend *b, struct bbuf *x, struct bbuf *out
     second = first == second ? 0 : second;
     for (size_t i = 0; i < TOKENS * HEAD; i++)
         second = i != first && number(i) > number(second) ? i : second;
-    return cl_largest(b, &op) && cl_buf_read(b, out, 0, found, sizeof found) &&
+    return cl_largest_in_chunks(b, &op, chunk) && cl_buf_read(b, out, 0, found, sizeof found) &&
            found[0].id == (int32_t)first && found[1].id == (int32_t)second &&
            fabsf(found[0].value - number(first)) <= 0 && fabsf(found[1].value - number(second)) <= 0;
 }
@@ -306,7 +306,8 @@ static bool check_group(struct cl_backend *b, enum cl_group group, struct err *e
     struct bbuf *x = new_numbers(b, TOKENS * 3 * HEAD, err), *out = new_numbers(b, TOKENS * 3 * HEAD, err);
     bool ok = x && out;
     if (ok && group == CL_GROUP_ELEMENTS)
-        ok = check_norm(b, x, out) && check_silu(b, x, out) && check_largest(b, x, out);
+        ok = check_norm(b, x, out) && check_silu(b, x, out) && check_largest(b, x, out, SIZE_MAX) &&
+             check_largest(b, x, out, 16);
     else if (ok && group == CL_GROUP_MATRIX)
         ok = check_matrix(b, x, out);
     else if (ok && group == CL_GROUP_ROUTE)

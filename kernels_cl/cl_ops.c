@@ -180,17 +180,21 @@ static bool choose_largest(struct cl_backend *b, const struct op_largest *op, cl
 }
 
 /* Of each chunk, then of what the chunks gave. */
+bool cl_largest_in_chunks(struct cl_backend *b, const struct op_largest *op, size_t chunk)
+{
+    size_t n_first = cl_groups(op->n, chunk) * op->k;
+    if (op->n <= chunk)
+        return choose_largest(b, op, NULL, op->n, op->n, op->out->mem);
+    return cl_room_need(b, &b->firsts, n_first * sizeof(struct logit)) &&
+           choose_largest(b, op, NULL, op->n, chunk, b->firsts.mem) &&
+           choose_largest(b, op, b->firsts.mem, n_first, n_first, op->out->mem);
+}
+
 bool cl_largest(void *ctx, const struct op_largest *op)
 {
     struct cl_backend *b = ctx;
     struct cl_program *p = b->is_lost ? NULL : cl_programs_get(&b->programs, CL_GROUP_ELEMENTS, NULL);
-    size_t chunk = p && p->style == CL_STYLE_GPU ? LARGEST_CHUNK_GPU : LARGEST_CHUNK_CPU;
-    size_t n_first = cl_groups(op->n, chunk) * op->k;
-    if (op->n <= chunk)
-        return choose_largest(b, op, NULL, op->n, op->n, op->out->mem);
-    return p && cl_room_need(b, &b->firsts, n_first * sizeof(struct logit)) &&
-           choose_largest(b, op, NULL, op->n, chunk, b->firsts.mem) &&
-           choose_largest(b, op, b->firsts.mem, n_first, n_first, op->out->mem);
+    return p && cl_largest_in_chunks(b, op, p->style == CL_STYLE_GPU ? LARGEST_CHUNK_GPU : LARGEST_CHUNK_CPU);
 }
 
 /* ---- the KV cache ---- */
