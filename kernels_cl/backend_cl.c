@@ -76,17 +76,18 @@ static void close_cl(void *ctx)
         b->api.clFinish(b->queue);
     if (b->context)
         cl_programs_fini(&b->programs);
-    const cl_mem rooms[] = {b->table.mem, b->ids.mem,     b->expanded.mem, b->starts.mem, b->pairs.mem,
-                            b->tiles.mem, b->gate_up.mem, b->parts.mem,    b->firsts.mem, b->nothing};
+    const cl_mem rooms[] = {b->ids.mem,     b->expanded.mem, b->starts.mem, b->pairs.mem, b->tiles.mem,
+                            b->gate_up.mem, b->parts.mem,    b->firsts.mem, b->nothing};
     for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++)
         if (rooms[i])
             b->api.clReleaseMemObject(rooms[i]);
+    cl_shown_fini(b, &b->table);
+    cl_shown_fini(b, &b->lens);
     cl_times_fini(b);
     if (b->queue)
         b->api.clReleaseCommandQueue(b->queue);
     if (b->context)
         b->api.clReleaseContext(b->context);
-    mem_free(b->table_shown);
     mem_free(b);
 }
 
@@ -168,10 +169,8 @@ static bool open_device(struct cl_backend *b, struct err *err)
 
 static bool prepare(struct cl_backend *b, const char *cache_dir, struct err *err)
 {
-    if (!(b->table_shown = mem_array(CL_TABLE_PAGES, sizeof *b->table_shown, err)) || !cl_times_init(b, err))
+    if (!cl_shown_init(b, &b->table, err) || !cl_shown_init(b, &b->lens, err) || !cl_times_init(b, err))
         return false;
-    if (!cl_room_need(b, &b->table, CL_TABLE_PAGES * sizeof *b->table_shown))
-        return err_set(err, ERR_MEMORY, "OpenCL: %.60s gives no memory; use --backend cpu", b->device.name);
     b->programs.api = &b->api;
     b->programs.device = &b->device;
     b->programs.context = b->context;

@@ -37,6 +37,7 @@
     X(clSetKernelArg)                                                                                        \
     X(clEnqueueNDRangeKernel)                                                                                \
     X(clGetEventProfilingInfo)                                                                               \
+    X(clWaitForEvents)                                                                                       \
     X(clReleaseEvent)                                                                                        \
     X(clFlush)                                                                                               \
     X(clFinish)

@@ -2,7 +2,7 @@
  *
  * Invariants
  *  1. One in-order queue: what is enqueued later sees what was enqueued before. Operations only enqueue; a
- *     read back, and a write of host memory, wait.
+ *     read back, and a write of the caller's memory, wait.
  *  2. Of many tokens at most a layer is enqueued: a turn can be cancelled between layers (engine/timeline.h).
  *  3. After a call of OpenCL has failed, `is_lost` is set, and every operation refuses: what the device holds
  *     is not known any more.
@@ -15,7 +15,7 @@
 #include "kernels_cl/cl_tuning.h"
 #include "kernels_cl/kernel_sizes.h"
 
-/* Pages of one sequence, at most: 4 million positions. */
+/* Pages of the sequences of a call, at most: 4 million positions. */
 #define CL_TABLE_PAGES ((size_t)1 << 16)
 
 struct bbuf {
@@ -54,6 +54,14 @@ struct cl_room {
     size_t n_bytes;
 };
 
+/* Numbers of the caller's, as the device has them or gets them with what is enqueued. */
+struct cl_shown {
+    struct cl_room room; /* [CL_TABLE_PAGES] */
+    uint32_t *host;      /* [CL_TABLE_PAGES], the first n of them are right */
+    size_t n;
+    cl_event written; /* of the last write, which reads `host`; NULL: none */
+};
+
 /* Launches of the tokens whose times are taken (cl_times.c). */
 #define CL_TIMES_MAX 4096
 struct cl_times {
@@ -82,12 +90,9 @@ struct cl_backend {
     char description[64];
     size_t used_bytes; /* of the device's own memory, by weights and buffers */
     unsigned n_unflushed;
-    /* The page table as the device has it. */
-    struct cl_room table;
-    uint32_t *table_shown;
-    size_t n_table_shown;
-    struct cl_room ids;      /* i32 [T] */
-    struct cl_room expanded; /* f32: rows of a weight */
+    struct cl_shown table, lens; /* of the sequences of a call: pages [S, n_pages], positions [S] */
+    struct cl_room ids;          /* i32 [T] */
+    struct cl_room expanded;     /* f32: rows of a weight */
     struct cl_room starts, pairs, tiles, gate_up;
     struct cl_tiled tiled;
     struct cl_room parts;  /* f32: of attention split over the keys */
@@ -105,6 +110,11 @@ bool cl_wait(struct cl_backend *b);
 bool cl_room_need(struct cl_backend *b, struct cl_room *room, size_t n_bytes);
 /* Writes host memory and waits. */
 bool cl_room_write(struct cl_backend *b, struct cl_room *room, const void *from, size_t n_bytes);
+bool cl_shown_init(struct cl_backend *b, struct cl_shown *s, struct err *err);
+/* Brings the device's copy up to date where it differs: once per page, or token, not per layer. Waits for
+ * nothing but its own last write. */
+bool cl_shown_set(struct cl_backend *b, struct cl_shown *s, const uint32_t *from, size_t n);
+void cl_shown_fini(struct cl_backend *b, struct cl_shown *s);
 
 /* One kernel being called: arguments in their order, then cl_call_run. */
 struct cl_call {

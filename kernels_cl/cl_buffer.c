@@ -146,3 +146,52 @@ bool cl_room_write(struct cl_backend *b, struct cl_room *room, const void *from,
     cl_int code = b->api.clEnqueueWriteBuffer(b->queue, room->mem, CL_TRUE, 0, n_bytes, from, 0, NULL, NULL);
     return code == CL_SUCCESS || cl_fail(b, "writing to the device", code);
 }
+
+bool cl_shown_init(struct cl_backend *b, struct cl_shown *s, struct err *err)
+{
+    if (!(s->host = mem_array(CL_TABLE_PAGES, sizeof *s->host, err)))
+        return false;
+    return cl_room_need(b, &s->room, CL_TABLE_PAGES * sizeof *s->host) ||
+           err_set(err, ERR_MEMORY, "OpenCL: %.60s gives no memory; use --backend cpu", b->device.name);
+}
+
+/* The last write has read `host`, which may change from now on. */
+static cl_int end_write(struct cl_backend *b, struct cl_shown *s)
+{
+    cl_int code = s->written ? b->api.clWaitForEvents(1, &s->written) : CL_SUCCESS;
+    if (s->written)
+        b->api.clReleaseEvent(s->written);
+    s->written = NULL;
+    return code;
+}
+
+bool cl_shown_set(struct cl_backend *b, struct cl_shown *s, const uint32_t *from, size_t n)
+{
+    size_t n_bytes = n * sizeof *from;
+    if (b->is_lost)
+        return false;
+    if (n > CL_TABLE_PAGES)
+        return cl_fail(b, "a page table of more than 65536 pages", CL_INVALID_VALUE);
+    if (s->n >= n && memcmp(s->host, from, n_bytes) == 0)
+        return true;
+    s->n = 0;
+    cl_int code = end_write(b, s);
+    if (code != CL_SUCCESS)
+        return cl_fail(b, "waiting for the device", code);
+    memcpy(s->host, from, n_bytes);
+    code = b->api.clEnqueueWriteBuffer(b->queue, s->room.mem, CL_FALSE, 0, n_bytes, s->host, 0, NULL,
+                                       &s->written);
+    if (code != CL_SUCCESS)
+        return cl_fail(b, "writing to the device", code);
+    s->n = n;
+    return true;
+}
+
+void cl_shown_fini(struct cl_backend *b, struct cl_shown *s)
+{
+    if (s->written)
+        b->api.clReleaseEvent(s->written);
+    if (s->room.mem)
+        b->api.clReleaseMemObject(s->room.mem);
+    mem_free(s->host);
+}

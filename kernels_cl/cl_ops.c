@@ -199,22 +199,6 @@ bool cl_largest(void *ctx, const struct op_largest *op)
 
 /* ---- the KV cache ---- */
 
-/* The device's copy of the page table, brought up to date where it differs: once per page and sequence. */
-static bool show_table(struct cl_backend *b, const struct kv_layer *kv)
-{
-    size_t n_bytes = kv->n_pages * sizeof *kv->table;
-    if (b->n_table_shown >= kv->n_pages && memcmp(b->table_shown, kv->table, n_bytes) == 0)
-        return true;
-    if (kv->n_pages > CL_TABLE_PAGES)
-        return cl_fail(b, "a page table of more than 65536 pages", CL_INVALID_VALUE);
-    b->n_table_shown = 0;
-    if (!cl_room_write(b, &b->table, kv->table, n_bytes))
-        return false;
-    memcpy(b->table_shown, kv->table, n_bytes);
-    b->n_table_shown = kv->n_pages;
-    return true;
-}
-
 static struct cl_call begin_kv(struct cl_backend *b, const struct kv_layer *kv, int kernel)
 {
     struct cl_call c = cl_call_begin(b, cl_group_of_kv(kv->type), kernel);
@@ -222,7 +206,7 @@ static struct cl_call begin_kv(struct cl_backend *b, const struct kv_layer *kv, 
     cl_arg_u64(&c, kv->page_bytes);
     cl_arg_u64(&c, kv->k_offset);
     cl_arg_u64(&c, kv->v_offset);
-    cl_arg_mem(&c, b->table.mem);
+    cl_arg_mem(&c, b->table.room.mem);
     return c;
 }
 
@@ -231,7 +215,7 @@ bool cl_qkv_rope_cache(void *ctx, const struct op_qkv_rope_cache *op)
     struct cl_backend *b = ctx;
     size_t flags =
         (op->q_norm ? ROPE_FLAG_NORM : 0) | (op->mode == ROPE_INTERLEAVED ? ROPE_FLAG_INTERLEAVED : 0);
-    if (b->is_lost || !show_table(b, &op->kv))
+    if (!cl_shown_set(b, &b->table, op->kv.table, op->kv.n_pages))
         return false;
     struct cl_call c = begin_kv(b, &op->kv, CL_ROPE_CACHE);
     cl_arg_buf(&c, op->qkv);
@@ -306,7 +290,7 @@ bool cl_attend_few(struct cl_backend *b, const struct op_attention *op, size_t l
 bool cl_attention(void *ctx, const struct op_attention *op)
 {
     struct cl_backend *b = ctx;
-    if (b->is_lost || !show_table(b, &op->kv))
+    if (!cl_shown_set(b, &b->table, op->kv.table, op->kv.n_pages))
         return false;
     if (op->n_tokens <= PRODUCT_MAX_TOKENS)
         return cl_attend_few(b, op, 1);

@@ -63,7 +63,7 @@ static cl_int keep_buffer(cl_mem mem)
 static cl_int write_whole(cl_command_queue queue, cl_mem mem, cl_bool waits, size_t at, size_t n_bytes,
                           const void *from, cl_uint n_events, const cl_event *events, cl_event *event)
 {
-    bool is_filling = !waits; /* of what is written only that is not waited for */
+    bool is_filling = !waits && !event; /* only that is never waited for */
     if (is_filling)
         return CL_SUCCESS;
     if (at)
