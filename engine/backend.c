@@ -326,22 +326,24 @@ static bool check_slab(const struct check *c, const char *what, const struct kv_
     return true;
 }
 
-/* The pages of positions first .. end, end > first. */
-static bool check_pages(const struct check *c, const struct kv_layer *kv, size_t first, size_t end)
+/* The pages of a sequence's positions first .. end, end > first. */
+static bool check_pages(const struct check *c, const struct kv_layer *kv, size_t seq, size_t first,
+                        size_t end)
 {
     size_t has = c->b->ops->buf_bytes(kv->pool), last_page = (end - 1) / KV_BLOCK_TOKENS;
     if (!kv->table || last_page >= kv->n_pages)
-        return fail(c, "position %zu needs page %zu, the table has %zu", end - 1, last_page,
-                    kv->table ? kv->n_pages : 0);
+        return fail(c, "position %zu of sequence %zu needs page %zu, the table has %zu", end - 1, seq,
+                    last_page, kv->table ? kv->n_pages : 0);
+    const uint32_t *table = kv->table + seq * kv->n_pages;
     for (size_t i = first / KV_BLOCK_TOKENS; i <= last_page; i++)
-        if (kv->table[i] >= has / kv->page_bytes)
-            return fail(c, "entry %zu of the page table is %u, the pool has %zu pages", i, kv->table[i],
-                        has / kv->page_bytes);
+        if (table[i] >= has / kv->page_bytes)
+            return fail(c, "entry %zu of the page table of sequence %zu is %u, the pool has %zu pages", i,
+                        seq, table[i], has / kv->page_bytes);
     return true;
 }
 
-static bool check_kv(const struct check *c, const struct kv_layer *kv, size_t n_kv_head, size_t head_dim,
-                     size_t first, size_t end)
+/* All but the pages. */
+static bool check_kv(const struct check *c, const struct kv_layer *kv, size_t n_kv_head, size_t head_dim)
 {
     size_t slab;
     if (!kv->pool || kv->page_bytes == 0)
@@ -352,8 +354,7 @@ static bool check_kv(const struct check *c, const struct kv_layer *kv, size_t n_
         kv->page_bytes % kv_align(kv->type) != 0)
         return fail(c, "pages of %zu bytes do not hold %zu KV heads of %zu", kv->page_bytes, n_kv_head,
                     head_dim);
-    return check_slab(c, "K", kv, kv->k_offset, slab) && check_slab(c, "V", kv, kv->v_offset, slab) &&
-           check_pages(c, kv, first, end);
+    return check_slab(c, "K", kv, kv->k_offset, slab) && check_slab(c, "V", kv, kv->v_offset, slab);
 }
 
 static bool check_rope(const struct check *c, const struct op_qkv_rope_cache *op, size_t end)
@@ -372,47 +373,59 @@ static bool check_rope(const struct check *c, const struct op_qkv_rope_cache *op
            holds_f32(c, "the table of sines", op->sin, end, op->n_rot / 2);
 }
 
-/* The first position after the call's tokens. */
-static bool end_position(const struct check *c, size_t pos, size_t n_tokens, size_t *end)
-{
-    return mem_add(pos, n_tokens, end) || fail(c, "position %zu is past any memory", pos);
-}
-
 bool backend_qkv_rope_cache(struct backend *b, const struct op_qkv_rope_cache *op, struct err *err)
 {
     struct check c = {b, "qkv_rope_cache", err};
     size_t end, heads, width;
     if (op->n_tokens == 0)
         return true;
-    if (!check_heads(&c, op->n_head, op->n_kv_head, op->head_dim) ||
-        !end_position(&c, op->pos, op->n_tokens, &end))
+    if (!check_heads(&c, op->n_head, op->n_kv_head, op->head_dim))
         return false;
+    if (!mem_add(op->pos, op->n_tokens, &end))
+        return fail(&c, "position %zu is past any memory", op->pos);
     if (!mem_mul(op->n_kv_head, 2, &heads) || !mem_add(heads, op->n_head, &heads) ||
         !mem_mul(heads, op->head_dim, &width))
         return fail(&c, "%zu heads of %zu are larger than memory", op->n_head, op->head_dim);
     return holds_f32(&c, "the input", op->qkv, op->n_tokens, width) &&
            holds_f32(&c, "q", op->q, op->n_tokens, op->n_head * op->head_dim) &&
            apart(&c, "the input", op->q, op->qkv) && check_rope(&c, op, end) &&
-           check_kv(&c, &op->kv, op->n_kv_head, op->head_dim, op->pos, end) &&
+           check_kv(&c, &op->kv, op->n_kv_head, op->head_dim) && check_pages(&c, &op->kv, 0, op->pos, end) &&
            done(&c, b->ops->qkv_rope_cache(b->ctx, op));
+}
+
+/* Every sequence has the call's tokens, and the pages of what they see. */
+static bool check_sequences(const struct check *c, const struct op_attention *op)
+{
+    if (!op->lens)
+        return fail(c, "the lengths of the sequences are missing");
+    for (size_t s = 0; s < op->n_seqs; s++) {
+        size_t end = op->lens[s], pos = end - op->n_tokens;
+        if (end < op->n_tokens)
+            return fail(c, "sequence %zu has %zu positions, expected the call's %zu at least", s, end,
+                        op->n_tokens);
+        size_t first = op->window && pos + 1 > op->window ? pos + 1 - op->window : 0;
+        if (!check_pages(c, &op->kv, s, first, end))
+            return false;
+    }
+    return true;
 }
 
 bool backend_attention(struct backend *b, const struct op_attention *op, struct err *err)
 {
     struct check c = {b, "attention", err};
-    size_t end, width;
+    size_t rows, width;
     if (op->n_tokens == 0)
         return true;
-    if (!check_heads(&c, op->n_head, op->n_kv_head, op->head_dim) ||
-        !end_position(&c, op->pos, op->n_tokens, &end))
+    if (!positive(&c, "the number of sequences", op->n_seqs) ||
+        !check_heads(&c, op->n_head, op->n_kv_head, op->head_dim))
         return false;
     if (!mem_mul(op->n_head, op->head_dim, &width))
         return fail(&c, "%zu heads of %zu are larger than memory", op->n_head, op->head_dim);
-    size_t first = op->window && op->pos + 1 > op->window ? op->pos + 1 - op->window : 0;
-    return holds_f32(&c, "q", op->q, op->n_tokens, width) &&
-           holds_f32(&c, "the output", op->out, op->n_tokens, width) && apart(&c, "q", op->out, op->q) &&
-           check_kv(&c, &op->kv, op->n_kv_head, op->head_dim, first, end) &&
-           done(&c, b->ops->attention(b->ctx, op));
+    if (!mem_mul(op->n_seqs, op->n_tokens, &rows))
+        return fail(&c, "%zu tokens of %zu sequences are larger than memory", op->n_tokens, op->n_seqs);
+    return holds_f32(&c, "q", op->q, rows, width) && holds_f32(&c, "the output", op->out, rows, width) &&
+           apart(&c, "q", op->out, op->q) && check_kv(&c, &op->kv, op->n_kv_head, op->head_dim) &&
+           check_sequences(&c, op) && done(&c, b->ops->attention(b->ctx, op));
 }
 
 /* ---- mixture of experts ---- */

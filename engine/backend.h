@@ -1,11 +1,12 @@
 /* backend.h: the one seam between the engine and whatever computes. `kernels_cpu` and `kernels_cl` implement
  * it.
  *
- * Letters: T tokens of this call, H query heads, KV key/value heads (H % KV == 0), D head_dim, F ffn width,
- * n/k output/ input features, R rotated dims (even, <= D). Activations are f32, row-major, in struct bbuf;
- * offsets count elements. Weights are [n, k] row-major; a product is out[T, n] = a[T, k] * w[n, k]^T. Outputs
- * are overwritten, never pre-cleared by the caller; a row that adds says +=. No aliasing unless "in place".
- * Buffers may be larger than the named extent; nothing outside is touched. T = 0 is a no-op.
+ * Letters: T tokens of this call (of each of S sequences, where there are several), H query heads, KV
+ * key/value heads (H % KV == 0), D head_dim, F ffn width, n/k output/ input features, R rotated dims (even,
+ * <= D). Activations are f32, row-major, in struct bbuf; offsets count elements. Weights are [n, k]
+ * row-major; a product is out[T, n] = a[T, k] * w[n, k]^T. Outputs are overwritten, never pre-cleared by the
+ * caller; a row that adds says +=. No aliasing unless "in place". Buffers may be larger than the named
+ * extent; nothing outside is touched. T = 0 is a no-op.
  *
  * Thread rule: one thread at a time per backend (the engine's); the backend may use threads of its own
  * inside. Errors: the checked wrappers backend_* below look at shapes, types and bounds once and answer with
@@ -164,14 +165,17 @@ struct op_largest {
  *
  * The rows of one head are KV_BLOCK_TOKENS * kv_row_bytes: [KV_BLOCK_TOKENS][D] values in the KV type. In
  * int8 f32 [KV_BLOCK_TOKENS] follows, the rows' scales: a value is its integer (-127 .. 127) times the scale,
- * which is the largest magnitude of the row / 127, 0 for a row of zeros. */
+ * which is the largest magnitude of the row / 127, 0 for a row of zeros.
+ *
+ * Where an operation takes several sequences, table has a row of n_pages for each; what lies behind the pages
+ * of a sequence's positions is not used. */
 struct kv_layer {
     struct bbuf *pool;
     enum dtype type; /* DTYPE_F16, DTYPE_F32 or DTYPE_I8 */
     size_t page_bytes;
     size_t k_offset, v_offset;
-    const uint32_t *table; /* host memory, [pages] */
-    size_t n_pages;        /* valid entries of table */
+    const uint32_t *table; /* host memory, [pages] or [S, pages] */
+    size_t n_pages;        /* entries of table, or of a row of it */
 };
 
 /* Rotation of a pair (x0, x1): x0' = x0*c - x1*s, x1' = x1*c + x0*s. */
@@ -195,15 +199,16 @@ struct op_qkv_rope_cache {
     struct kv_layer kv;
 };
 
-/* Causal attention over the paged cache: query token i (position pos+i) sees positions
- * max(0, pos+i+1-window) <= j <= pos+i; window 0 is off. Head h reads KV head h / (H/KV). Online softmax in
- * f32. */
+/* Causal attention over the paged cache, of one sequence or of several, which may have pages in common.
+ * Sequence s has lens[s] positions, and its T tokens of this call are the last of them: the one at position p
+ * sees positions max(0, p+1-window) <= j <= p; window 0 is off. Head h reads KV head h / (H/KV). Online
+ * softmax in f32. A sequence's rows have the bits that they have in a call of its own. */
 struct op_attention {
-    const struct bbuf *q; /* [H, T, D] */
-    struct bbuf *out;     /* [T, H, D] token-major, ready for the output projection */
+    const struct bbuf *q; /* [S, H, T, D] */
+    struct bbuf *out;     /* [S, T, H, D] token-major, ready for the output projection */
     float scale;
-    size_t n_tokens, n_head, n_kv_head, head_dim;
-    size_t pos;
+    size_t n_seqs, n_tokens, n_head, n_kv_head, head_dim; /* S >= 1 */
+    const uint32_t *lens;                                 /* host memory, [S], each at least T */
     size_t window;
     struct kv_layer kv;
 };

@@ -105,15 +105,17 @@ static bool attend(const struct model *m, struct run_state *r, const struct step
 {
     const struct model_config *c = &m->config;
     struct timer t = timer_start(s);
+    uint32_t len = (uint32_t)(s->pos + s->n_tokens);
     struct op_attention op = {
         .q = r->q,
         .out = r->attn,
         .scale = 1.0f / sqrtf((float)c->head_dim),
+        .n_seqs = 1,
         .n_tokens = s->n_tokens,
         .n_head = c->n_head,
         .n_kv_head = c->n_kv_head,
         .head_dim = c->head_dim,
-        .pos = s->pos,
+        .lens = &len,
         .window = c->window,
         .kv = *kv,
     };

@@ -254,7 +254,7 @@ static bool check_splits(struct cl_backend *b, const struct op_attention *op, st
 static bool check_attention(struct cl_backend *b, enum dtype type, struct bbuf *x, struct bbuf *out,
                             struct err *err)
 {
-    static const uint32_t table[1] = {0};
+    static const uint32_t table[1] = {0}, lens[1] = {TOKENS};
     double want[TOKENS * HEAD];
     size_t slab = PAGE_TOKENS * kv_row_bytes(type, HEAD);
     struct bbuf *pool = cl_buf_new(b, 2 * slab, err), *q = cl_buf_new(b, TOKENS * HEAD * sizeof(float), err);
@@ -272,10 +272,12 @@ static bool check_attention(struct cl_backend *b, enum dtype type, struct bbuf *
     struct op_attention op = {.q = q,
                               .out = out,
                               .scale = 0.25f,
+                              .n_seqs = 1,
                               .n_tokens = TOKENS,
                               .n_head = 1,
                               .n_kv_head = 1,
                               .head_dim = HEAD,
+                              .lens = lens,
                               .kv = kv};
     for (size_t t = 0; t < TOKENS; t++) {
         double total = 0, sums[HEAD] = {0};

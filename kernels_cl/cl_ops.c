@@ -235,47 +235,65 @@ bool cl_qkv_rope_cache(void *ctx, const struct op_qkv_rope_cache *op)
     return cl_call_run(&c, op->n_head + 2 * op->n_kv_head, op->n_tokens);
 }
 
+static bool show_sequences(struct cl_backend *b, const struct op_attention *op)
+{
+    return cl_shown_set(b, &b->table, op->kv.table, op->n_seqs * op->kv.n_pages) &&
+           cl_shown_set(b, &b->lens, op->lens, op->n_seqs);
+}
+
+static void arg_queries(struct cl_call *c, const struct op_attention *op)
+{
+    cl_arg_buf(c, op->q);
+    cl_arg_u32(c, op->n_seqs);
+    cl_arg_u32(c, op->kv.n_pages);
+    cl_arg_mem(c, c->b->lens.room.mem);
+}
+
 static void arg_heads(struct cl_call *c, const struct op_attention *op)
 {
     cl_arg_f32(c, op->scale);
-    cl_arg_u32(c, op->n_tokens);
     cl_arg_u32(c, op->n_head);
     cl_arg_u32(c, op->n_kv_head);
     cl_arg_u32(c, op->head_dim);
-    cl_arg_u32(c, op->pos);
     cl_arg_u32(c, op->window < UINT32_MAX ? op->window : 0);
 }
 
 bool cl_attend_many(struct cl_backend *b, const struct op_attention *op)
 {
+    if (!show_sequences(b, op))
+        return false;
     struct cl_call c = begin_kv(b, &op->kv, CL_ATTENTION);
-    cl_arg_buf(&c, op->q);
+    arg_queries(&c, op);
     cl_arg_buf(&c, op->out);
     arg_heads(&c, op);
-    return cl_call_run(&c, op->n_tokens, op->n_head);
+    return cl_call_run(&c, op->n_seqs * op->n_tokens, op->n_head);
 }
 
 /* The parts grow with the context: twice what is needed, so that this is seldom. */
 static bool need_parts(struct cl_backend *b, const struct op_attention *op, size_t n_splits)
 {
-    size_t n_bytes = op->n_tokens * op->n_head * n_splits * (op->head_dim + 2) * sizeof(float);
+    size_t n_rows = op->n_seqs * op->n_tokens * op->n_head;
+    size_t n_bytes = n_rows * n_splits * (op->head_dim + 2) * sizeof(float);
     return b->parts.n_bytes >= n_bytes || cl_room_need(b, &b->parts, 2 * n_bytes);
 }
 
 bool cl_attend_few(struct cl_backend *b, const struct op_attention *op, size_t least_splits)
 {
-    size_t n_splits = cl_groups(op->pos + op->n_tokens, SPLIT_PAGES * PAGE_TOKENS);
-    n_splits = n_splits > least_splits ? n_splits : least_splits;
-    if (!need_parts(b, op, n_splits))
+    size_t n_splits = least_splits, n_queries = op->n_seqs * op->n_tokens;
+    for (size_t s = 0; s < op->n_seqs; s++) {
+        size_t n = cl_groups(op->lens[s], SPLIT_PAGES * PAGE_TOKENS);
+        n_splits = n > n_splits ? n : n_splits;
+    }
+    if (!show_sequences(b, op) || !need_parts(b, op, n_splits))
         return false;
     struct cl_call c = begin_kv(b, &op->kv, CL_ATTENTION_PART);
-    cl_arg_buf(&c, op->q);
+    arg_queries(&c, op);
     cl_arg_mem(&c, b->parts.mem);
     cl_arg_buf(&c, op->out);
     arg_heads(&c, op);
     cl_arg_u32(&c, n_splits);
     if (!cl_call_run(&c, n_splits,
-                     op->n_tokens * op->n_kv_head * cl_groups(op->n_head / op->n_kv_head, GQA_HEADS)))
+                     n_queries * op->n_kv_head * cl_groups(op->n_head / op->n_kv_head, GQA_HEADS)))
         return false;
     if (n_splits == 1)
         return true; /* there was nothing to join */
@@ -284,14 +302,12 @@ bool cl_attend_few(struct cl_backend *b, const struct op_attention *op, size_t l
     cl_arg_buf(&c, op->out);
     cl_arg_u32(&c, n_splits);
     cl_arg_u32(&c, op->head_dim);
-    return cl_call_run(&c, op->n_tokens, op->n_head);
+    return cl_call_run(&c, n_queries, op->n_head);
 }
 
 bool cl_attention(void *ctx, const struct op_attention *op)
 {
     struct cl_backend *b = ctx;
-    if (!cl_shown_set(b, &b->table, op->kv.table, op->kv.n_pages))
-        return false;
     if (op->n_tokens <= PRODUCT_MAX_TOKENS)
         return cl_attend_few(b, op, 1);
     return cl_attend_many(b, op) && cl_wait(b);

@@ -6,9 +6,9 @@
  * of the result are the same whether one thread does a row's chunks one after another (many rows: prefill) or
  * several threads do them at the same time (few rows: decode).
  *
- * The query rows of one KV head (token-major: row = token * group + head in group) are cut into tiles that
- * share the loads of K and V, and what is made of them: the more rows, the less it costs each, as long as all
- * threads have tiles. */
+ * The query rows of one KV head of one sequence (token-major: row = token * group + head in group) are cut
+ * into tiles that share the loads of K and V, and what is made of them: the more rows, the less it costs
+ * each, as long as all threads have tiles. KV heads are counted through all sequences: seq * KV + KV head. */
 #include "kernels_cpu/attention.h"
 
 #include <assert.h>
@@ -53,22 +53,23 @@ struct call {
     struct attn *a;
     attn_page_fn *page;
     attn_merge_fn *merge;
-    size_t group;  /* query heads per KV head */
-    size_t n_rows; /* query rows per KV head */
+    size_t group;   /* query heads per KV head */
+    size_t n_heads; /* KV heads of all sequences */
+    size_t n_rows;  /* query rows per KV head */
     size_t tile_rows;
     size_t n_tiles;     /* per KV head */
     size_t state;       /* floats of a state */
     size_t chunk_begin; /* chunks of this call, or of this wave of a split call */
     size_t chunk_end;
-    float *total; /* split calls: [KV, n_rows] states, then the chunks' [KV, n_rows, chunks] */
+    float *total; /* split calls: [n_heads, n_rows] states, then the chunks' [n_heads, n_rows, chunks] */
     float *parts;
     bool last_wave;
     atomic_size_t next; /* next item to take */
 };
 
-/* One tile of one KV head. */
+/* One tile of one KV head; head counts through all sequences. */
 struct piece {
-    size_t kv_head, first, n;
+    size_t head, seq, kv_head, first, n;
 };
 
 static size_t min_size(size_t a, size_t b)
@@ -76,9 +77,9 @@ static size_t min_size(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-static size_t row_position(const struct call *c, size_t row)
+static size_t row_position(const struct call *c, size_t seq, size_t row)
 {
-    return c->op->pos + row / c->group;
+    return c->op->lens[seq] - c->op->n_tokens + row / c->group;
 }
 
 static size_t first_seen(const struct op_attention *op, size_t pos)
@@ -86,10 +87,11 @@ static size_t first_seen(const struct op_attention *op, size_t pos)
     return op->window && pos + 1 > op->window ? pos + 1 - op->window : 0;
 }
 
-static struct piece piece_at(const struct call *c, size_t kv_head, size_t tile)
+static struct piece piece_at(const struct call *c, size_t head, size_t tile)
 {
-    size_t first = tile * c->tile_rows;
-    return (struct piece){kv_head, first, min_size(c->tile_rows, c->n_rows - first)};
+    size_t first = tile * c->tile_rows, n_kv_head = c->op->n_kv_head;
+    return (struct piece){head, head / n_kv_head, head % n_kv_head, first,
+                          min_size(c->tile_rows, c->n_rows - first)};
 }
 
 static void load_queries(const struct call *c, struct attn_thread *t, struct piece p)
@@ -102,13 +104,13 @@ static void load_queries(const struct call *c, struct attn_thread *t, struct pie
     t->tile.head_dim = dim;
     t->tile.is_rounded = false;
     for (size_t i = 0; i < p.n; i++) {
-        size_t row = p.first + i, head = p.kv_head * c->group + row % c->group;
+        size_t row = p.first + i, head = p.head * c->group + row % c->group;
         const float *from = q + (head * op->n_tokens + row / c->group) * dim;
         float *to = t->tile.q + i * dim;
         for (size_t d = 0; d < dim; d++)
             to[d] = from[d] * scale;
-        t->seen_begin[i] = first_seen(op, row_position(c, row));
-        t->seen_end[i] = row_position(c, row) + 1;
+        t->seen_begin[i] = first_seen(op, row_position(c, p.seq, row));
+        t->seen_end[i] = row_position(c, p.seq, row) + 1;
     }
 }
 
@@ -118,14 +120,21 @@ static size_t clamp_to_page(size_t pos, size_t page)
     return pos <= start ? 0 : min_size(pos - start, KV_BLOCK_TOKENS);
 }
 
+/* A page of the piece's sequence. */
+static const char *slab_rows(const struct call *c, struct piece p, size_t slab, size_t page)
+{
+    const struct kv_layer *kv = &c->op->kv;
+    return kv_page_rows(kv, slab, p.seq * kv->n_pages + page, p.kv_head, c->op->head_dim);
+}
+
 static const char *k_rows(const struct call *c, struct piece p, size_t page)
 {
-    return kv_page_rows(&c->op->kv, c->op->kv.k_offset, page, p.kv_head, c->op->head_dim);
+    return slab_rows(c, p, c->op->kv.k_offset, page);
 }
 
 static const char *v_rows(const struct call *c, struct piece p, size_t page)
 {
-    return kv_page_rows(&c->op->kv, c->op->kv.v_offset, page, p.kv_head, c->op->head_dim);
+    return slab_rows(c, p, c->op->kv.v_offset, page);
 }
 
 static void add_page(const struct call *c, struct attn_thread *t, struct piece p, size_t page)
@@ -175,11 +184,12 @@ static void merge_state(const struct call *c, float *total, const float *part, f
 }
 
 /* values[head_dim], the weighted V, by their sum. */
-static void finish_row(const struct call *c, size_t kv_head, size_t row, const float *values, float sum)
+static void finish_row(const struct call *c, size_t head, size_t row, const float *values, float sum)
 {
     const struct op_attention *op = c->op;
-    size_t dim = op->head_dim, head = kv_head * c->group + row % c->group;
-    float *out = cpu_buf_f32(op->out) + (row / c->group * op->n_head + head) * dim;
+    size_t dim = op->head_dim, token = head / op->n_kv_head * op->n_tokens + row / c->group;
+    size_t query_head = head % op->n_kv_head * c->group + row % c->group;
+    float *out = cpu_buf_f32(op->out) + (token * op->n_head + query_head) * dim;
     float scale = 1.0f / sum;
     for (size_t d = 0; d < dim; d++)
         out[d] = values[d] * scale;
@@ -197,7 +207,7 @@ static void run_chunks(const struct call *c, struct attn_thread *t, struct piece
     }
     for (size_t i = 0; i < p.n; i++) {
         const float *total = t->total + i * c->state;
-        finish_row(c, p.kv_head, p.first + i, total, total[dim + 1]);
+        finish_row(c, p.head, p.first + i, total, total[dim + 1]);
     }
 }
 
@@ -213,7 +223,7 @@ static void run_tile(const struct call *c, struct attn_thread *t, struct piece p
     }
     run_chunk(c, t, p, begin);
     for (size_t i = 0; i < p.n; i++)
-        finish_row(c, p.kv_head, p.first + i, t->tile.acc + i * c->op->head_dim, t->tile.sum[i]);
+        finish_row(c, p.head, p.first + i, t->tile.acc + i * c->op->head_dim, t->tile.sum[i]);
 }
 
 /* Late tiles see the most and go first, so that the threads finish together. */
@@ -221,7 +231,7 @@ static void run_tiles(void *arg, int thread, int n_threads)
 {
     struct call *c = arg;
     (void)n_threads;
-    size_t n_items = c->op->n_kv_head * c->n_tiles, item;
+    size_t n_items = c->n_heads * c->n_tiles, item;
     while ((item = atomic_fetch_add_explicit(&c->next, 1, memory_order_relaxed)) < n_items)
         run_tile(c, &c->a->threads[thread],
                  piece_at(c, item / c->n_tiles, c->n_tiles - 1 - item % c->n_tiles));
@@ -234,14 +244,14 @@ static void run_parts(void *arg, int thread, int n_threads)
     (void)n_threads;
     struct attn_thread *t = &c->a->threads[thread];
     size_t n_chunks = c->chunk_end - c->chunk_begin, dim = c->op->head_dim;
-    size_t n_items = c->op->n_kv_head * c->n_tiles * n_chunks, item;
+    size_t n_items = c->n_heads * c->n_tiles * n_chunks, item;
     while ((item = atomic_fetch_add_explicit(&c->next, 1, memory_order_relaxed)) < n_items) {
         size_t chunk = item % n_chunks, tile = item / n_chunks;
         struct piece p = piece_at(c, tile / c->n_tiles, tile % c->n_tiles);
         load_queries(c, t, p);
         run_chunk(c, t, p, c->chunk_begin + chunk);
         for (size_t i = 0; i < p.n; i++) {
-            float *part = c->parts + ((p.kv_head * c->n_rows + p.first + i) * n_chunks + chunk) * c->state;
+            float *part = c->parts + ((p.head * c->n_rows + p.first + i) * n_chunks + chunk) * c->state;
             memcpy(part, t->tile.acc + i * dim, dim * sizeof *part);
             part[dim] = t->tile.max[i];
             part[dim + 1] = t->tile.sum[i];
@@ -254,7 +264,7 @@ static void merge_parts(void *arg, int thread, int n_threads)
 {
     const struct call *c = arg;
     size_t n_chunks = c->chunk_end - c->chunk_begin, dim = c->op->head_dim;
-    size_t n = c->op->n_kv_head * c->n_rows;
+    size_t n = c->n_heads * c->n_rows;
     for (size_t i = n * (size_t)thread / (size_t)n_threads; i < n * (size_t)(thread + 1) / (size_t)n_threads;
          i++) {
         float *total = c->total + i * c->state;
@@ -269,7 +279,7 @@ static void merge_parts(void *arg, int thread, int n_threads)
 /* Chunks in waves of as many as the partial results have room for. */
 static void run_split(struct call *c, struct pool *pool, size_t chunks_per_wave)
 {
-    size_t n_states = c->op->n_kv_head * c->n_rows, end = c->chunk_end;
+    size_t n_states = c->n_heads * c->n_rows, end = c->chunk_end;
     c->total = c->a->partial;
     c->parts = c->total + n_states * c->state;
     memset(c->total, 0, n_states * c->state * sizeof *c->total);
@@ -286,14 +296,15 @@ static void run_split(struct call *c, struct pool *pool, size_t chunks_per_wave)
     }
 }
 
-/* How many chunks of all rows fit beside the totals; 0 when splitting gains nothing or does not fit. */
+/* How many chunks of all rows fit beside the totals; 0 when splitting gains nothing or does not fit. Several
+ * sequences may differ in length, so that their heads take unlike times. */
 static size_t chunks_per_wave(const struct call *c)
 {
-    size_t n_items = c->op->n_kv_head * c->n_tiles, n_threads = (size_t)c->a->n_threads;
-    bool uneven = n_items < 8 * n_threads && n_items % n_threads != 0;
+    size_t n_items = c->n_heads * c->n_tiles, n_threads = (size_t)c->a->n_threads;
+    bool uneven = c->op->n_seqs > 1 || (n_items < 8 * n_threads && n_items % n_threads != 0);
     if (n_threads == 1 || c->chunk_end - c->chunk_begin < 2 || (!uneven && n_items >= n_threads))
         return 0;
-    size_t fit = PARTIAL_FLOATS / (c->op->n_kv_head * c->n_rows * c->state);
+    size_t fit = PARTIAL_FLOATS / (c->n_heads * c->n_rows * c->state);
     return fit < 1 ? 0 : fit - 1;
 }
 
@@ -314,10 +325,27 @@ static size_t tiles_of(const struct call *c, size_t rows)
 static void choose_tiles(struct call *c)
 {
     size_t wanted = TILES_PER_THREAD * (size_t)c->a->n_threads, rows = ATTN_TILE_ROWS;
-    while (rows > TILE_MIN_ROWS && c->op->n_kv_head * tiles_of(c, rows) < wanted)
+    while (rows > TILE_MIN_ROWS && c->n_heads * tiles_of(c, rows) < wanted)
         rows /= 2;
     c->tile_rows = rows;
     c->n_tiles = tiles_of(c, rows);
+}
+
+/* The chunks with anything that is seen; returns how many positions that is, of all sequences together. */
+static size_t find_chunks(struct call *c)
+{
+    const struct op_attention *op = c->op;
+    size_t n_seen = 0;
+    c->chunk_begin = SIZE_MAX;
+    c->chunk_end = 0;
+    for (size_t s = 0; s < op->n_seqs; s++) {
+        size_t end = op->lens[s], begin = first_seen(op, end - op->n_tokens);
+        size_t chunk_end = (end - 1) / CHUNK_POSITIONS + 1;
+        c->chunk_begin = min_size(c->chunk_begin, begin / CHUNK_POSITIONS);
+        c->chunk_end = chunk_end > c->chunk_end ? chunk_end : c->chunk_end;
+        n_seen += end - begin;
+    }
+    return n_seen;
 }
 
 void attn_run(struct attn *a, struct pool *pool, const struct cpu_kernels *kernels,
@@ -326,20 +354,19 @@ void attn_run(struct attn *a, struct pool *pool, const struct cpu_kernels *kerne
     assert(op->head_dim <= ATTN_MAX_HEAD_DIM && pool_n_threads(pool) == a->n_threads);
     if (op->n_tokens == 0)
         return;
-    size_t group = op->n_head / op->n_kv_head, last = op->pos + op->n_tokens - 1;
+    size_t group = op->n_head / op->n_kv_head;
     struct call c = {
         .op = op,
         .a = a,
         .group = group,
+        .n_heads = op->n_seqs * op->n_kv_head,
         .n_rows = op->n_tokens * group,
         .state = op->head_dim + ATTN_STATE_EXTRA,
-        .chunk_begin = first_seen(op, op->pos) / CHUNK_POSITIONS,
-        .chunk_end = last / CHUNK_POSITIONS + 1,
     };
     choose_kernels(&c, kernels);
     choose_tiles(&c);
-    size_t seen = last + 1 - first_seen(op, op->pos), wave = chunks_per_wave(&c);
-    if (2 * op->n_tokens * op->n_head * op->head_dim * seen < SHARE_MIN_MACS)
+    size_t n_seen = find_chunks(&c), wave = chunks_per_wave(&c);
+    if (2 * op->n_tokens * op->n_head * op->head_dim * n_seen < SHARE_MIN_MACS)
         run_tiles(&c, 0, 1);
     else if (wave > 0)
         run_split(&c, pool, wave);

@@ -1,6 +1,6 @@
 /* attention.h: causal attention over the paged cache (op_attention, engine/backend.h) on all threads.
  * Thread rule: one call at a time. Results do not depend on the number of threads, nor a row on the number of
- * tokens in the call. */
+ * tokens or of sequences in the call. */
 #ifndef FERRUM_ATTENTION_H
 #define FERRUM_ATTENTION_H
 

@@ -8,7 +8,7 @@
 
 #include "kernels_cpu/cpu_buf.h"
 
-/* Page number `page` of the sequence, one KV head's rows; slab is k_offset or v_offset. */
+/* The page at entry `page` of the table, one KV head's rows; slab is k_offset or v_offset. */
 static inline char *kv_page_rows(const struct kv_layer *kv, size_t slab, size_t page, size_t kv_head,
                                  size_t head_dim)
 {

@@ -143,44 +143,66 @@ KERNEL rope_cache(KV_ARGS, const global float *qkv, global float *q, const globa
               spare);
 }
 
-/* ---- few queries: the heads that share a KV head, over a part of the keys ---- */
+/* The queries: q [S, H, T, D]. Row s of the table [S, n_pages] has the pages of sequence s, lens its length. */
+#define QUERY_ARGS const global float *q, uint n_seqs, uint n_pages, const global uint *lens
 
-/* What one group works on: query heads head .. head + n of token t, which read kv_head, and pages page .. page_end. */
-struct share {
-    uint t, head, n, kv_head, page, page_end, begin, end, split;
+/* Token t of the n of sequence seq, row seq * T + t of the output: it sees positions begin .. end. */
+struct query {
+    uint row, seq, t, n, begin, end;
 };
 
-/* Groups: (splits, tokens * KV heads * chunks of GQA_HEADS). */
-INLINE void my_share(struct share *s, uint n_head, uint n_kv_head, uint pos, uint window)
+INLINE void find_query(struct query *x, uint row, uint n_rows, uint n_seqs, const global uint *lens, uint window)
+{
+    x->row = row;
+    x->n = n_rows / n_seqs;
+    x->seq = row / x->n;
+    x->t = row % x->n;
+    x->end = lens[x->seq] - x->n + x->t + 1;
+    x->begin = window ? difference(x->end, window) : 0;
+}
+
+INLINE const global float *query_head(const global float *q, const struct query *x, uint h, uint n_head, uint head_dim)
+{
+    return q + (((size_t)x->seq * n_head + h) * x->n + x->t) * head_dim;
+}
+
+/* ---- few queries: the heads that share a KV head, over a part of the keys ---- */
+
+/* What one group works on: query heads head .. head + n of x, which read kv_head, and pages page .. page_end. */
+struct share {
+    struct query x;
+    uint head, n, kv_head, page, page_end, split;
+};
+
+/* Groups: (splits, queries * KV heads * chunks of GQA_HEADS). A query that ends before the split has no pages in it. */
+INLINE void my_share(struct share *s, uint n_seqs, const global uint *lens, uint n_head, uint n_kv_head, uint window)
 {
     uint each = n_head / n_kv_head, n_chunks = (each + GQA_HEADS - 1) / GQA_HEADS, i = (uint)get_group_id(1);
-    uint chunk = i % n_chunks;
+    uint chunk = i % n_chunks, n_rows = (uint)get_num_groups(1) / n_chunks / n_kv_head;
     s->split = (uint)get_group_id(0);
     s->kv_head = i / n_chunks % n_kv_head;
-    s->t = i / n_chunks / n_kv_head;
+    find_query(&s->x, i / n_chunks / n_kv_head, n_rows, n_seqs, lens, window);
     s->head = s->kv_head * each + chunk * GQA_HEADS;
     s->n = min((uint)GQA_HEADS, each - chunk * GQA_HEADS);
-    s->end = pos + s->t + 1;
-    s->begin = window ? difference(s->end, window) : 0;
-    s->page = max(s->begin / PAGE, s->split * SPLIT_PAGES);
-    s->page_end = min((s->end - 1) / PAGE + 1, (s->split + 1) * SPLIT_PAGES);
+    s->page = max(s->x.begin / PAGE, s->split * SPLIT_PAGES);
+    s->page_end = min((s->x.end - 1) / PAGE + 1, (s->split + 1) * SPLIT_PAGES);
 }
 
 /* The part of head i of a share: head_dim sums, then the largest score and the total of the weights. */
 INLINE global float *part_of(global float *parts, const struct share *s, uint i, uint n_head, uint n_splits,
                              uint head_dim)
 {
-    return parts + (((size_t)s->t * n_head + s->head + i) * n_splits + s->split) * (head_dim + 2);
+    return parts + (((size_t)s->x.row * n_head + s->head + i) * n_splits + s->split) * (head_dim + 2);
 }
 
 /* Where the output of that head goes when its keys are all in one part: the same bits as of joining one. */
 INLINE global float *out_of(global float *out, const struct share *s, uint i, uint n_head, uint head_dim)
 {
-    return out + ((size_t)s->t * n_head + s->head + i) * head_dim;
+    return out + ((size_t)s->x.row * n_head + s->head + i) * head_dim;
 }
 
 /* Joins the parts of a query of one head, in their order; empty ones add nothing, so that a query has the same bits with
- * any number of splits behind its own. Groups: (tokens, H). */
+ * any number of splits behind its own. Groups: (queries, H). */
 KERNEL attention_merge(const global float *parts, global float *out, uint n_splits, uint head_dim)
 {
     size_t row = get_group_id(0) * get_num_groups(1) + get_group_id(1), width = head_dim + 2;
@@ -202,24 +224,26 @@ KERNEL attention_merge(const global float *parts, global float *out, uint n_spli
 #ifdef GPU_STYLE
 
 /* One query of one head; a lane takes one key of a page, then every LANES-th dimension of the values. Online softmax over
- * the pages. Groups: (tokens, H). */
-KERNEL attention(KV_ARGS, const global float *q, global float *out, float scale, uint n_tokens, uint n_head,
-                      uint n_kv_head, uint head_dim, uint pos, uint window)
+ * the pages. Groups: (queries, H). */
+KERNEL attention(KV_ARGS, QUERY_ARGS, global float *out, float scale, uint n_head, uint n_kv_head, uint head_dim,
+                      uint window)
 {
     local float query[D_MAX], weights[PAGE], spare[LANES];
-    uint t = (uint)get_group_id(0), h = (uint)get_group_id(1), kv_head = h / (n_head / n_kv_head);
-    uint end = pos + t + 1, begin = window ? difference(end, window) : 0;
+    uint h = (uint)get_group_id(1), kv_head = h / (n_head / n_kv_head);
+    struct query x;
+    find_query(&x, (uint)get_group_id(0), (uint)get_num_groups(0), n_seqs, lens, window);
+    const global uint *pages = table + (size_t)x.seq * n_pages;
     float sums[D_MAX / LANES], largest = -INFINITY, total = 0;
-    const global float *from = q + ((size_t)h * n_tokens + t) * head_dim;
+    const global float *from = query_head(q, &x, h, n_head, head_dim);
     for (uint d = LANE; d < head_dim; d += LANES)
         query[d] = from[d];
     for (uint i = 0; i < D_MAX / LANES; i++)
         sums[i] = 0;
     MEET();
-    for (uint page = begin / PAGE; page <= (end - 1) / PAGE; page++) {
-        uint first = difference(begin, page * PAGE), n = min(end - page * PAGE, PAGE);
-        const global uchar *k = pool + rows_of(table, page_bytes, k_offset, page * PAGE, kv_head, head_dim);
-        const global uchar *v = pool + rows_of(table, page_bytes, v_offset, page * PAGE, kv_head, head_dim);
+    for (uint page = x.begin / PAGE; page <= (x.end - 1) / PAGE; page++) {
+        uint first = difference(x.begin, page * PAGE), n = min(x.end - page * PAGE, PAGE);
+        const global uchar *k = pool + rows_of(pages, page_bytes, k_offset, page * PAGE, kv_head, head_dim);
+        const global uchar *v = pool + rows_of(pages, page_bytes, v_offset, page * PAGE, kv_head, head_dim);
         bool seen = LANE >= first && LANE < n;
         float score = 0;
         const global uchar *row = k + (size_t)LANE * head_dim * VALUE_BYTES;
@@ -240,33 +264,33 @@ KERNEL attention(KV_ARGS, const global float *q, global float *out, float scale,
         }
         MEET();
     }
-    global float *to = out + ((size_t)t * n_head + h) * head_dim;
+    global float *to = out + ((size_t)x.row * n_head + h) * head_dim;
     for (uint d = LANE, i = 0; d < head_dim; d += LANES, i++)
         to[d] = sums[i] / total;
 }
 
 /* The same for the heads of a share: a key is read once for all of them. */
-KERNEL attention_part(KV_ARGS, const global float *q, global float *parts, global float *out, float scale,
-                           uint n_tokens, uint n_head, uint n_kv_head, uint head_dim, uint pos, uint window,
-                           uint n_splits)
+KERNEL attention_part(KV_ARGS, QUERY_ARGS, global float *parts, global float *out, float scale, uint n_head,
+                           uint n_kv_head, uint head_dim, uint window, uint n_splits)
 {
     local float query[GQA_HEADS * D_MAX], weights[GQA_HEADS * PAGE], spare[LANES];
     float sums[GQA_HEADS][D_MAX / LANES], largest[GQA_HEADS], total[GQA_HEADS];
     struct share s;
-    my_share(&s, n_head, n_kv_head, pos, window);
+    my_share(&s, n_seqs, lens, n_head, n_kv_head, window);
+    const global uint *pages = table + (size_t)s.x.seq * n_pages;
     for (uint i = 0; i < GQA_HEADS; i++) {
         largest[i] = -INFINITY;
         total[i] = 0;
         for (uint j = 0; j < D_MAX / LANES; j++)
             sums[i][j] = 0;
         for (uint d = LANE; d < head_dim; d += LANES)
-            query[i * D_MAX + d] = i < s.n ? q[((size_t)(s.head + i) * n_tokens + s.t) * head_dim + d] : 0;
+            query[i * D_MAX + d] = i < s.n ? query_head(q, &s.x, s.head + i, n_head, head_dim)[d] : 0;
     }
     MEET();
     for (uint page = s.page; page < s.page_end; page++) {
-        uint first = difference(s.begin, page * PAGE), n = min(s.end - page * PAGE, PAGE);
-        const global uchar *k = pool + rows_of(table, page_bytes, k_offset, page * PAGE, s.kv_head, head_dim);
-        const global uchar *v = pool + rows_of(table, page_bytes, v_offset, page * PAGE, s.kv_head, head_dim);
+        uint first = difference(s.x.begin, page * PAGE), n = min(s.x.end - page * PAGE, PAGE);
+        const global uchar *k = pool + rows_of(pages, page_bytes, k_offset, page * PAGE, s.kv_head, head_dim);
+        const global uchar *v = pool + rows_of(pages, page_bytes, v_offset, page * PAGE, s.kv_head, head_dim);
         bool seen = LANE >= first && LANE < n;
         const global uchar *row = k + (size_t)LANE * head_dim * VALUE_BYTES;
         float scores[GQA_HEADS] = {0, 0, 0, 0}, keep[GQA_HEADS];
@@ -342,22 +366,24 @@ INLINE void add_rows(float *sums, float keep, const float *weights, const global
     }
 }
 
-/* One query of one head: the scores of a page, their exponentials, then its values. Groups: (tokens, H). */
-KERNEL attention(KV_ARGS, const global float *q, global float *out, float scale, uint n_tokens, uint n_head,
-                      uint n_kv_head, uint head_dim, uint pos, uint window)
+/* One query of one head: the scores of a page, their exponentials, then its values. Groups: (queries, H). */
+KERNEL attention(KV_ARGS, QUERY_ARGS, global float *out, float scale, uint n_head, uint n_kv_head, uint head_dim,
+                      uint window)
 {
-    uint t = (uint)get_group_id(0), h = (uint)get_group_id(1), kv_head = h / (n_head / n_kv_head);
-    uint end = pos + t + 1, begin = window ? difference(end, window) : 0;
+    uint h = (uint)get_group_id(1), kv_head = h / (n_head / n_kv_head);
+    struct query x;
+    find_query(&x, (uint)get_group_id(0), (uint)get_num_groups(0), n_seqs, lens, window);
+    const global uint *pages = table + (size_t)x.seq * n_pages;
     float query[D_MAX], sums[D_MAX], weights[PAGE], largest = -INFINITY, total = 0;
-    const global float *from = q + ((size_t)h * n_tokens + t) * head_dim;
+    const global float *from = query_head(q, &x, h, n_head, head_dim);
     for (uint d = 0; d < head_dim; d++) {
         query[d] = from[d] * scale;
         sums[d] = 0;
     }
-    for (uint page = begin / PAGE; page <= (end - 1) / PAGE; page++) {
-        uint first = difference(begin, page * PAGE), n = min(end - page * PAGE, PAGE);
-        const global uchar *k = pool + rows_of(table, page_bytes, k_offset, page * PAGE, kv_head, head_dim);
-        const global uchar *v = pool + rows_of(table, page_bytes, v_offset, page * PAGE, kv_head, head_dim);
+    for (uint page = x.begin / PAGE; page <= (x.end - 1) / PAGE; page++) {
+        uint first = difference(x.begin, page * PAGE), n = min(x.end - page * PAGE, PAGE);
+        const global uchar *k = pool + rows_of(pages, page_bytes, k_offset, page * PAGE, kv_head, head_dim);
+        const global uchar *v = pool + rows_of(pages, page_bytes, v_offset, page * PAGE, kv_head, head_dim);
         float now = largest;
         for (uint j = 0; j < PAGE; j++)
             weights[j] = -INFINITY;
@@ -379,7 +405,7 @@ KERNEL attention(KV_ARGS, const global float *q, global float *out, float scale,
             weights[j] *= scale_of(v, j, head_dim);
         add_rows(sums, keep, weights, v, first, n, head_dim);
     }
-    global float *to = out + ((size_t)t * n_head + h) * head_dim;
+    global float *to = out + ((size_t)x.row * n_head + h) * head_dim;
     for (uint d = 0; d < head_dim; d++)
         to[d] = sums[d] / total;
 }
@@ -456,28 +482,28 @@ INLINE float weigh_page(float *weights, float *largest, float *total, const glob
     return keep;
 }
 
-KERNEL attention_part(KV_ARGS, const global float *q, global float *parts, global float *out, float scale,
-                           uint n_tokens, uint n_head, uint n_kv_head, uint head_dim, uint pos, uint window,
-                           uint n_splits)
+KERNEL attention_part(KV_ARGS, QUERY_ARGS, global float *parts, global float *out, float scale, uint n_head,
+                           uint n_kv_head, uint head_dim, uint window, uint n_splits)
 {
     float query[GQA_HEADS * D_MAX], sums[GQA_HEADS * D_MAX], weights[GQA_HEADS * PAGE];
     float largest[GQA_HEADS], total[GQA_HEADS], keep[GQA_HEADS];
     struct share s;
-    my_share(&s, n_head, n_kv_head, pos, window);
+    my_share(&s, n_seqs, lens, n_head, n_kv_head, window);
+    const global uint *pages = table + (size_t)s.x.seq * n_pages;
     for (uint i = 0; i < GQA_HEADS; i++) {
         largest[i] = -INFINITY;
         total[i] = keep[i] = 0;
         for (uint d = 0; d < head_dim; d++) {
-            query[i * D_MAX + d] = i < s.n ? q[((size_t)(s.head + i) * n_tokens + s.t) * head_dim + d] * scale : 0;
+            query[i * D_MAX + d] = i < s.n ? query_head(q, &s.x, s.head + i, n_head, head_dim)[d] * scale : 0;
             sums[i * D_MAX + d] = 0;
         }
         for (uint j = 0; j < PAGE; j++)
             weights[i * PAGE + j] = 0;
     }
     for (uint page = s.page; page < s.page_end; page++) {
-        uint first = difference(s.begin, page * PAGE), n = min(s.end - page * PAGE, PAGE);
-        const global uchar *k = pool + rows_of(table, page_bytes, k_offset, page * PAGE, s.kv_head, head_dim);
-        const global uchar *v = pool + rows_of(table, page_bytes, v_offset, page * PAGE, s.kv_head, head_dim);
+        uint first = difference(s.x.begin, page * PAGE), n = min(s.x.end - page * PAGE, PAGE);
+        const global uchar *k = pool + rows_of(pages, page_bytes, k_offset, page * PAGE, s.kv_head, head_dim);
+        const global uchar *v = pool + rows_of(pages, page_bytes, v_offset, page * PAGE, s.kv_head, head_dim);
         if (s.n == 1)
             scores1(query, k, first, n, head_dim, weights);
         else if (s.n == 2)

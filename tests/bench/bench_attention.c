@@ -75,6 +75,7 @@ struct world {
     peak_fn *peak;
     struct op_rms_norm norm;
     struct op_attention attention;
+    uint32_t len; /* the attention's */
     size_t layer;
 };
 
@@ -117,7 +118,7 @@ static void bench_attention(struct world *w, const void *plain)
 {
     double us[2];
     for (size_t pos = 255; pos < CONTEXT; pos = 2 * pos + 1) {
-        w->attention.pos = pos;
+        w->len = (uint32_t)pos + 1;
         w->attention.n_tokens = 1;
         time_types(w, N_LAYERS, us);
         double rows = (double)(pos + 1) * KV_HEADS * 2 / 1e3;
@@ -133,7 +134,7 @@ static void bench_attention(struct world *w, const void *plain)
     printf("plain reads: %.1f GB/s\n", read);
     for (size_t i = 0; i < 3; i++) {
         size_t pos = i * i * 4096;
-        w->attention.pos = pos;
+        w->len = (uint32_t)pos + PROMPT;
         w->attention.n_tokens = PROMPT;
         time_types(w, 1, us);
         double macs = 2.0 * HEADS * DIM * PROMPT * ((double)pos + PROMPT / 2) / 1e3;
@@ -186,8 +187,15 @@ int main(int argc, char **argv)
     w.norm = (struct op_rms_norm){.x = q, .w = q, .out = out, .n_tokens = 1, .n = 1024, .eps = 1e-6f};
     printf("pool run: %.2f us\n", best_us(run_pool, w.threads, 10000, 5));
     printf("rms_norm of 1024: %.3f us\n", best_us(run_norm, &w, 1000, 5));
-    w.attention = (struct op_attention){
-        q, out, 0.088f, 1, HEADS, KV_HEADS, DIM, 0, 0, {.pool = pool, .table = table, .n_pages = n_pages}};
+    w.attention = (struct op_attention){.q = q,
+                                        .out = out,
+                                        .scale = 0.088f,
+                                        .n_seqs = 1,
+                                        .n_head = HEADS,
+                                        .n_kv_head = KV_HEADS,
+                                        .head_dim = DIM,
+                                        .lens = &w.len,
+                                        .kv = {.pool = pool, .table = table, .n_pages = n_pages}};
     bench_attention(&w, plain);
     mem_free(table);
     mem_unmap(plain, POOL_BYTES);

@@ -195,16 +195,18 @@ static bool ref_silu_mul(void *ctx, const struct op_silu_mul *op)
     return true;
 }
 
-/* One row of K or V: position p, key/value head h. */
+/* One row of K or V: position p of a sequence, key/value head h. */
 struct kv_row {
     enum dtype type;
     char *values, *scale;
 };
 
-static struct kv_row kv_row_at(const struct kv_layer *kv, size_t slab, size_t p, size_t h, size_t head_dim)
+static struct kv_row kv_row_at(const struct kv_layer *kv, size_t seq, size_t slab, size_t p, size_t h,
+                               size_t head_dim)
 {
     size_t item = dtype_info(kv->type)->block_bytes, in_page = p % KV_BLOCK_TOKENS;
-    char *rows = kv->pool->data + kv->table[p / KV_BLOCK_TOKENS] * kv->page_bytes + slab +
+    uint32_t page = kv->table[seq * kv->n_pages + p / KV_BLOCK_TOKENS];
+    char *rows = kv->pool->data + page * kv->page_bytes + slab +
                  h * KV_BLOCK_TOKENS * kv_row_bytes(kv->type, head_dim);
     return (struct kv_row){kv->type, rows + in_page * head_dim * item,
                            rows + KV_BLOCK_TOKENS * head_dim * item + in_page * sizeof(float)};
@@ -274,24 +276,24 @@ static bool ref_qkv_rope_cache(void *ctx, const struct op_qkv_rope_cache *op)
             float k[512];
             memcpy(k, row + (H + h) * D, D * sizeof *k);
             norm_and_rotate(op, k, op->k_norm, op->pos + t);
-            kv_store(kv_row_at(&op->kv, op->kv.k_offset, op->pos + t, h, D), k, D);
-            kv_store(kv_row_at(&op->kv, op->kv.v_offset, op->pos + t, h, D), row + (H + KV + h) * D, D);
+            kv_store(kv_row_at(&op->kv, 0, op->kv.k_offset, op->pos + t, h, D), k, D);
+            kv_store(kv_row_at(&op->kv, 0, op->kv.v_offset, op->pos + t, h, D), row + (H + KV + h) * D, D);
         }
     }
     return true;
 }
 
 /* One query of one head: a full softmax over the visible positions. */
-static void attend(const struct op_attention *op, size_t t, size_t h)
+static void attend(const struct op_attention *op, size_t s, size_t t, size_t h)
 {
-    size_t D = op->head_dim, end = op->pos + t + 1, g = h / (op->n_head / op->n_kv_head);
+    size_t D = op->head_dim, end = op->lens[s] - op->n_tokens + t + 1, g = h / (op->n_head / op->n_kv_head);
     size_t begin = op->window && op->window < end ? end - op->window : 0;
-    const float *q = floats(op->q) + (h * op->n_tokens + t) * D;
+    const float *q = floats(op->q) + ((s * op->n_head + h) * op->n_tokens + t) * D;
     static double p[REF_MAX_POSITIONS]; /* decoding must not allocate */
     double largest = -INFINITY, sum = 0, out[512] = {0}, x[512];
     assert(end <= REF_MAX_POSITIONS && D <= 512);
     for (size_t j = begin; j < end; j++) {
-        kv_load(kv_row_at(&op->kv, op->kv.k_offset, j, g, D), x, D);
+        kv_load(kv_row_at(&op->kv, s, op->kv.k_offset, j, g, D), x, D);
         p[j] = 0;
         for (size_t d = 0; d < D; d++)
             p[j] += (double)q[d] * x[d];
@@ -301,20 +303,21 @@ static void attend(const struct op_attention *op, size_t t, size_t h)
     for (size_t j = begin; j < end; j++) {
         p[j] = exp(p[j] - largest);
         sum += p[j];
-        kv_load(kv_row_at(&op->kv, op->kv.v_offset, j, g, D), x, D);
+        kv_load(kv_row_at(&op->kv, s, op->kv.v_offset, j, g, D), x, D);
         for (size_t d = 0; d < D; d++)
             out[d] += p[j] * x[d];
     }
     for (size_t d = 0; d < D; d++)
-        floats(op->out)[(t * op->n_head + h) * D + d] = (float)(out[d] / sum);
+        floats(op->out)[((s * op->n_tokens + t) * op->n_head + h) * D + d] = (float)(out[d] / sum);
 }
 
 static bool ref_attention(void *ctx, const struct op_attention *op)
 {
     (void)ctx;
-    for (size_t t = 0; t < op->n_tokens; t++)
-        for (size_t h = 0; h < op->n_head; h++)
-            attend(op, t, h);
+    for (size_t s = 0; s < op->n_seqs; s++)
+        for (size_t t = 0; t < op->n_tokens; t++)
+            for (size_t h = 0; h < op->n_head; h++)
+                attend(op, s, t, h);
     return true;
 }
 

@@ -398,23 +398,24 @@ static void ask(struct cl_world *w, bool is_ref, const struct heads *s, const st
                 const struct kv_layer *kv)
 {
     struct err err = {0};
+    uint32_t len = (uint32_t)(s->pos + s->n_tokens);
     struct op_attention op = {.q = of(&a->late, is_ref),
                               .out = of(&a->out, is_ref),
                               .scale = 1 / sqrtf((float)s->head_dim),
+                              .n_seqs = 1,
                               .n_tokens = s->n_tokens,
                               .n_head = s->n_head,
                               .n_kv_head = s->n_kv_head,
                               .head_dim = s->head_dim,
-                              .pos = s->pos,
+                              .lens = &len,
                               .window = s->window,
                               .kv = *kv};
     need(backend_attention(is_ref ? &w->ref : &w->cl, &op, &err), &err);
 }
 
-/* Both caches hold nothing but NaN; in the small grid the device's then holds the reference's early rows,
- * which it would take minutes to compute there. */
+/* Both caches hold nothing but NaN, and early rows. copies: the device's are those of the reference. */
 static void begin_caches(struct cl_world *w, const struct heads *s, const struct asked *a,
-                         const struct kv_layer kv[2])
+                         const struct kv_layer kv[2], bool copies)
 {
     struct err err = {0};
     size_t n = kv[0].page_bytes * kv[0].n_pages;
@@ -422,27 +423,21 @@ static void begin_caches(struct cl_world *w, const struct heads *s, const struct
     memset(bytes, 0xff, n);
     need(backend_buf_write(&w->ref, kv[1].pool, 0, bytes, n, &err), &err);
     put_rows(w, true, s, a, true, &kv[1]);
-    if (is_small)
+    if (copies)
         need(backend_buf_read(&w->ref, kv[1].pool, 0, bytes, n, &err), &err);
     need(backend_buf_write(&w->cl, kv[0].pool, 0, bytes, n, &err), &err);
-    if (!is_small)
+    if (!copies)
         put_rows(w, false, s, a, true, &kv[0]);
     mem_free(bytes);
 }
 
-/* Positions 0 .. pos + T are put into both caches; then the last T are asked. */
-static void check_heads(struct cl_world *w, const struct heads *s)
+/* The same layer in both pools; the table is backwards. */
+static void new_caches(struct cl_world *w, const struct heads *s, uint32_t *table, struct kv_layer kv[2])
 {
     struct err err = {0};
     size_t n_pages = (s->pos + s->n_tokens + 63) / 64, page = LAYERS * 2 * slab_bytes(s);
-    uint32_t table[80];
-    char what[160];
-    snprintf(what, sizeof what, "D %zu H %zu KV %zu T %zu pos %zu window %zu rot %zu mode %d %s", s->head_dim,
-             s->n_head, s->n_kv_head, s->n_tokens, s->pos, s->window, s->n_rot, (int)s->mode,
-             dtype_info(s->type)->name);
     for (size_t i = 0; i < n_pages; i++)
-        table[i] = (uint32_t)(n_pages - 1 - i); /* backwards */
-    struct kv_layer kv[2];
+        table[i] = (uint32_t)(n_pages - 1 - i);
     for (int i = 0; i < 2; i++)
         kv[i] = (struct kv_layer){backend_buf_new(i ? &w->ref : &w->cl, n_pages * page, &err),
                                   s->type,
@@ -452,8 +447,26 @@ static void check_heads(struct cl_world *w, const struct heads *s)
                                   table,
                                   n_pages};
     need(kv[0].pool && kv[1].pool, &err);
+}
+
+static void free_caches(struct cl_world *w, struct kv_layer kv[2])
+{
+    backend_buf_free(&w->cl, kv[0].pool);
+    backend_buf_free(&w->ref, kv[1].pool);
+}
+
+/* Positions 0 .. pos + T are put into both caches; then the last T are asked. */
+static void check_heads(struct cl_world *w, const struct heads *s)
+{
+    uint32_t table[80];
+    struct kv_layer kv[2];
+    char what[160];
+    snprintf(what, sizeof what, "D %zu H %zu KV %zu T %zu pos %zu window %zu rot %zu mode %d %s", s->head_dim,
+             s->n_head, s->n_kv_head, s->n_tokens, s->pos, s->window, s->n_rot, (int)s->mode,
+             dtype_info(s->type)->name);
+    new_caches(w, s, table, kv);
     struct asked a = asked_new(w, s);
-    begin_caches(w, s, &a, kv);
+    begin_caches(w, s, &a, kv, is_small); /* what the small grid's device would take minutes for */
     for (int i = 0; i < 2; i++) {
         put_rows(w, i, s, &a, false, &kv[i]);
         ask(w, i, s, &a, &kv[i]);
@@ -462,8 +475,7 @@ static void check_heads(struct cl_world *w, const struct heads *s)
     expect_same_rows(w, kv[0].pool, kv[1].pool, s, table, what);
     /* The rows differ where rounding to a short type went the other way. */
     twin_expect(w, &a.out, s->type == DTYPE_F32 ? 1e-11 : s->type == DTYPE_F16 ? 1e-7 : 1e-5, what);
-    backend_buf_free(&w->cl, kv[0].pool);
-    backend_buf_free(&w->ref, kv[1].pool);
+    free_caches(w, kv);
     asked_free(w, &a);
 }
 
@@ -529,12 +541,129 @@ static void attention__long_context__matches_the_reference(void **state)
                                                            .type = types[k]});
 }
 
+/* ---- several sequences ---- */
+
+/* Over one long run of positions, each from a page of it on: they have pages in common. */
+struct seqs {
+    size_t n, n_pages, pages[8]; /* pages of a row of the table; where each begins */
+    uint32_t lens[8], table[8 * 32];
+};
+
+static void fill_table(struct seqs *q, const struct heads *s, const uint32_t *run)
+{
+    memset(q->table, 0xff, sizeof q->table); /* no page */
+    q->n_pages = (s->pos + 63) / 64;
+    assert_true(q->n * q->n_pages <= sizeof q->table / sizeof *q->table);
+    for (size_t i = 0; i < q->n; i++) {
+        assert_true(q->pages[i] * 64 + q->lens[i] <= s->pos);
+        for (size_t j = 0; j * 64 < q->lens[i]; j++)
+            q->table[i * q->n_pages + j] = run[q->pages[i] + j];
+    }
+}
+
+/* Sequences first .. first + n of the call. */
+static void ask_some(struct backend *b, const struct heads *s, const struct seqs *of_all, size_t first,
+                     size_t n, struct kv_layer kv, struct bbuf *q, struct bbuf *out)
+{
+    struct err err = {0};
+    kv.table = of_all->table + first * of_all->n_pages;
+    kv.n_pages = of_all->n_pages;
+    struct op_attention op = {.q = q,
+                              .out = out,
+                              .scale = 1 / sqrtf((float)s->head_dim),
+                              .n_seqs = n,
+                              .n_tokens = s->n_tokens,
+                              .n_head = s->n_head,
+                              .n_kv_head = s->n_kv_head,
+                              .head_dim = s->head_dim,
+                              .lens = of_all->lens + first,
+                              .window = s->window,
+                              .kv = kv};
+    need(backend_attention(b, &op, &err), &err);
+}
+
+/* Each sequence alone has the bits that it has among the others. */
+static void expect_same_alone(struct cl_world *w, const struct heads *s, const struct seqs *q,
+                              struct kv_layer kv, const struct twin *late, const struct twin *out,
+                              const char *what)
+{
+    size_t n = s->n_tokens * s->n_head * s->head_dim;
+    float *all_q = fixture_read(&w->cl, late->cl, q->n * n), *all = fixture_read(&w->cl, out->cl, q->n * n);
+    for (size_t i = 0; i < q->n; i++) {
+        struct bbuf *one_q = fixture_buf(&w->cl, all_q + i * n, n), *one = fixture_buf(&w->cl, NULL, n);
+        ask_some(&w->cl, s, q, i, 1, kv, one_q, one);
+        float *found = fixture_read(&w->cl, one, n);
+        if (memcmp(found, all + i * n, n * sizeof *found) != 0)
+            fail_msg("%s, %s style: sequence %zu of %u has other bits alone", what, w->style, i, q->lens[i]);
+        mem_free(found);
+        backend_buf_free(&w->cl, one_q);
+        backend_buf_free(&w->cl, one);
+    }
+    mem_free(all_q);
+    mem_free(all);
+}
+
+/* s: its pos is how long the run is, of which no token is asked. */
+static void check_sequences(struct cl_world *w, const struct heads *s, struct seqs *q)
+{
+    size_t n = q->n * s->n_tokens * s->n_head * s->head_dim;
+    struct heads run = *s;
+    uint32_t table[80];
+    struct kv_layer kv[2];
+    char what[160];
+    snprintf(what, sizeof what, "%zu sequences, D %zu H %zu KV %zu T %zu window %zu %s", q->n, s->head_dim,
+             s->n_head, s->n_kv_head, s->n_tokens, s->window, dtype_info(s->type)->name);
+    run.n_tokens = 0;
+    new_caches(w, &run, table, kv);
+    fill_table(q, s, table);
+    struct asked a = asked_new(w, &run);
+    struct twin late = twin_normal(w, n, 4), out = twin_new(w, NULL, n);
+    begin_caches(w, &run, &a, kv, true);
+    ask_some(&w->cl, s, q, 0, q->n, kv[0], late.cl, out.cl);
+    ask_some(&w->ref, s, q, 0, q->n, kv[1], late.ref, out.ref);
+    twin_expect(w, &out, LIMIT, what);
+    expect_same_alone(w, s, q, kv[0], &late, &out, what);
+    free_caches(w, kv);
+    asked_free(w, &a);
+    twin_free(w, &late);
+    twin_free(w, &out);
+}
+
+/* Few tokens of each and many, which are other kernels; lengths before, at and behind a page and a part of
+ * the keys, and one of many parts. */
+static void attention__several_sequences__match_the_reference_and_one_by_one(void **state)
+{
+    (void)state;
+    static const size_t dims[] = {64, 128, 20}, windows[] = {0, 70, 300}, tokens[] = {1, 1, 2, 9};
+    static const enum dtype types[] = {DTYPE_F16, DTYPE_F32, DTYPE_I8};
+    for (int i = 0; i < n_cl_worlds; i++)
+        for (size_t j = 0; j < 12; j++) {
+            struct seqs all = {8, 0, {3, 0, 5, 1, 2, 0, 0, 4}, {1, 63, 64, 65, 256, 257, 1100, 2}, {0}};
+            struct seqs few = {3, 0, {1, 0, 1}, {1, 65, 64}, {0}};
+            struct heads s = {.head_dim = is_small ? 4 : dims[j / 2 % 3],
+                              .n_kv_head = 1 + j % 2,
+                              .n_head = (j % 3 ? 4 : 5) * (1 + j % 2),
+                              .n_tokens = tokens[j % 4],
+                              .pos = is_small ? 140 : 1150,
+                              .window = windows[j / 3 % 3],
+                              .n_rot = 4,
+                              .mode = ROPE_NEOX,
+                              .type = types[(j + j / 3) % 3]};
+            struct seqs *q = is_small ? &few : &all;
+            for (size_t l = 0; l < q->n; l++)
+                q->lens[l] += (uint32_t)(s.n_tokens - 1);
+            if ((is_small && j > 3) || (only >= 0 && j != (size_t)only))
+                continue;
+            check_sequences(&cl_worlds[i], &s, q);
+        }
+}
+
 /* Rows nobody may see are not read: they hold NaN. */
 static void attention__unseen_rows__are_not_read(void **state)
 {
     (void)state;
     enum { DIM = 16, POS = 70, WINDOW = 10 };
-    static const uint32_t table[] = {1, 0};
+    static const uint32_t table[] = {1, 0}, lens[] = {POS + 1};
     float rows[2 * 2 * 64 * DIM];
     for (int i = 0; i < n_cl_worlds; i++) {
         struct cl_world *w = &cl_worlds[i];
@@ -548,11 +677,12 @@ static void attention__unseen_rows__are_not_read(void **state)
         struct op_attention op = {.q = q.cl,
                                   .out = out.cl,
                                   .scale = 1,
+                                  .n_seqs = 1,
                                   .n_tokens = 1,
                                   .n_head = 1,
                                   .n_kv_head = 1,
                                   .head_dim = DIM,
-                                  .pos = POS,
+                                  .lens = lens,
                                   .window = WINDOW,
                                   .kv = {pool.cl, DTYPE_F32, 2 * 64 * DIM * 4, 0, 64 * DIM * 4, table, 2}};
         need(backend_attention(&w->cl, &op, &err), &err);
@@ -594,6 +724,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(attention__any_shape__matches_the_reference),
         cmocka_unit_test(attention__contexts_of_models__match_the_reference),
         cmocka_unit_test(attention__long_context__matches_the_reference),
+        cmocka_unit_test(attention__several_sequences__match_the_reference_and_one_by_one),
         cmocka_unit_test(attention__unseen_rows__are_not_read),
         cmocka_unit_test(kernels__of_rows_and_heads__were_all_launched),
     };

@@ -24,6 +24,7 @@ struct world {
     struct bbuf *pool, *q, *out;
     uint32_t *table;
     float *q_values, *k, *v;
+    uint32_t *len; /* the op's */
     struct op_attention op;
 };
 
@@ -124,15 +125,18 @@ static struct world make_world(struct shape s, int n_threads, const char *isa)
     fixture_normal(w.q_values, n_q, 1);
     w.q = fixture_buf(&w.b, w.q_values, n_q);
     w.out = fixture_buf(&w.b, NULL, n_q);
+    w.len = mem_need(sizeof *w.len);
+    *w.len = (uint32_t)n_positions(&s);
     w.op = (struct op_attention){
         .q = w.q,
         .out = w.out,
         .scale = 1.0f / sqrtf((float)s.head_dim),
+        .n_seqs = 1,
         .n_tokens = s.n_tokens,
         .n_head = s.n_head,
         .n_kv_head = s.n_kv_head,
         .head_dim = s.head_dim,
-        .pos = s.pos,
+        .lens = w.len,
         .window = s.window,
         .kv = {w.pool, s.type, page, 2 * slab, 3 * slab, w.table, n_pages},
     };
@@ -146,6 +150,7 @@ static void free_world(struct world *w)
     backend_buf_free(&w->b, w->out);
     backend_close(&w->b);
     mem_free(w->table);
+    mem_free(w->len);
     mem_free(w->q_values);
     mem_free(w->k);
     mem_free(w->v);
@@ -159,13 +164,13 @@ static float *run(struct world *w)
     return fixture_read(&w->b, w->out, w->s.n_tokens * w->s.n_head * w->s.head_dim);
 }
 
-/* One query by the textbook: all scores, their maximum, their exponentials, the weighted sum. */
-static void reference_row(const struct world *w, size_t head, size_t token, double *out)
+/* One query of a head, which sees positions begin .. end, by the textbook: all scores, their maximum, their
+ * exponentials, the weighted sum. */
+static void reference_row(const struct world *w, const float *q, size_t head, size_t begin, size_t end,
+                          double *out)
 {
     const struct shape *s = &w->s;
-    size_t dim = s->head_dim, n = n_positions(s), end = s->pos + token + 1;
-    size_t begin = s->window && end > s->window ? end - s->window : 0, kv = head / (s->n_head / s->n_kv_head);
-    const float *q = w->q_values + (head * s->n_tokens + token) * dim;
+    size_t dim = s->head_dim, n = n_positions(s), kv = head / (s->n_head / s->n_kv_head);
     double *score = mem_need(n * sizeof *score), max = -INFINITY, sum = 0;
     for (size_t j = begin; j < end; j++) {
         for (size_t d = 0; d < dim; d++)
@@ -185,6 +190,17 @@ static void reference_row(const struct world *w, size_t head, size_t token, doub
     mem_free(score);
 }
 
+/* Where positions begin that are seen up to end. */
+static size_t seen_from(const struct shape *s, size_t end)
+{
+    return s->window && end > s->window ? end - s->window : 0;
+}
+
+static double nmse_limit(const struct shape *s)
+{
+    return s->type == DTYPE_I8 ? 1e-8 : 1e-11;
+}
+
 static void check_against_reference(struct shape s, int n_threads, const char *isa)
 {
     struct world w = make_world(s, n_threads, isa);
@@ -193,9 +209,10 @@ static void check_against_reference(struct shape s, int n_threads, const char *i
     double *expected = mem_need(n * sizeof *expected);
     for (size_t t = 0; t < s.n_tokens; t++)
         for (size_t h = 0; h < s.n_head; h++)
-            reference_row(&w, h, t, expected + (t * s.n_head + h) * s.head_dim);
+            reference_row(&w, w.q_values + (h * s.n_tokens + t) * s.head_dim, h, seen_from(&s, s.pos + t + 1),
+                          s.pos + t + 1, expected + (t * s.n_head + h) * s.head_dim);
     double nmse = fixture_nmse(found, expected, n);
-    if (!(nmse < (s.type == DTYPE_I8 ? 1e-8 : 1e-11)))
+    if (!(nmse < nmse_limit(&s)))
         fail_msg("%s D %zu H %zu KV %zu T %zu pos %zu window %zu type %d: nmse %g", isa, s.head_dim, s.n_head,
                  s.n_kv_head, s.n_tokens, s.pos, s.window, (int)s.type, nmse);
     mem_free(expected);
@@ -341,10 +358,11 @@ static void check_part(struct world *w, size_t t, size_t n, const float *all, co
                n * s->head_dim * sizeof *q);
     struct bbuf *q_buf = fixture_buf(&w->b, q, n * row), *out = fixture_buf(&w->b, NULL, n * row);
     struct op_attention op = w->op;
+    uint32_t len = (uint32_t)(s->pos + t + n);
     op.q = q_buf;
     op.out = out;
     op.n_tokens = n;
-    op.pos += t;
+    op.lens = &len;
     struct err err = {0};
     assert_true(backend_attention(&w->b, &op, &err));
     float *part = fixture_read(&w->b, out, n * row);
@@ -407,7 +425,7 @@ static void attention__more_chunks_than_scratch__same_bits(void **state)
     float *found[2];
     for (int i = 0; i < 2; i++) {
         struct world w = make_world(s, 1 + 2 * i, NULL);
-        w.op.pos = POS;
+        *w.len = POS + 1;
         w.op.kv.table = table;
         w.op.kv.n_pages = N_PAGES;
         found[i] = run(&w);
@@ -417,6 +435,117 @@ static void attention__more_chunks_than_scratch__same_bits(void **state)
     assert_memory_equal(found[0], found[1], HEADS * DIM * sizeof(float));
     mem_free(found[0]);
     mem_free(found[1]);
+}
+
+/* Sequences over one long run of positions, each from a page of it on: they have pages in common, as chats
+ * that began as one. With T tokens, T - 1 positions more. */
+static const struct {
+    size_t page;
+    uint32_t len;
+} seqs[] = {{3, 1}, {0, 63}, {5, 64}, {1, 65}, {0, 1100}, {2, 2}, {4, 513}};
+#define N_SEQS (sizeof seqs / sizeof *seqs)
+
+/* The op of all of them; q [S, H, T, D] and the rest are the caller's to free. */
+struct many {
+    float *q;
+    uint32_t *table, lens[N_SEQS];
+    struct op_attention op;
+};
+
+static struct many make_many(struct world *w, size_t n_tokens)
+{
+    const struct shape *s = &w->s;
+    size_t n = N_SEQS * n_tokens * s->n_head * s->head_dim, n_pages = w->op.kv.n_pages;
+    struct many m = {mem_need(n * sizeof *m.q), mem_need(N_SEQS * n_pages * sizeof *m.table), {0}, w->op};
+    fixture_normal(m.q, n, 7);
+    memset(m.table, 0xff, N_SEQS * n_pages * sizeof *m.table); /* behind a sequence's pages is no page */
+    for (size_t i = 0; i < N_SEQS; i++) {
+        m.lens[i] = (uint32_t)(seqs[i].len + n_tokens - 1);
+        assert_true(seqs[i].page * KV_BLOCK_TOKENS + m.lens[i] <= n_positions(s));
+        for (size_t j = 0; j * KV_BLOCK_TOKENS < m.lens[i]; j++)
+            m.table[i * n_pages + j] = w->table[seqs[i].page + j];
+    }
+    m.op.n_seqs = N_SEQS;
+    m.op.n_tokens = n_tokens;
+    m.op.kv.table = m.table;
+    m.op.window = s->window;
+    return m;
+}
+
+/* Sequences first .. first + n in one call. */
+static float *run_some(struct world *w, const struct many *m, size_t first, size_t n)
+{
+    size_t row = m->op.n_tokens * w->s.n_head * w->s.head_dim;
+    struct op_attention op = m->op;
+    struct err err = {0};
+    struct bbuf *q = fixture_buf(&w->b, m->q + first * row, n * row);
+    op.q = q;
+    op.out = fixture_buf(&w->b, NULL, n * row);
+    op.n_seqs = n;
+    op.lens = m->lens + first;
+    op.kv.table = m->table + first * op.kv.n_pages;
+    if (!backend_attention(&w->b, &op, &err))
+        fail_msg("%s", err.text);
+    float *found = fixture_read(&w->b, op.out, n * row);
+    backend_buf_free(&w->b, q);
+    backend_buf_free(&w->b, op.out);
+    return found;
+}
+
+static void expect_many(struct world *w, const struct many *m, const float *found)
+{
+    struct shape *s = &w->s;
+    size_t T = m->op.n_tokens, dim = s->head_dim, n = N_SEQS * T * s->n_head * dim;
+    double *expected = mem_need(n * sizeof *expected), *at = expected;
+    for (size_t i = 0; i < N_SEQS; i++)
+        for (size_t t = 0; t < T; t++)
+            for (size_t h = 0; h < s->n_head; h++, at += dim) {
+                size_t end = m->lens[i] - T + t + 1, first = seqs[i].page * KV_BLOCK_TOKENS;
+                reference_row(w, m->q + ((i * s->n_head + h) * T + t) * dim, h, first + seen_from(s, end),
+                              first + end, at);
+            }
+    double nmse = fixture_nmse(found, expected, n);
+    if (!(nmse < nmse_limit(s)))
+        fail_msg("several sequences, T %zu D %zu KV %zu window %zu type %d: nmse %g", T, dim, s->n_kv_head,
+                 s->window, (int)s->type, nmse);
+    mem_free(expected);
+}
+
+/* In one call, and each in a call of its own. */
+static void check_sequences(struct shape s, size_t n_tokens, size_t window, int n_threads, const char *isa)
+{
+    struct world w = make_world(s, n_threads, isa);
+    w.s.window = window; /* what is seen differs from sequence to sequence: the cache has no unseen rows */
+    struct many m = make_many(&w, n_tokens);
+    size_t row = n_tokens * s.n_head * s.head_dim;
+    float *all = run_some(&w, &m, 0, N_SEQS);
+    expect_many(&w, &m, all);
+    for (size_t i = 0; i < N_SEQS; i++) {
+        float *one = run_some(&w, &m, i, 1);
+        if (memcmp(one, all + i * row, row * sizeof *one) != 0)
+            fail_msg("%s, %d threads: sequence %zu of %u has other bits alone", isa, n_threads, i, m.lens[i]);
+        mem_free(one);
+    }
+    mem_free(all);
+    mem_free(m.q);
+    mem_free(m.table);
+    free_world(&w);
+}
+
+static void attention__several_sequences__same_bits_as_one_by_one(void **state)
+{
+    (void)state;
+    static const size_t tokens[] = {1, 1, 3}, windows[] = {0, 70, 600};
+    for (size_t i = 0; i < fixture_n_isas() * N_TYPES * 3; i++) {
+        struct shape s = {.head_dim = i % 2 ? 40 : 64,
+                          .n_head = 6,
+                          .n_kv_head = 1 + i % 3,
+                          .n_tokens = 1,
+                          .pos = 1149,
+                          .type = types[i / 3 % N_TYPES]};
+        check_sequences(s, tokens[i % 3], windows[i / 2 % 3], 1 + (int)(i % 4),
+                        cpu_isa_name(fixture_isa(i / N_TYPES / 3)));
+    }
 }
 
 static void attention__no_tokens__touches_nothing(void **state)
@@ -447,6 +576,7 @@ int main(void)
         cmocka_unit_test(attention__any_number_of_threads__same_bits),
         cmocka_unit_test(attention__one_token_or_many__same_bits),
         cmocka_unit_test(attention__more_chunks_than_scratch__same_bits),
+        cmocka_unit_test(attention__several_sequences__same_bits_as_one_by_one),
         cmocka_unit_test(attention__no_tokens__touches_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -22,7 +22,17 @@ static struct kv_layer good_layer(void)
 
 static struct op_attention good_attention(void)
 {
-    return (struct op_attention){large, small, 1, 1, 4, 2, 8, 100, 0, good_layer()};
+    static const uint32_t lens[] = {101};
+    return (struct op_attention){.q = large,
+                                 .out = small,
+                                 .scale = 1,
+                                 .n_seqs = 1,
+                                 .n_tokens = 1,
+                                 .n_head = 4,
+                                 .n_kv_head = 2,
+                                 .head_dim = 8,
+                                 .lens = lens,
+                                 .kv = good_layer()};
 }
 
 static struct op_qkv_rope_cache good_qkv(void)
@@ -106,19 +116,57 @@ static void backend_attention__refuses_wrong_shapes(void **state)
     expect_attention(op, "larger than memory");
 }
 
+/* Two sequences: what is wrong with the second is found, what lies behind its positions is not looked at. */
+static void backend_attention__refuses_wrong_sequences(void **state)
+{
+    (void)state;
+    static const uint32_t good[] = {101, 1}, none[] = {101, 0}, short_by_one[] = {2, 1},
+                          long_one[] = {1, 257};
+    static const uint32_t bad_table[] = {3, 2, 1, 0, 2, 4, UINT32_MAX, UINT32_MAX};
+    struct err err = {0};
+    struct op_attention op = good_attention();
+    op.n_seqs = 2;
+    op.lens = good;
+    op.kv.table = bad_table;
+    assert_true(backend_attention(&backend, &op, &err));
+    op.lens = none;
+    expect_attention(op, "sequence 1 has 0 positions, expected the call's 1 at least");
+    op.lens = long_one;
+    expect_attention(op, "position 256 of sequence 1 needs page 4, the table has 4");
+    static const uint32_t into_bad[] = {1, 65};
+    op.lens = into_bad;
+    expect_attention(op, "entry 1 of the page table of sequence 1 is 4, the pool has 4 pages");
+    op.lens = NULL;
+    expect_attention(op, "the lengths of the sequences are missing");
+    op = good_attention();
+    op.n_seqs = 0;
+    expect_attention(op, "the number of sequences is 0");
+    op.n_seqs = 3;
+    expect_attention(op, "the output holds 256 bytes, expected 3 rows of 32, 384 bytes");
+    op.n_seqs = SIZE_MAX / 2;
+    op.n_tokens = 3;
+    expect_attention(op, "larger than memory");
+    op = good_attention();
+    op.n_tokens = 2;
+    op.lens = short_by_one;
+    assert_true(backend_attention(&backend, &op, &err));
+    op.lens = short_by_one + 1;
+    expect_attention(op, "sequence 0 has 1 positions, expected the call's 2 at least");
+}
+
 static void backend_attention__refuses_a_wrong_cache(void **state)
 {
     (void)state;
-    static const uint32_t bad_table[] = {3, 4, 1, 0};
+    static const uint32_t bad_table[] = {3, 4, 1, 0}, lens[] = {257, UINT32_MAX, 201};
     struct op_attention op = good_attention();
-    op.pos = 256;
-    expect_attention(op, "position 256 needs page 4, the table has 4");
-    op.pos = SIZE_MAX;
-    expect_attention(op, "past any memory");
+    op.lens = lens;
+    expect_attention(op, "position 256 of sequence 0 needs page 4, the table has 4");
+    op.lens = lens + 1;
+    expect_attention(op, "position 4294967294 of sequence 0 needs page 67108863, the table has 4");
     op = good_attention();
     op.kv.table = bad_table;
-    expect_attention(op, "entry 1 of the page table is 4, the pool has 4 pages");
-    op.pos = 200;
+    expect_attention(op, "entry 1 of the page table of sequence 0 is 4, the pool has 4 pages");
+    op.lens = lens + 2;
     op.window = 10; /* page 1 is not read */
     struct err err = {0};
     assert_true(backend_attention(&backend, &op, &err));
@@ -173,7 +221,9 @@ static void backend_qkv_rope_cache__refuses_wrong_arguments(void **state)
     op = good_qkv();
     op.pos = 255;
     op.n_tokens = 2;
-    expect_qkv(op, "position 256 needs page 4");
+    expect_qkv(op, "position 256 of sequence 0 needs page 4");
+    op.pos = SIZE_MAX;
+    expect_qkv(op, "past any memory");
     op = good_qkv();
     op.n_tokens = 2;
     op.qkv = small;
@@ -449,6 +499,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(backend_attention__refuses_wrong_shapes),
+        cmocka_unit_test(backend_attention__refuses_wrong_sequences),
         cmocka_unit_test(backend_attention__refuses_a_wrong_cache),
         cmocka_unit_test(backend_qkv_rope_cache__refuses_wrong_arguments),
         cmocka_unit_test(backend_rms_norm__refuses_wrong_arguments),
