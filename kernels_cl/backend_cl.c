@@ -74,15 +74,17 @@ static void close_cl(void *ctx)
         return;
     if (b->queue)
         b->api.clFinish(b->queue);
+    cl_launches_fini(b);
     if (b->context)
         cl_programs_fini(&b->programs);
-    const cl_mem rooms[] = {b->ids.mem,     b->expanded.mem, b->starts.mem, b->pairs.mem, b->tiles.mem,
-                            b->gate_up.mem, b->parts.mem,    b->firsts.mem, b->nothing};
+    const cl_mem rooms[] = {b->expanded.mem, b->starts.mem, b->pairs.mem,  b->tiles.mem,
+                            b->gate_up.mem,  b->parts.mem,  b->firsts.mem, b->nothing};
     for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++)
         if (rooms[i])
             b->api.clReleaseMemObject(rooms[i]);
     cl_shown_fini(b, &b->table);
     cl_shown_fini(b, &b->lens);
+    cl_shown_fini(b, &b->ids);
     cl_times_fini(b);
     if (b->queue)
         b->api.clReleaseCommandQueue(b->queue);
@@ -169,7 +171,8 @@ static bool open_device(struct cl_backend *b, struct err *err)
 
 static bool prepare(struct cl_backend *b, const char *cache_dir, struct err *err)
 {
-    if (!cl_shown_init(b, &b->table, err) || !cl_shown_init(b, &b->lens, err) || !cl_times_init(b, err))
+    if (!cl_shown_init(b, &b->table, err) || !cl_shown_init(b, &b->lens, err) ||
+        !cl_shown_init(b, &b->ids, err) || !cl_times_init(b, err) || !cl_launches_init(b, err))
         return false;
     b->programs.api = &b->api;
     b->programs.device = &b->device;

@@ -6,6 +6,8 @@
  *  2. Of many tokens at most a layer is enqueued: a turn can be cancelled between layers (engine/timeline.h).
  *  3. After a call of OpenCL has failed, `is_lost` is set, and every operation refuses: what the device holds
  *     is not known any more.
+ *  4. What differs from token to token lies in memory of the device, where kernels read it (`ids`,
+ *     `table`, `lens`): the arguments of a step's launches do not change (cl_launches.c).
  * Thread rule: that of engine/backend.h. Private to kernels_cl. */
 #ifndef FERRUM_CL_BACKEND_H
 #define FERRUM_CL_BACKEND_H
@@ -15,8 +17,8 @@
 #include "kernels_cl/cl_tuning.h"
 #include "kernels_cl/kernel_sizes.h"
 
-/* Pages of the sequences of a call, at most: 4 million positions. */
-#define CL_TABLE_PAGES ((size_t)1 << 16)
+/* Numbers that are shown to the device at a time, at most: as pages they are 4 million positions. */
+#define CL_SHOWN_MAX ((size_t)1 << 16)
 
 struct bbuf {
     cl_mem mem;
@@ -56,8 +58,8 @@ struct cl_room {
 
 /* Numbers of the caller's, as the device has them or gets them with what is enqueued. */
 struct cl_shown {
-    struct cl_room room; /* [CL_TABLE_PAGES] */
-    uint32_t *host;      /* [CL_TABLE_PAGES], the first n of them are right */
+    struct cl_room room; /* [CL_SHOWN_MAX] */
+    uint32_t *host;      /* [CL_SHOWN_MAX], the first n of them are right */
     size_t n;
     cl_event written; /* of the last write, which reads `host`; NULL: none */
 };
@@ -72,6 +74,25 @@ struct cl_times {
         uint32_t number, n_events; /* the events before it */
     } * marks;                     /* [CL_TIMES_MAX] */
     uint32_t n_events, n_marks;
+};
+
+/* A launch of a step of one token. */
+#define CL_ARGS_MAX 20
+struct cl_launch {
+    cl_kernel kernel; /* an object of its own; NULL: not recorded */
+    enum cl_group group;
+    int number;      /* of the kernel in its group */
+    cl_uint n_bound; /* arguments that the object holds */
+    cl_ulong args[CL_ARGS_MAX];
+    uint64_t n_forgotten; /* when they were bound */
+};
+
+/* Those of a step, in their order (cl_launches.c). */
+struct cl_launches {
+    struct cl_launch *list; /* [n] */
+    size_t n, at;           /* the next one */
+    bool is_on;             /* a step of one token is being enqueued */
+    uint64_t n_forgotten;   /* counts what is released: arguments that were bound before may name it */
 };
 
 /* The pairs that lie sorted in `tiles`: of which ids. All zero: none. */
@@ -91,7 +112,7 @@ struct cl_backend {
     size_t used_bytes; /* of the device's own memory, by weights and buffers */
     unsigned n_unflushed;
     struct cl_shown table, lens; /* of the sequences of a call: pages [S, n_pages], positions [S] */
-    struct cl_room ids;          /* i32 [T] */
+    struct cl_shown ids;         /* of the tokens, [T] */
     struct cl_room expanded;     /* f32: rows of a weight */
     struct cl_room starts, pairs, tiles, gate_up;
     struct cl_tiled tiled;
@@ -99,6 +120,7 @@ struct cl_backend {
     struct cl_room firsts; /* struct logit: the largest of each chunk of a row */
     struct cl_tuning tuning;
     struct cl_times times;
+    struct cl_launches launches;
     cl_mem nothing; /* stands for arguments that are not there */
 };
 
@@ -108,8 +130,6 @@ bool cl_fail(struct cl_backend *b, const char *what, cl_int code);
 bool cl_wait(struct cl_backend *b);
 /* Whether room holds n_bytes now. What was in it is gone when it grew. */
 bool cl_room_need(struct cl_backend *b, struct cl_room *room, size_t n_bytes);
-/* Writes host memory and waits. */
-bool cl_room_write(struct cl_backend *b, struct cl_room *room, const void *from, size_t n_bytes);
 bool cl_shown_init(struct cl_backend *b, struct cl_shown *s, struct err *err);
 /* Brings the device's copy up to date where it differs: once per page, or token, not per layer. Waits for
  * nothing but its own last write. */
@@ -119,6 +139,7 @@ void cl_shown_fini(struct cl_backend *b, struct cl_shown *s);
 /* One kernel being called: arguments in their order, then cl_call_run. */
 struct cl_call {
     struct cl_backend *b;
+    struct cl_launch *launch; /* whose kernel it is; NULL: the program's own */
     cl_kernel kernel;
     enum cl_style style;
     cl_uint n_args;
@@ -137,6 +158,22 @@ static inline size_t cl_groups(size_t n, size_t each)
 {
     return (n + each - 1) / each;
 }
+
+/* cl_launches.c */
+bool cl_launches_init(struct cl_backend *b, struct err *err);
+void cl_launches_fini(struct cl_backend *b);
+/* The step is over, or another one begins: wherever the host waits, and in front of a first operation. */
+void cl_launches_end(struct cl_backend *b);
+/* What is launched from now on is of a step of so many tokens: the list is for those of one. */
+void cl_launches_are_of(struct cl_backend *b, size_t n_tokens);
+/* The launch that has its place here is not needed in this step. */
+void cl_launches_skip(struct cl_backend *b);
+/* A memory object is released. */
+void cl_launches_forget(struct cl_backend *b);
+/* The next launch, for a kernel of a program that is there; NULL: it is to be launched without the list. */
+struct cl_launch *cl_launches_next(struct cl_backend *b, enum cl_group group, int kernel);
+/* Whether argument i has to be set: it is noted that it is. */
+bool cl_launch_binds(struct cl_launch *launch, cl_uint i, const void *value, size_t n_bytes);
 
 /* cl_times.c */
 /* A device that gives no second queue has no times, which is no error. */

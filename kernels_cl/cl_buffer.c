@@ -68,6 +68,7 @@ void cl_buf_free(void *ctx, struct bbuf *buf)
     if (!buf)
         return;
     b->tiled = (struct cl_tiled){0};
+    cl_launches_forget(b);
     b->api.clFinish(b->queue); /* nothing that is enqueued may use its pages any more */
     if (buf->mem)
         b->api.clReleaseMemObject(buf->mem);
@@ -106,6 +107,7 @@ bool cl_buf_write(void *ctx, struct bbuf *buf, size_t offset, const void *from, 
     struct cl_backend *b = ctx;
     assert(offset <= buf->n_bytes && n_bytes <= buf->n_bytes - offset);
     b->tiled = (struct cl_tiled){0};
+    cl_launches_end(b);
     if (b->is_lost || !n_bytes)
         return !b->is_lost;
     cl_int code =
@@ -117,6 +119,7 @@ bool cl_buf_read(void *ctx, const struct bbuf *buf, size_t offset, void *to, siz
 {
     struct cl_backend *b = ctx;
     assert(offset <= buf->n_bytes && n_bytes <= buf->n_bytes - offset);
+    cl_launches_end(b);
     if (b->is_lost || !n_bytes)
         return !b->is_lost;
     cl_int code = b->api.clEnqueueReadBuffer(b->queue, buf->mem, CL_TRUE, offset, n_bytes, to, 0, NULL, NULL);
@@ -129,6 +132,7 @@ bool cl_room_need(struct cl_backend *b, struct cl_room *room, size_t n_bytes)
     cl_int code;
     if (room->n_bytes >= n_bytes)
         return true;
+    cl_launches_forget(b);
     if (room->mem)
         b->api.clReleaseMemObject(room->mem); /* lives on until what is enqueued has ended */
     *room = (struct cl_room){0};
@@ -139,19 +143,11 @@ bool cl_room_need(struct cl_backend *b, struct cl_room *room, size_t n_bytes)
     return true;
 }
 
-bool cl_room_write(struct cl_backend *b, struct cl_room *room, const void *from, size_t n_bytes)
-{
-    if (!cl_room_need(b, room, n_bytes))
-        return false;
-    cl_int code = b->api.clEnqueueWriteBuffer(b->queue, room->mem, CL_TRUE, 0, n_bytes, from, 0, NULL, NULL);
-    return code == CL_SUCCESS || cl_fail(b, "writing to the device", code);
-}
-
 bool cl_shown_init(struct cl_backend *b, struct cl_shown *s, struct err *err)
 {
-    if (!(s->host = mem_array(CL_TABLE_PAGES, sizeof *s->host, err)))
+    if (!(s->host = mem_array(CL_SHOWN_MAX, sizeof *s->host, err)))
         return false;
-    return cl_room_need(b, &s->room, CL_TABLE_PAGES * sizeof *s->host) ||
+    return cl_room_need(b, &s->room, CL_SHOWN_MAX * sizeof *s->host) ||
            err_set(err, ERR_MEMORY, "OpenCL: %.60s gives no memory; use --backend cpu", b->device.name);
 }
 
@@ -170,8 +166,8 @@ bool cl_shown_set(struct cl_backend *b, struct cl_shown *s, const uint32_t *from
     size_t n_bytes = n * sizeof *from;
     if (b->is_lost)
         return false;
-    if (n > CL_TABLE_PAGES)
-        return cl_fail(b, "a page table of more than 65536 pages", CL_INVALID_VALUE);
+    if (n > CL_SHOWN_MAX)
+        return cl_fail(b, "more than 65536 tokens or pages in a call", CL_INVALID_VALUE);
     if (s->n >= n && memcmp(s->host, from, n_bytes) == 0)
         return true;
     s->n = 0;

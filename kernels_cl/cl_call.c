@@ -17,6 +17,7 @@ bool cl_wait(struct cl_backend *b)
 {
     cl_int code = b->is_lost ? CL_SUCCESS : b->api.clFinish(b->queue);
     b->n_unflushed = 0;
+    cl_launches_end(b);
     return code == CL_SUCCESS ? !b->is_lost : cl_fail(b, "waiting for the device", code);
 }
 
@@ -25,7 +26,8 @@ struct cl_call cl_call_begin(struct cl_backend *b, enum cl_group group, int kern
     struct cl_call c = {.b = b, .code = CL_INVALID_KERNEL};
     struct cl_program *p = b->is_lost ? NULL : cl_programs_get(&b->programs, group, NULL);
     if (p) {
-        c.kernel = p->kernels[kernel];
+        c.launch = cl_launches_next(b, group, kernel);
+        c.kernel = c.launch ? c.launch->kernel : p->kernels[kernel];
         c.style = p->style;
         c.code = CL_SUCCESS;
     }
@@ -34,8 +36,12 @@ struct cl_call cl_call_begin(struct cl_backend *b, enum cl_group group, int kern
 
 static void set_arg(struct cl_call *c, const void *value, size_t n_bytes)
 {
-    if (c->code == CL_SUCCESS)
-        c->code = c->b->api.clSetKernelArg(c->kernel, c->n_args++, n_bytes, value);
+    cl_uint i = c->n_args++;
+    if (c->code != CL_SUCCESS || (c->launch && !cl_launch_binds(c->launch, i, value, n_bytes)))
+        return;
+    c->code = c->b->api.clSetKernelArg(c->kernel, i, n_bytes, value);
+    if (c->code != CL_SUCCESS && c->launch)
+        c->launch->n_bound = 0;
 }
 
 void cl_arg_mem(struct cl_call *c, cl_mem mem)

@@ -124,14 +124,16 @@ bool cl_embed(void *ctx, const struct op_embed *op)
     struct cl_backend *b = ctx;
     if (!op->n_tokens)
         return true;
-    bool ok = !b->is_lost && cl_room_write(b, &b->ids, op->ids, op->n_tokens * sizeof *op->ids);
+    cl_launches_end(b);
+    cl_launches_are_of(b, op->n_tokens);
+    bool ok = cl_shown_set(b, &b->ids, (const uint32_t *)op->ids, op->n_tokens);
     for (size_t i = 0; ok && i < op->table->n_parts; i++) {
         const struct cl_rows *rows = &op->table->parts[i];
         struct cl_call c = cl_call_begin(b, CL_GROUP_WEIGHT + rows->type, CL_LOOKUP);
         arg_rows(&c, rows);
         cl_arg_u32(&c, op->table->k);
         cl_arg_u32(&c, rows->n);
-        cl_arg_mem(&c, b->ids.mem);
+        cl_arg_mem(&c, b->ids.room.mem);
         cl_arg_u32(&c, rows->first);
         cl_arg_buf(&c, op->out);
         ok = cl_call_run(&c, op->n_tokens, 1);
@@ -142,6 +144,7 @@ bool cl_embed(void *ctx, const struct op_embed *op)
 bool cl_rms_norm(void *ctx, const struct op_rms_norm *op)
 {
     size_t stride = op->stride ? op->stride : op->n;
+    cl_launches_are_of(ctx, op->x_row + op->n_tokens); /* the last row of many is of a step of many */
     struct cl_call c = cl_call_begin(ctx, CL_GROUP_ELEMENTS, CL_RMS_NORM);
     cl_arg_buf(&c, op->x);
     cl_arg_u64(&c, op->x_row * stride + op->offset);
@@ -207,6 +210,7 @@ static struct cl_call begin_kv(struct cl_backend *b, const struct kv_layer *kv, 
     cl_arg_u64(&c, kv->k_offset);
     cl_arg_u64(&c, kv->v_offset);
     cl_arg_mem(&c, b->table.room.mem);
+    cl_arg_mem(&c, b->lens.room.mem);
     return c;
 }
 
@@ -215,7 +219,8 @@ bool cl_qkv_rope_cache(void *ctx, const struct op_qkv_rope_cache *op)
     struct cl_backend *b = ctx;
     size_t flags =
         (op->q_norm ? ROPE_FLAG_NORM : 0) | (op->mode == ROPE_INTERLEAVED ? ROPE_FLAG_INTERLEAVED : 0);
-    if (!cl_shown_set(b, &b->table, op->kv.table, op->kv.n_pages))
+    uint32_t len = (uint32_t)(op->pos + op->n_tokens);
+    if (!cl_shown_set(b, &b->table, op->kv.table, op->kv.n_pages) || !cl_shown_set(b, &b->lens, &len, 1))
         return false;
     struct cl_call c = begin_kv(b, &op->kv, CL_ROPE_CACHE);
     cl_arg_buf(&c, op->qkv);
@@ -228,8 +233,6 @@ bool cl_qkv_rope_cache(void *ctx, const struct op_qkv_rope_cache *op)
     cl_arg_u32(&c, op->n_kv_head);
     cl_arg_u32(&c, op->head_dim);
     cl_arg_u32(&c, op->n_rot);
-    cl_arg_u32(&c, op->n_tokens);
-    cl_arg_u32(&c, op->pos);
     cl_arg_f32(&c, op->eps);
     cl_arg_u32(&c, flags);
     return cl_call_run(&c, op->n_head + 2 * op->n_kv_head, op->n_tokens);
@@ -246,7 +249,6 @@ static void arg_queries(struct cl_call *c, const struct op_attention *op)
     cl_arg_buf(c, op->q);
     cl_arg_u32(c, op->n_seqs);
     cl_arg_u32(c, op->kv.n_pages);
-    cl_arg_mem(c, c->b->lens.room.mem);
 }
 
 static void arg_heads(struct cl_call *c, const struct op_attention *op)
@@ -295,8 +297,10 @@ bool cl_attend_few(struct cl_backend *b, const struct op_attention *op, size_t l
     if (!cl_call_run(&c, n_splits,
                      n_queries * op->n_kv_head * cl_groups(op->n_head / op->n_kv_head, GQA_HEADS)))
         return false;
-    if (n_splits == 1)
-        return true; /* there was nothing to join */
+    if (n_splits == 1) { /* there is nothing to join, yet */
+        cl_launches_skip(b);
+        return true;
+    }
     c = cl_call_begin(b, cl_group_of_kv(op->kv.type), CL_ATTENTION_MERGE);
     cl_arg_mem(&c, b->parts.mem);
     cl_arg_buf(&c, op->out);

@@ -107,6 +107,7 @@ static struct tensor piece_of(const struct tensor *t, int dim, size_t first, siz
 
 static void release_rows(struct cl_backend *b, struct cl_rows *rows, size_t n)
 {
+    cl_launches_forget(b);
     b->api.clFinish(b->queue); /* the file may be unmapped next */
     for (size_t i = 0; rows && i < n; i++) {
         cl_tuning_forget(b, &rows[i]);

@@ -40,9 +40,11 @@ INLINE float16 values_at(const global uchar *row, uint d)
 }
 #endif
 
-/* Where one layer's K and V lie: see struct kv_layer. */
+/* Where one layer's K and V lie: see struct kv_layer; and lens, how many positions each sequence has. What changes from
+ * token to token is in memory, so that arguments are the same for all. */
 #define KV_ARGS                                                                                                          \
-    global uchar *pool, ulong page_bytes, ulong k_offset, ulong v_offset, const global uint *table
+    global uchar *pool, ulong page_bytes, ulong k_offset, ulong v_offset, const global uint *table,                      \
+        const global uint *lens
 
 /* The rows of KV head h in the page of position p. */
 INLINE size_t rows_of(const global uint *table, ulong page_bytes, ulong slab, uint p, uint h, uint head_dim)
@@ -115,13 +117,15 @@ INLINE void rotate_head(local float *x, const global float *cosines, const globa
     MEET();
 }
 
-/* One head of one token of the fused rows: q to [H, T, D], k and v to the cache. Groups: (H + 2 KV, tokens). */
+/* One head of one token of the fused rows, the last ones of the one sequence: q to [H, T, D], k and v to the cache. Groups:
+ * (H + 2 KV, tokens). */
 KERNEL rope_cache(KV_ARGS, const global float *qkv, global float *q, const global float *q_norm,
                        const global float *k_norm, const global float *cosines, const global float *sines, uint n_head,
-                       uint n_kv_head, uint head_dim, uint n_rot, uint n_tokens, uint pos, float eps, uint flags)
+                       uint n_kv_head, uint head_dim, uint n_rot, float eps, uint flags)
 {
     local float x[D_MAX], spare[LANES];
-    uint h = (uint)get_group_id(0), t = (uint)get_group_id(1), p = pos + t;
+    uint h = (uint)get_group_id(0), t = (uint)get_group_id(1), n_tokens = (uint)get_num_groups(1);
+    uint p = lens[0] - n_tokens + t;
     bool is_q = h < n_head, is_v = h >= n_head + n_kv_head;
     const global float *from = qkv + ((size_t)t * (n_head + 2 * n_kv_head) + h) * head_dim;
     for (uint d = LANE; d < head_dim; d += LANES)
@@ -143,8 +147,8 @@ KERNEL rope_cache(KV_ARGS, const global float *qkv, global float *q, const globa
               spare);
 }
 
-/* The queries: q [S, H, T, D]. Row s of the table [S, n_pages] has the pages of sequence s, lens its length. */
-#define QUERY_ARGS const global float *q, uint n_seqs, uint n_pages, const global uint *lens
+/* The queries: q [S, H, T, D]. Row s of the table [S, n_pages] has the pages of sequence s. */
+#define QUERY_ARGS const global float *q, uint n_seqs, uint n_pages
 
 /* Token t of the n of sequence seq, row seq * T + t of the output: it sees positions begin .. end. */
 struct query {

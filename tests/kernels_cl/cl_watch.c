@@ -33,11 +33,16 @@ static cl_int watch_launch(cl_command_queue queue, cl_kernel kernel, cl_uint n, 
                            const size_t *global, const size_t *local, cl_uint n_events,
                            const cl_event *events, cl_event *event)
 {
-    for (int w = 0; w < n_watched && !in_check; w++)
+    for (int w = 0; w < n_watched && !in_check; w++) {
+        const struct cl_launches *l = &watched[w].b->launches;
+        const struct cl_launch *last = l->at ? &l->list[l->at - 1] : NULL;
+        if (last && last->kernel == kernel)
+            watched[w].was_launched[last->group][last->number] = true;
         for (int g = 0; g < CL_GROUP_N; g++)
             for (int k = 0; k < CL_KERNELS_MAX; k++)
                 if (watched[w].b->programs.list[g].kernels[k] == kernel)
                     watched[w].was_launched[g][k] = true;
+    }
     return whole_launch(queue, kernel, n, offset, global, local, n_events, events, event);
 }
 
