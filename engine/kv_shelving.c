@@ -9,7 +9,7 @@
 bool kv_shelving_init(struct kv_shelving *s, const struct kv_shelf *shelf, struct kv_pages *pages,
                       struct err *err)
 {
-    *s = (struct kv_shelving){.shelf = shelf, .pages = pages, .n_asked = SIZE_MAX};
+    *s = (struct kv_shelving){.shelf = shelf, .pages = pages, .n_own = SIZE_MAX, .n_asked = SIZE_MAX};
     if (!shelf)
         return true;
     if ((s->hashes = mem_array(pages->n_table_max, sizeof *s->hashes, err)) &&
@@ -70,6 +70,8 @@ void kv_shelving_cut(struct kv_shelving *s, size_t n)
     s->n_offered = s->n_offered < n_whole ? s->n_offered : n_whole;
     if (s->tail_end > n)
         s->tail_end = 0;
+    if (s->n_own >= n)
+        s->n_own = SIZE_MAX;
     if (s->n_asked != SIZE_MAX && s->n_asked > n)
         s->n_asked = n;
 }
@@ -95,6 +97,7 @@ static struct kv_block block_of(const struct kv_shelving *s, const int32_t *ids,
                          .depth = (uint32_t)page,
                          .n_tokens = (uint32_t)n,
                          .is_ahead = page * KV_BLOCK_TOKENS + n > s->n_asked,
+                         .is_mixed = page * KV_BLOCK_TOKENS + n > s->n_own,
                          .n_bytes = s->pages->page_bytes / KV_BLOCK_TOKENS * n};
     memcpy(b.tokens, ids + page * KV_BLOCK_TOKENS, n * sizeof *ids);
     memcpy(b.owner, s->owner, sizeof b.owner);
@@ -218,6 +221,9 @@ static bool load_block(struct loading *l, const struct kv_found *f, struct load_
     if (!(whole ? fetch_whole(l, f) : fetch_rows(l, f)))
         return false;
     size_t end = l->at + f->n_match, page = l->at / KV_BLOCK_TOKENS;
+    size_t first = whole ? l->at : l->n_have;
+    if (f->is_foreign && first < s->n_own)
+        s->n_own = first;
     stats->n_tokens += (uint32_t)(end - l->n_have);
     if (f->is_foreign && !stats->foreign_tokens)
         memcpy(stats->kernels, f->kernels, sizeof stats->kernels);

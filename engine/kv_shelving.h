@@ -7,7 +7,7 @@
  * Loading. The shelf is asked for what follows the whole pages in memory. Every block is read into a page
  * outside the table (or a buffer) and linked only when the shelf has verified it, so that a failure leaves
  * the prefix as it was: the first bad block ends the loading. A block is read when that costs less than
- * computing its rows, as measured so far, or when no costs are known; the first one in any case.
+ * computing its rows, as measured so far, or when no costs are known; the first one too where it brings many.
  *
  * Invariants
  *  1. hashes[0 .. n_named) are the names of the whole pages 0 .. n_named-1 of the timeline's ids.
@@ -29,6 +29,7 @@ struct kv_shelving {
     struct kv_hash *hashes; /* [n_table_max] */
     size_t n_named, n_offered;
     size_t tail_end;        /* the tail that ends here has been taken; 0: none */
+    size_t n_own;           /* rows in front of the first that other kernels computed; SIZE_MAX: all */
     size_t n_asked;         /* rows behind these were computed ahead, for a turn to come */
     unsigned n_lost;        /* the shelf's, when it was looked at last */
     struct kv_found *found; /* [n_table_max] */

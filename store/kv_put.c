@@ -90,7 +90,9 @@ static bool numerics_of(struct kv_db *db, const struct kv_block *block, int64_t 
     struct kv_row parent;
     bool sound;
     *numerics = db->numerics;
-    if (db->exact || kv_hash_equal(&block->parent, &db->root))
+    if (block->is_mixed)
+        *numerics = db->mixed;
+    if (block->is_mixed || db->exact || kv_hash_equal(&block->parent, &db->root))
         return true;
     if (!kv_row_find(db, &block->parent, &parent, &sound, err))
         return false;

@@ -45,6 +45,7 @@ struct kv_block {
     int32_t tokens[KV_BLOCK_TOKENS];
     unsigned char owner[KV_OWNER_BYTES]; /* the chat that uses it */
     bool is_ahead;                       /* computed for a turn to come: receipts tell it apart */
+    bool is_mixed;                       /* rows of it, or in front of it, came from other kernels */
     const void *bytes;                   /* [n_tokens * token_bytes] */
     size_t n_bytes;
 };

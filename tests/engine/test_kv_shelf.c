@@ -328,6 +328,49 @@ static void kv_shelf__load__tells_progress_and_foreign_rows(void **state)
     timeline_free(t);
 }
 
+/* How many blocks hold rows of other kernels, or stand behind such rows, in a bit each; and how many are
+ * kept. */
+static size_t mixed_blocks(void)
+{
+    size_t bits = 0;
+    for (size_t i = 0; i < shelf.n_blocks; i++)
+        bits |= (size_t)shelf.blocks[i].b.is_mixed << i;
+    return bits;
+}
+
+static void kv_shelf__save__rows_of_other_kernels_make_a_block_mixed(void **state)
+{
+    (void)state;
+    int32_t others[N_TOKENS];
+    for (size_t i = 0; i < N_TOKENS; i++)
+        others[i] = i < 70 ? ids[i] : ids[N_TOKENS - 1 - (i - 70)];
+    others[70] = ids[70] + 1;
+    save_chat(DTYPE_F16, ids, 40);
+    assert_int_equal(shelf.n_blocks, 1);
+    shelf.foreign = true;
+    struct timeline *t = open_timeline();
+    struct load_stats stats;
+    turn(t, ids, N_TOKENS, &stats);
+    assert_int_equal(stats.foreign_tokens, 40);
+    assert_int_equal(timeline_save(t), 0);
+    size_t n = shelf.n_blocks; /* the tail of 40, and what is of three pages */
+    assert_int_equal(n, 4);
+    assert_int_equal(mixed_blocks(), 0xE);
+
+    /* What is cut off is forgotten; what is in front of it is not. */
+    shelf.foreign = false;
+    turn(t, others, N_TOKENS, NULL);
+    assert_int_equal(timeline_save(t), 0);
+    assert_int_equal(mixed_blocks(), ((size_t)1 << shelf.n_blocks) - 2);
+    n = shelf.n_blocks;
+    others[0] = ids[0] + 1;
+    turn(t, others, N_TOKENS, NULL);
+    assert_int_equal(timeline_save(t), 0);
+    assert_true(shelf.n_blocks > n);
+    assert_int_equal(mixed_blocks(), ((size_t)1 << n) - 2);
+    timeline_free(t);
+}
+
 /* --- saving --- */
 
 static void kv_shelf__save__refused_pages_are_offered_again(void **state)
@@ -618,6 +661,7 @@ int main(void)
         TEST(kv_shelf__load__impossible_blocks),
         TEST(kv_shelf__load__cancelled_between_blocks),
         TEST(kv_shelf__load__tells_progress_and_foreign_rows),
+        TEST(kv_shelf__save__rows_of_other_kernels_make_a_block_mixed),
         TEST(kv_shelf__save__refused_pages_are_offered_again),
         TEST(kv_shelf__save__branches_share_blocks),
         TEST(kv_shelf__save__another_chat_offers_anew),

@@ -168,6 +168,25 @@ static void kv_db_set_space__other_weights__nothing_is_found(void **state)
     chain_free(&chain);
 }
 
+/* Rows that a block took over from others are in no row of the file: who offers it says so. */
+static void kv_db_put__mixed__is_not_ones_own(void **state)
+{
+    struct kv_db *db = test_open(temp_path(state, "kv.db"), &space, 0);
+    struct kv_found found[4];
+    struct err err = {0};
+    struct kv_hash root = kv_space_hash(&space);
+    unsigned char owner[KV_OWNER_BYTES] = {1};
+    chain_make(&chain, &space, ids, 128, 1);
+    chain.blocks[0].is_mixed = true;
+    test_put(db, &chain);
+    assert_int_equal(kv_db_find(db, &root, ids, 128, owner, found, 4, &err), 2);
+    assert_true(found[0].is_foreign && found[1].is_foreign);
+    assert_true(kv_db_set_space(db, &space, "tiny", "test", true, &err));
+    assert_int_equal(kv_db_find(db, &root, ids, 128, owner, found, 4, &err), 0);
+    kv_db_close(db);
+    chain_free(&chain);
+}
+
 static void kv_db_set_space__exact__only_own_kernels(void **state)
 {
     struct kv_db *db = test_open(temp_path(state, "kv.db"), &space, 0);
@@ -317,6 +336,7 @@ int main(void)
         TEST(kv_db_put__tail_grows__one_row_replaces_the_other),
         TEST(kv_db_put__inconsistent_block__refused),
         TEST(kv_db_set_space__other_weights__nothing_is_found),
+        TEST(kv_db_put__mixed__is_not_ones_own),
         TEST(kv_db_set_space__exact__only_own_kernels),
         TEST(kv_db_put__parent_comes_later__chain_is_whole),
         TEST(kv_db_fetch__row_evicted_meanwhile__a_miss),
