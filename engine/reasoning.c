@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "engine/base/utf8.h"
+
 /* ---- the table ---- */
 
 /* evidence: what the template must mention; NULL: one of open and close. Rows that are more particular come
@@ -232,8 +234,8 @@ static size_t push(struct reasoning *r, const char *s, size_t n, bool is_mark)
 {
     size_t at = 0;
     while (at < n && r->state != REASONING_ANSWER) {
-        size_t end = at + 1;
-        while (end < n && ((unsigned char)s[end] & 0xC0) == 0x80)
+        size_t end = at + 1; /* a mark's spelling is the file's, and may be no UTF-8 */
+        while (end < n && end - at < UTF8_MAX_BYTES && ((unsigned char)s[end] & 0xC0) == 0x80)
             end++;
         assert(r->n_held + (end - at) <= REASONING_MAX_HELD);
         for (; at < end; at++, r->n_held++) {

@@ -65,6 +65,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
             whole.n_settled != pieces.n_settled || !is_ordered(&whole))
             abort();
     }
+    struct reasoning raw; /* a mark's spelling is the model file's: any bytes */
+    reasoning_init(&raw, &pairs[n % (sizeof pairs / sizeof *pairs)], false);
+    push(&raw, (const char *)data, n, true);
     buf_fini(&text);
     return 0;
 }
@@ -80,6 +83,11 @@ void fuzz_seed(int i, struct buf *out)
         "\1yes",
         "\1<|channel|>\1final\1<|message|>\1yes",
         "\u25C1think\u25B7 \u25C1/th \u25C1/think\u25B7 \u00E9",
+        "\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80"
+        "\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80"
+        "\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80"
+        "\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80"
+        "\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80",
     };
     if (i >= 0 && i < (int)(sizeof seeds / sizeof *seeds))
         buf_puts(out, seeds[i]);
