@@ -1,5 +1,6 @@
 /* jinja_format.c: Python's two ways to format: "%5.2f" % x, and "{:>5}".format(x). */
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -202,6 +203,8 @@ static void put_percent_value(struct jinja_buf *out, const struct spec *f, struc
 {
     struct jinja_run *run = out->run;
     if (strchr("diuxXo", f->type) && jinja_is_number(v)) {
+        if (v.type == JINJA_FLOAT && !(fabs(v.as.f) < 9.2e18))
+            jinja_fail(run, "%%%c format: %g does not fit an integer of 64 bits", f->type, v.as.f);
         put_integer(out, f, v.type == JINJA_FLOAT ? (int64_t)v.as.f : jinja_as_int(v));
     } else if (strchr("eEfFgG", f->type) && jinja_is_number(v)) {
         put_float(out, f, jinja_as_float(v));

@@ -107,6 +107,7 @@ static void jinja__parse__names_line_and_column(void **state)
     assert_error("{% autoescape true %}{% endautoescape %}", "column 15: autoescape can only be false");
     assert_error("{{ '\\N{BULLET}' }}", "cannot be named");
     assert_error("a\n{{ 2**63 }}", "line 2, column 5: an integer does not fit 64 bits");
+    assert_error("a\n{{ '%d' % 1e300 }}", "does not fit an integer of 64 bits");
     assert_error("{{ (-8)**(1/3) }}", "complex");
     assert_error("{{ raise_exception('exactly') }}", "exactly");
 }
