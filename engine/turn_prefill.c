@@ -121,7 +121,7 @@ bool turn_prefill(struct turn *t, struct err *err)
     load_rows(t);
     bool ok = compute_rows(t, err);
     bool is_loaded = t->stats.reused_disk || t->engine->has_unproven;
-    if (is_loaded && (ok ? !has_finite_logits(t) : err->code != ERR_CANCELLED))
+    if (is_loaded && !t->engine->is_ruined && (ok ? !has_finite_logits(t) : err->code != ERR_CANCELLED))
         ok = compute_what_was_loaded(t, err);
     t->engine->has_unproven = is_loaded && !timeline_logits(t->engine->timeline);
     count(t, ok);
