@@ -184,12 +184,13 @@ uint32_t engine_n_ctx(const struct engine *e)
 
 static bool copy_prof(const struct engine *e, bool of_turn, struct prof **out, struct err *err)
 {
-    assert(atomic_load(&e->model));
-    if (!*out)
-        *out = prof_new(&e->prof->shape, err);
-    if (!*out)
-        return false;
     pthread_mutex_t *lock = (pthread_mutex_t *)&e->prof_lock;
+    assert(atomic_load(&e->model));
+    pthread_mutex_lock(lock);
+    struct prof_shape shape = e->prof->shape;
+    pthread_mutex_unlock(lock);
+    if (!*out && !(*out = prof_new(&shape, err)))
+        return false;
     pthread_mutex_lock(lock);
     prof_copy(*out, e->prof);
     if (of_turn)

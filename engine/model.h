@@ -1,6 +1,7 @@
 /* model.h: a loaded model: configuration, bound weights, vocabulary; immutable after load.
  *
- * Immutable but for model_move, which changes where weights are bound and nothing that other threads read.
+ * Immutable but for model_move, which changes where weights are bound; of other threads only
+ * model_say_experts looks at that, when the model has just been loaded.
  *
  * Four kinds of state are kept apart: struct model_config (numbers of the file), the weights (inside struct
  * model), the run state and KV pages (timeline.h), and the owner (engine.h). Ownership: the model keeps the
