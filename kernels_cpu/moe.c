@@ -116,6 +116,11 @@ static size_t min_size(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+static size_t n_pairs_of(const struct moe_ctx *m, size_t expert)
+{
+    return m->start[expert + 1] - m->start[expert];
+}
+
 /* ---- one task ---- */
 
 static void dot_row(const struct moe_pass *p, const struct batch *t, size_t row, float *out)
@@ -267,14 +272,34 @@ static bool tiles_serve(const struct moe_pass *p)
     return true;
 }
 
-/* The rows of task number `task`. */
-static struct rows_ahead task_rows_ahead(const struct moe_pass *p, size_t task)
+/* What task number i is about: rows of an expert, from `row` on. */
+struct task {
+    size_t expert, row;
+};
+
+/* With tiles, where experts are listed by their pairs, tasks of the first and the last one take turns, then
+ * those of the next two: arithmetic decides what many pairs take and memory what few do, and threads that
+ * have one of each wait less for both. */
+static struct task task_at(const struct moe_pass *p, size_t i)
+{
+    const uint32_t *used = p->ctx->used;
+    size_t each = p->tasks_per_expert, two = i / (2 * each), at = i % (2 * each);
+    if (!p->in.tiled)
+        return (struct task){used[i / each], i % each * p->task_rows};
+    if (2 * two + 1 == p->n_used_experts)
+        return (struct task){used[two], at * p->task_rows};
+    return (struct task){used[at % 2 ? p->n_used_experts - 1 - two : two], at / 2 * p->task_rows};
+}
+
+/* The rows of task number i. */
+static struct rows_ahead task_rows_ahead(const struct moe_pass *p, size_t i)
 {
     struct rows_ahead ahead = {{0}, {0}};
-    if (task >= p->n_used_experts * p->tasks_per_expert)
+    if (i >= p->n_used_experts * p->tasks_per_expert)
         return ahead;
     enum dtype type;
-    size_t expert = p->ctx->used[task / p->tasks_per_expert], row = task % p->tasks_per_expert * p->task_rows;
+    struct task task = task_at(p, i);
+    size_t expert = task.expert, row = task.row;
     size_t n_bytes = p->w->shape.expert_bytes / p->w->shape.n * min_size(p->task_rows, p->n_out - row);
     ahead.gate.at = expert_row(p->w, expert, row, &type);
     ahead.gate.end = ahead.gate.at + n_bytes;
@@ -309,9 +334,9 @@ static void run_tasks(void *arg, int thread, int n_threads)
     uint8_t *tiles = m->tiles + (size_t)thread * 2 * TILE_MAX_BYTES;
     size_t n_tasks = p->n_used_experts * p->tasks_per_expert;
     for (size_t i; (i = atomic_fetch_add_explicit(&p->next_task, 1, memory_order_relaxed)) < n_tasks;) {
-        size_t expert = m->used[i / p->tasks_per_expert], begin = i % p->tasks_per_expert * p->task_rows;
-        size_t end = min_size(begin + p->task_rows, p->n_out);
-        if (p->in.no_dots || (p->in.tiled && m->start[expert + 1] - m->start[expert] >= TILED_MIN_PAIRS))
+        struct task task = task_at(p, i);
+        size_t expert = task.expert, begin = task.row, end = min_size(begin + p->task_rows, p->n_out);
+        if (p->in.no_dots || (p->in.tiled && n_pairs_of(m, expert) >= TILED_MIN_PAIRS))
             run_tiles(p, expert, begin, end, task_rows_ahead(p, i + (size_t)n_threads), tiles);
         else
             run_rows(p, expert, begin, end, memory);
@@ -320,13 +345,21 @@ static void run_tasks(void *arg, int thread, int n_threads)
 
 /* ---- one pass ---- */
 
+/* Experts that have pairs; for tiles those with the most come first. */
 static void list_used(struct moe_pass *p)
 {
     const struct moe_ctx *m = p->ctx;
-    p->n_used_experts = 0;
-    for (size_t e = 0; e < p->w->shape.n_experts; e++)
-        if (m->start[e + 1] > m->start[e])
-            m->used[p->n_used_experts++] = (uint32_t)e;
+    size_t n = 0;
+    for (size_t e = 0; e < p->w->shape.n_experts; e++) {
+        size_t at = n, n_pairs = n_pairs_of(m, e);
+        if (n_pairs == 0)
+            continue;
+        for (; p->in.tiled && at > 0 && n_pairs_of(m, m->used[at - 1]) < n_pairs; at--)
+            m->used[at] = m->used[at - 1];
+        m->used[at] = (uint32_t)e;
+        n++;
+    }
+    p->n_used_experts = n;
 }
 
 static void choose_sizes(struct moe_pass *p)
