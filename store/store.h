@@ -2,7 +2,7 @@
  *
  * One struct store is one SQLite connection and belongs to the thread that opened it (asserted). Blocking
  * calls: the program's screen uses chat_db.h, which runs a store on a thread of its own; subcommands use this
- * directly. Schema: see store/schema.h. Journal TRUNCATE, synchronous FULL: a committed turn survives kill -9
+ * directly. Schema: see store/schema.c. Journal TRUNCATE, synchronous FULL: a committed turn survives kill -9
  * and power loss; no WAL on this SQLite (its reset bug, see ARCHITECTURE.md). Errors are ERR_DATABASE: file,
  * what was tried, SQLite's words, what to do. A damaged, locked, foreign, newer or read-only file is an error
  * (newer and read-only: opened read-only where the caller allows), never repaired silently and never
