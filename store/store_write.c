@@ -49,6 +49,10 @@ static bool put_model(struct store *s, const struct store_model *model, int64_t 
     return ok;
 }
 
+/* A time later than that of every chat; a file that another hand wrote may have the largest there is, which
+ * has no later one. */
+#define LATER_THAN_ALL "min(ifnull((SELECT max(updated) FROM conv),0),9223372036854775806)+1"
+
 /* The name of --session is unique: who comes second with it gets a chat without one, and is told. */
 static bool insert_conv(struct store *s, const struct chat *chat, int64_t model, bool *name_taken,
                         struct err *err)
@@ -57,7 +61,7 @@ static bool insert_conv(struct store *s, const struct chat *chat, int64_t model,
         s,
         "INSERT INTO conv(uid,name,title,model,created,updated)"
         " VALUES(?1,(SELECT ?2 WHERE NOT EXISTS(SELECT 1 FROM conv WHERE name=?2)),?3,nullif(?4,0),?5,"
-        "max(ifnull((SELECT max(updated) FROM conv),0)+1,?5))"
+        "max(" LATER_THAN_ALL ",?5))"
         " RETURNING name IS NULL",
         err);
     if (!stmt)
@@ -150,7 +154,7 @@ static bool touch_conv(struct store *s, int64_t conv, int64_t head_id, struct er
 {
     sqlite3_stmt *stmt = store_prepare(
         s,
-        "UPDATE conv SET updated=max((SELECT max(updated) FROM conv)+1,?2), head=nullif(?3,-1) WHERE id=?1"
+        "UPDATE conv SET updated=max(" LATER_THAN_ALL ",?2), head=nullif(?3,-1) WHERE id=?1"
         " AND (head IS NOT nullif(?3,-1) OR updated<max((SELECT max(updated) FROM conv),?2-60000))",
         err);
     if (!stmt)

@@ -661,6 +661,21 @@ static void store__load__survives_odd_rows(void **state)
     store_close(s);
 }
 
+/* The last time there is has no later one: what is saved beside such a row is saved all the same. */
+static void store__put__behind_the_last_time_there_is(void **state)
+{
+    const char *path = temp_path(state, "chat.db");
+    struct store *s = open_ok(path);
+    struct chat *one = sample_chat(), *two = sample_chat();
+    save(s, one);
+    run_sql(path, "UPDATE conv SET updated=9223372036854775807");
+    save(s, two);
+    put(s, one, 2);
+    store_close(s);
+    chat_free(one);
+    chat_free(two);
+}
+
 /* Flips bytes all over a real file: opening and reading answer or refuse, and never crash. */
 static void store__read__flipped_bytes_never_crash(void **state)
 {
@@ -770,6 +785,7 @@ int main(void)
         CASE(store__open__read_only_file_is_a_sentence),
         CASE(store__write__fails_with_a_sentence_while_locked),
         CASE(store__load__survives_odd_rows),
+        CASE(store__put__behind_the_last_time_there_is),
         CASE(store__read__flipped_bytes_never_crash),
         CASE(store__kill__loses_no_committed_message),
     };
