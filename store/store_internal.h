@@ -61,10 +61,11 @@ bool store_copy_prof(struct store *s, int64_t from, int64_t to, struct err *err)
 
 /* Status 1 is CHAT_STREAMING: an answer that grows is indexed when it is done. */
 #define INDEX_FILL "INSERT INTO msg_fts(rowid,text) SELECT id,text FROM msg WHERE status<>1;"
-/* Before a message changes, and after. */
-void index_remove_msg(struct store *s, int64_t msg);
-void index_add_msg(struct store *s, int64_t msg);
+/* Before a message changes, and after. A damaged index is made anew or given up, which is no failure; false:
+ * the transaction cannot go on (it may be undone already), as on a full disk. */
+bool index_remove_msg(struct store *s, int64_t msg, struct err *err);
+bool index_add_msg(struct store *s, int64_t msg, struct err *err);
 /* Before a chat is deleted: leaves no trace of its words. */
-void index_remove_chat(struct store *s, int64_t conv);
+bool index_remove_chat(struct store *s, int64_t conv, struct err *err);
 
 #endif

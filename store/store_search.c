@@ -19,49 +19,75 @@ void chat_hits_fini(struct chat_hits *hits)
 
 /* ---- kept ---- */
 
+/* The whole of it, or the index stays what it was. */
 static bool rebuild(struct store *s, struct err *err)
 {
-    return store_exec(s, "INSERT INTO msg_fts(msg_fts) VALUES('delete-all');" INDEX_FILL, err);
-}
-
-/* A damaged index must not stand in the way of the words themselves: it is made anew, and where even that
- * fails, done without. */
-static bool index_run(struct store *s, const char *sql, int64_t id)
-{
-    struct err err = {0};
-    if (s->index_is_broken || store_run_for(s, sql, id, "indexing words", &err))
+    if (store_exec(s,
+                   "SAVEPOINT rebuild; INSERT INTO msg_fts(msg_fts) VALUES('delete-all');" INDEX_FILL
+                   "RELEASE rebuild",
+                   err))
         return true;
-    s->index_is_broken = !rebuild(s, &err);
+    if (!sqlite3_get_autocommit(s->db))
+        sqlite3_exec(s->db, "ROLLBACK TO rebuild; RELEASE rebuild", NULL, NULL, NULL);
     return false;
 }
 
-static void index_remove(struct store *s, const char *sql, int64_t id)
+/* Whether what failed last may be done without: not where it would have succeeded at another time (a full
+ * disk, a lock), for which SQLite mostly undoes the whole transaction. */
+static bool may_do_without(const struct store *s)
 {
-    if (!index_run(s, sql, id)) /* the new index has what is to be removed */
-        index_run(s, sql, id);
+    return !store_may_retry(s) && !sqlite3_get_autocommit(s->db);
 }
 
-void index_remove_msg(struct store *s, int64_t msg)
+/* A damaged index must not stand in the way of the words themselves: it is made anew (*is_new), and where
+ * even that fails, done without. */
+static bool index_run(struct store *s, const char *sql, int64_t id, bool *is_new, struct err *err)
 {
-    index_remove(s,
-                 "INSERT INTO msg_fts(msg_fts,rowid,text) SELECT 'delete',id,text FROM msg"
-                 " WHERE id=?1 AND status<>1",
-                 msg);
+    struct err why = {0};
+    *is_new = false;
+    if (s->index_is_broken || store_run_for(s, sql, id, "indexing words", &why))
+        return true;
+    if (may_do_without(s)) {
+        *is_new = rebuild(s, &why);
+        s->index_is_broken = !*is_new && may_do_without(s);
+    }
+    if (*is_new || s->index_is_broken)
+        return true;
+    if (err)
+        *err = why;
+    return false;
 }
 
-void index_add_msg(struct store *s, int64_t msg)
+static bool index_remove(struct store *s, const char *sql, int64_t id, struct err *err)
 {
-    index_run(s, "INSERT INTO msg_fts(rowid,text) SELECT id,text FROM msg WHERE id=?1 AND status<>1", msg);
+    bool is_new;
+    if (!index_run(s, sql, id, &is_new, err))
+        return false;
+    return !is_new || index_run(s, sql, id, &is_new, err); /* the new index has what is to be removed */
 }
 
-void index_remove_chat(struct store *s, int64_t conv)
+bool index_remove_msg(struct store *s, int64_t msg, struct err *err)
 {
-    index_remove(s,
-                 "INSERT INTO msg_fts(msg_fts,rowid,text) SELECT 'delete',id,text FROM msg"
-                 " WHERE conv=?1 AND status<>1",
-                 conv);
+    return index_remove(s,
+                        "INSERT INTO msg_fts(msg_fts,rowid,text) SELECT 'delete',id,text FROM msg"
+                        " WHERE id=?1 AND status<>1",
+                        msg, err);
+}
+
+bool index_add_msg(struct store *s, int64_t msg, struct err *err)
+{
+    return index_run(s, "INSERT INTO msg_fts(rowid,text) SELECT id,text FROM msg WHERE id=?1 AND status<>1",
+                     msg, &(bool){false}, err);
+}
+
+bool index_remove_chat(struct store *s, int64_t conv, struct err *err)
+{
     /* Deleted words stay in the index until its parts are merged. */
-    index_run(s, "INSERT INTO msg_fts(msg_fts) SELECT 'optimize' WHERE ?1", conv);
+    return index_remove(s,
+                        "INSERT INTO msg_fts(msg_fts,rowid,text) SELECT 'delete',id,text FROM msg"
+                        " WHERE conv=?1 AND status<>1",
+                        conv, err) &&
+           index_run(s, "INSERT INTO msg_fts(msg_fts) SELECT 'optimize' WHERE ?1", conv, &(bool){false}, err);
 }
 
 /* ---- asked ---- */

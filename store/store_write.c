@@ -82,6 +82,8 @@ static bool insert_conv(struct store *s, const struct chat *chat, int64_t model,
 
 static bool put_msg(struct store *s, int64_t conv, const struct msg_row *row, struct err *err)
 {
+    if (!index_remove_msg(s, row->id, err))
+        return false;
     sqlite3_stmt *stmt =
         store_prepare(s,
                       "INSERT INTO msg(id,conv,parent,role,status,text,think,params,stats,created)"
@@ -101,11 +103,11 @@ static bool put_msg(struct store *s, int64_t conv, const struct msg_row *row, st
     bind_string(stmt, 8, row->params);
     bind_string(stmt, 9, row->stats);
     sqlite3_bind_int64(stmt, 10, row->created_ms);
-    index_remove_msg(s, row->id);
     if (!store_run(s, stmt, "saving a message", err))
         return false;
     bool changed = sqlite3_changes(s->db) == 1;
-    index_add_msg(s, row->id);
+    if (!index_add_msg(s, row->id, err))
+        return false;
     /* Without a change the id belongs to another message, of another chat or by another program: neither text
      * may take the other's place, nor pass as stored when it is not. */
     s->id_is_taken = !changed;
@@ -296,8 +298,8 @@ bool store_delete(struct store *s, int64_t id, bool *found, struct err *err)
     *found = false;
     if (!store_begin(s, err))
         return false;
-    index_remove_chat(s, id);
-    bool ok = store_run_for(s, "INSERT OR IGNORE INTO forgotten(uid) SELECT uid FROM conv WHERE id=?1", id,
+    bool ok = index_remove_chat(s, id, err) &&
+              store_run_for(s, "INSERT OR IGNORE INTO forgotten(uid) SELECT uid FROM conv WHERE id=?1", id,
                             "deleting a chat", err) &&
               store_run_for(s, "DELETE FROM draft WHERE conv=?1", id, "deleting a draft", err) &&
               store_run_for(s, "DELETE FROM conv WHERE id=?1", id, "deleting a chat", err);

@@ -1,0 +1,190 @@
+/* test_store_full.c: a full disk, as SQLite meets it (PRAGMA max_page_count), at every page that a change
+ * needs: all of the change is done or nothing, and it may be tried again. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <sqlite3.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/base/mem.h"
+#include "store/store_internal.h"
+#include "tests/store/open_store.h"
+#include "tests/store/temp_dir.h"
+
+#define N_MSGS 400
+#define N_WORDS 3000
+
+static int number(struct store *s, const char *sql)
+{
+    sqlite3_stmt *stmt;
+    assert_int_equal(sqlite3_prepare_v2(s->db, sql, -1, &stmt, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
+    int n = sqlite3_column_int(stmt, 0);
+    sqlite3_finalize(stmt);
+    return n;
+}
+
+/* The file may grow by n pages. */
+static void leave_room(struct store *s, int n)
+{
+    char sql[64];
+    snprintf(sql, sizeof sql, "PRAGMA max_page_count=%d", number(s, "PRAGMA page_count") + n);
+    number(s, sql);
+}
+
+static void assert_may_try_again(struct store *s, const struct err *err)
+{
+    if (!store_may_retry(s))
+        fail_msg("not to be tried again: %s", err->text);
+    assert_true(sqlite3_get_autocommit(s->db));
+    assert_non_null(strstr(err->text, "free some space"));
+}
+
+static size_t n_found(struct store *s, const char *words)
+{
+    struct err err = {0};
+    struct chat_hits hits;
+    if (!store_search(s, words, 1000, &hits, &err))
+        fail_msg("%s", err.text);
+    size_t n = hits.n;
+    chat_hits_fini(&hits);
+    return n;
+}
+
+static void add_words(struct chat *chat, int msg, int first, int n)
+{
+    for (int i = first; i < first + n; i++)
+        buf_printf(&chat->msgs[msg].text, "w%d ", i);
+}
+
+static struct msg_row row_of(const struct chat *chat, int i)
+{
+    const struct chat_msg *m = &chat->msgs[i];
+    return (struct msg_row){.id = m->id,
+                            .parent_id = m->parent >= 0 ? chat->msgs[m->parent].id : 0,
+                            .role = m->role,
+                            .text = buf_text(&m->text),
+                            .n_text = m->text.len,
+                            .tokens = m->tokens,
+                            .n_tokens = m->n_tokens,
+                            .created_ms = m->created_ms};
+}
+
+static bool create(struct store *s, const struct chat *chat, int64_t *id, struct err *err)
+{
+    struct msg_row *rows = mem_need((size_t)chat->n_msgs * sizeof *rows);
+    for (int i = 0; i < chat->n_msgs; i++)
+        rows[i] = row_of(chat, i);
+    bool ok = store_create(s, chat, NULL, rows, (size_t)chat->n_msgs, rows[chat->n_msgs - 1].id, id,
+                           &(bool){false}, err);
+    mem_free(rows);
+    return ok;
+}
+
+/* One message of many words, stored. */
+static struct chat *long_chat(struct store *s, int64_t *id)
+{
+    struct err err = {0};
+    struct chat *chat = chat_new();
+    chat_add(chat, -1, CHAT_ASSISTANT, NULL, 0);
+    add_words(chat, 0, 0, N_WORDS);
+    if (!create(s, chat, id, &err))
+        fail_msg("%s", err.text);
+    return chat;
+}
+
+static void assert_text(struct store *s, const struct chat *chat, size_t n_text)
+{
+    struct err err = {0};
+    bool found;
+    struct chat_key key = {.kind = CHAT_BY_UID, .uid = chat->uid};
+    struct chat *back = store_load(s, &key, NULL, &found, &err);
+    assert_non_null(back);
+    assert_int_equal(back->msgs[0].text.len, n_text);
+    assert_memory_equal(buf_text(&back->msgs[0].text), buf_text(&chat->msgs[0].text), n_text);
+    chat_free(back);
+}
+
+static void store_create__full_disk__leaves_nothing(void **state)
+{
+    struct store *s = open_ok(temp_path(state, "chat.db"));
+    struct chat *chat = chat_new();
+    for (int i = 0; i < N_MSGS; i++) {
+        chat_add(chat, i - 1, CHAT_USER, NULL, 0);
+        add_words(chat, i, i, 3);
+        chat_msg_add_tokens(&chat->msgs[i], (int32_t[]){1, 2, 3}, 3);
+    }
+    int n_pages = 0;
+    struct err err = {0};
+    int64_t id;
+    for (leave_room(s, 0); !create(s, chat, &id, &err); leave_room(s, ++n_pages)) {
+        assert_may_try_again(s, &err);
+        assert_int_equal(number(s, "SELECT (SELECT count(*) FROM conv)+(SELECT count(*) FROM msg)"), 0);
+        err = (struct err){0};
+    }
+    assert_true(n_pages > 10);
+    assert_int_equal(number(s, "SELECT count(*) FROM seg"), N_MSGS);
+    assert_int_equal(n_found(s, "w2 w3 "), 2);
+    chat_free(chat);
+    store_close(s);
+}
+
+static void store_put_msgs__full_disk__leaves_text_and_index_as_they_were(void **state)
+{
+    struct store *s = open_ok(temp_path(state, "chat.db"));
+    int64_t id;
+    struct chat *chat = long_chat(s, &id);
+    size_t n_before = chat->msgs[0].text.len;
+    add_words(chat, 0, N_WORDS, N_WORDS);
+    struct msg_row row = row_of(chat, 0);
+    int n_pages = 0;
+    struct err err = {0};
+    for (leave_room(s, 0); !store_put_msgs(s, chat->uid, &row, 1, row.id, &err); leave_room(s, ++n_pages)) {
+        assert_may_try_again(s, &err);
+        assert_text(s, chat, n_before);
+        assert_int_equal(n_found(s, "w2999 "), 1);
+        assert_int_equal(n_found(s, "w3000 "), 0);
+        err = (struct err){0};
+    }
+    assert_true(n_pages > 10);
+    assert_text(s, chat, chat->msgs[0].text.len);
+    assert_int_equal(n_found(s, "w2999 w3000 w5999 "), 1);
+    chat_free(chat);
+    store_close(s);
+}
+
+static void store_delete__full_disk__leaves_the_chat(void **state)
+{
+    struct store *s = open_ok(temp_path(state, "chat.db"));
+    int64_t id;
+    struct chat *chat = long_chat(s, &id);
+    int n_pages = 0;
+    struct err err = {0};
+    bool found;
+    for (leave_room(s, 0); !store_delete(s, id, &found, &err); leave_room(s, ++n_pages)) {
+        assert_may_try_again(s, &err);
+        assert_text(s, chat, chat->msgs[0].text.len);
+        assert_int_equal(n_found(s, "w2999 "), 1);
+        err = (struct err){0};
+    }
+    assert_true(n_pages > 0);
+    assert_true(found);
+    assert_int_equal(n_found(s, "w2999 "), 0);
+    chat_free(chat);
+    store_close(s);
+}
+
+int main(void)
+{
+#define CASE(f) cmocka_unit_test_setup_teardown(f, temp_dir_setup, temp_dir_teardown)
+    const struct CMUnitTest tests[] = {
+        CASE(store_create__full_disk__leaves_nothing),
+        CASE(store_put_msgs__full_disk__leaves_text_and_index_as_they_were),
+        CASE(store_delete__full_disk__leaves_the_chat),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
