@@ -128,8 +128,9 @@ bool store_rename(struct store *s, int64_t id, const char *title, struct err *er
  */
 bool store_set_model(struct store *s, const unsigned char uid[CHAT_UID_BYTES],
                      const struct store_model *model, struct err *err);
-/* Gone for good: rows zeroed (secure_delete), pages given back to the system. What it left elsewhere (blocks
- * in kv.db) is to be forgotten too: its uid stays listed here until somebody says that this is done. */
+/* Gone for good: rows zeroed (secure_delete), pages given back to the system (by a later deletion, where
+ * another program holds the file just then). What it left elsewhere (blocks in kv.db) is to be forgotten too:
+ * its uid stays listed here until somebody says that this is done. */
 bool store_delete(struct store *s, int64_t id, bool *found, struct err *err);
 /* Up to max uids of deleted chats whose blocks may still be there, the longest waiting first. */
 bool store_forgotten(struct store *s, unsigned char (*uids)[CHAT_UID_BYTES], size_t max, size_t *n,

@@ -1,5 +1,5 @@
 /* test_store_full.c: a full disk, as SQLite meets it (PRAGMA max_page_count), at every page that a change
- * needs: all of the change is done or nothing, and it may be tried again. */
+ * needs: all of the change is done or nothing, and it may be tried again. A file that cannot get smaller. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -178,6 +178,32 @@ static void store_delete__full_disk__leaves_the_chat(void **state)
     store_close(s);
 }
 
+static int deny_vacuum(void *arg, int action, const char *first, const char *b, const char *c, const char *d)
+{
+    (void)arg, (void)b, (void)c, (void)d;
+    return action == SQLITE_PRAGMA && !strcmp(first, "incremental_vacuum") ? SQLITE_DENY : SQLITE_OK;
+}
+
+/* What is committed is deleted, whatever becomes of the room it took. */
+static void store_delete__no_vacuum__is_a_deletion(void **state)
+{
+    struct store *s = open_ok(temp_path(state, "chat.db"));
+    int64_t id;
+    struct chat *chat = long_chat(s, &id);
+    struct err err = {0};
+    bool found;
+    sqlite3_set_authorizer(s->db, deny_vacuum, NULL);
+    assert_true(store_delete(s, id, &found, &err));
+    assert_true(found);
+    assert_int_equal(err.code, ERR_NONE);
+    assert_true(number(s, "PRAGMA freelist_count") > 0);
+    sqlite3_set_authorizer(s->db, NULL, NULL);
+    assert_true(store_delete(s, id, &found, &err));
+    assert_int_equal(number(s, "PRAGMA freelist_count"), 0);
+    chat_free(chat);
+    store_close(s);
+}
+
 int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, temp_dir_setup, temp_dir_teardown)
@@ -185,6 +211,7 @@ int main(void)
         CASE(store_create__full_disk__leaves_nothing),
         CASE(store_put_msgs__full_disk__leaves_text_and_index_as_they_were),
         CASE(store_delete__full_disk__leaves_the_chat),
+        CASE(store_delete__no_vacuum__is_a_deletion),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
