@@ -34,7 +34,7 @@ void store_close(struct store *s);
 
 /* Why the last failing call of this store failed: whether trying the same again may succeed (locked, full,
  * read-only, I/O), whether the chat it named is not there (any more), and whether the id of a message of it
- * is that of another one. */
+ * is that of another one (or of the same one, further on). */
 bool store_may_retry(const struct store *s);
 bool store_chat_is_gone(const struct store *s);
 bool store_id_is_taken(const struct store *s);
@@ -119,7 +119,8 @@ bool store_create(struct store *s, const struct chat *chat, const struct store_m
                   const struct msg_row *rows, size_t n_rows, int64_t head_id, int64_t *id, bool *name_taken,
                   struct err *err);
 /* Inserts or updates messages of the chat. parent_id 0: a root. No rows: the head alone. A row whose id
- * another message has, of any chat, is refused, all rows with it (store_id_is_taken). Here as in store_create
+ * another message has, of any chat, is refused, all rows with it (store_id_is_taken), and so is one whose
+ * texts do not begin with what is stored of them: a message only grows. Here as in store_create
  * a profile that cannot be stored is left out (and logged): it never keeps a text from being saved. */
 bool store_put_msgs(struct store *s, const unsigned char uid[CHAT_UID_BYTES], const struct msg_row *rows,
                     size_t n_rows, int64_t head_id, struct err *err);

@@ -80,17 +80,23 @@ static bool insert_conv(struct store *s, const struct chat *chat, int64_t model,
     return ok;
 }
 
+/* A message only grows. What does not begin with the bytes that are stored is another message's, or was read
+ * by another program before they were all there: it does not take their place. */
+#define GROWS(column, value)                                                                                 \
+    "(ifnull(" column ",'')='' OR substr(CAST(" value " AS BLOB),1,length(CAST(" column                      \
+    " AS BLOB)))=CAST(" column " AS BLOB))"
+
 static bool put_msg(struct store *s, int64_t conv, const struct msg_row *row, struct err *err)
 {
     if (!index_remove_msg(s, row->id, err))
         return false;
-    sqlite3_stmt *stmt =
-        store_prepare(s,
-                      "INSERT INTO msg(id,conv,parent,role,status,text,think,params,stats,created)"
-                      " VALUES(?1,?2,nullif(?3,0),?4,?5,?6,?7,?8,?9,?10)"
-                      " ON CONFLICT(id) DO UPDATE SET status=?5,text=?6,think=?7,params=?8,stats=?9"
-                      " WHERE conv=?2 AND role=?4 AND created=?10",
-                      err);
+    sqlite3_stmt *stmt = store_prepare(
+        s,
+        "INSERT INTO msg(id,conv,parent,role,status,text,think,params,stats,created)"
+        " VALUES(?1,?2,nullif(?3,0),?4,?5,?6,?7,?8,?9,?10)"
+        " ON CONFLICT(id) DO UPDATE SET status=?5,text=?6,think=?7,params=?8,stats=?9"
+        " WHERE conv=?2 AND role=?4 AND created=?10 AND " GROWS("text", "?6") " AND " GROWS("think", "?7"),
+        err);
     if (!stmt)
         return false;
     sqlite3_bind_int64(stmt, 1, row->id);
@@ -108,8 +114,9 @@ static bool put_msg(struct store *s, int64_t conv, const struct msg_row *row, st
     bool changed = sqlite3_changes(s->db) == 1;
     if (!index_add_msg(s, row->id, err))
         return false;
-    /* Without a change the id belongs to another message, of another chat or by another program: neither text
-     * may take the other's place, nor pass as stored when it is not. */
+    /* Without a change the id belongs to another message, of another chat or by another program, or the text
+     * is older than what is stored: it may neither take the other's place, nor pass as stored when it is not.
+     */
     s->id_is_taken = !changed;
     return changed ||
            err_set(err, ERR_DATABASE, "%s: the id of message %lld is that of another message already",

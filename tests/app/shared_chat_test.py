@@ -91,6 +91,20 @@ class TwoPrograms(ProgramTest):
         self.assertIn(['hello', 'one', 'two'], self.texts())
         self.assertEqual(self.orphans(), [])
 
+    def test_an_answer_that_another_finished_stays(self):
+        """B opens the chat when A has begun its answer, and goes on with it when A has finished."""
+        answer = self.sql('SELECT id, text FROM msg WHERE role=2')[0]
+        self.assertTrue(answer[1])
+        self.sql("UPDATE msg SET text='', status=1 WHERE id=?", answer[:1])
+        self.sql('DELETE FROM seg WHERE msg=?', answer[:1])
+        late = Terminal(self)
+        self.sql('UPDATE msg SET text=?, status=0 WHERE id=?', (answer[1], answer[0]))
+        self.say(late, 'too early', 'it is kept, whole, as a new chat')
+        self.assertEqual([late.quit(), self.a.quit(), self.b.quit()], [0, 0, 0])
+        self.assertEqual(self.sql('SELECT text, status FROM msg WHERE id=?', answer[:1]), [(answer[1], 0)])
+        self.assertIn(['hello', 'too early'], self.texts())
+        self.assertEqual(self.orphans(), [])
+
     def test_a_save_let_go_is_made_up_for(self):
         """A trigger refuses for a while what A writes, for good each time: SQLite's constraint error."""
         self.sql("CREATE TRIGGER no BEFORE INSERT ON msg BEGIN SELECT RAISE(ABORT, 'refused for a test'); END")

@@ -113,6 +113,63 @@ static void store_put_msgs__id_of_another_message__takes_no_text_away(void **sta
     store_close(s);
 }
 
+static bool put_text(struct store *s, const struct chat *chat, const char *think, const char *text,
+                     enum chat_status status)
+{
+    struct err err = {0};
+    struct msg_row row = row_of(chat, 1);
+    row.text = text;
+    row.n_text = strlen(text);
+    row.think = think;
+    row.n_think = strlen(think);
+    row.status = status;
+    bool ok = store_put_msgs(s, chat->uid, &row, 1, row.id, &err);
+    assert_true(ok || (store_id_is_taken(s) && !store_may_retry(s)));
+    return ok;
+}
+
+/* A program that opened the chat while another one wrote an answer has an older text of it; what it says
+ * about that neither takes text away nor stops who writes. */
+static void store_put_msgs__older_text__does_not_replace_a_newer_one(void **state)
+{
+    struct store *s = open_ok(temp_path(state, "chat.db"));
+    struct chat *chat = chat_of("question", "");
+    struct err err = {0};
+    assert_true(create(s, chat, &err));
+    assert_true(put_text(s, chat, "", "", CHAT_STREAMING));
+    assert_true(put_text(s, chat, "I th", "", CHAT_STREAMING));
+    assert_false(put_text(s, chat, "", "", CHAT_INTERRUPTED));
+    assert_true(put_text(s, chat, "I th", "", CHAT_INTERRUPTED)); /* as far as it is: nothing is lost */
+    assert_true(put_text(s, chat, "I think", "Ans", CHAT_STREAMING));
+    assert_false(put_text(s, chat, "I think", "An", CHAT_INTERRUPTED));
+    assert_true(put_text(s, chat, "I think", "Answer", CHAT_DONE));
+    assert_false(put_text(s, chat, "I think", "", CHAT_INTERRUPTED));
+    assert_false(put_text(s, chat, "I th", "Answer", CHAT_INTERRUPTED));
+    assert_false(put_text(s, chat, "I think", "answer", CHAT_DONE));
+    assert_true(put_text(s, chat, "I think", "Answer", CHAT_DONE));
+    assert_text(s, chat, 1, "Answer");
+    chat_free(chat);
+    store_close(s);
+}
+
+/* A zero byte, or half a character, ends no comparison. */
+static void store_put_msgs__zero_byte__may_grow_and_not_shrink(void **state)
+{
+    static const char text[] = "a\0b \xE2\x82\xAC";
+    struct store *s = open_ok(temp_path(state, "chat.db"));
+    struct chat *chat = chat_of("question", "");
+    struct err err = {0};
+    assert_true(create(s, chat, &err));
+    struct msg_row row = row_of(chat, 1);
+    row.text = text;
+    for (row.n_text = 0; row.n_text < sizeof text; row.n_text++)
+        assert_true(store_put_msgs(s, chat->uid, &row, 1, row.id, &err));
+    row.n_text = 2;
+    assert_false(store_put_msgs(s, chat->uid, &row, 1, row.id, &err));
+    chat_free(chat);
+    store_close(s);
+}
+
 static void wait_event(struct chat_db *db, enum chat_db_event_type type, struct chat_db_event *event)
 {
     struct pollfd fd = {.fd = chat_db_event_fd(db), .events = POLLIN};
@@ -338,6 +395,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(store_create__id_of_another_chat__leaves_nothing),
         CASE(store_put_msgs__id_of_another_message__takes_no_text_away),
+        CASE(store_put_msgs__older_text__does_not_replace_a_newer_one),
+        CASE(store_put_msgs__zero_byte__may_grow_and_not_shrink),
         CASE(chat_db__taken_id__is_told_with_the_chat),
         CASE(store_open__existing_file__is_not_written),
         CASE(store_open__new_file__has_its_layout),
