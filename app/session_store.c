@@ -31,7 +31,7 @@ static void note_saved(struct session *s, int msg)
 void session_put_msg(struct session *s, int msg)
 {
     if (s->db && s->stored)
-        chat_db_put_one(s->db, s->chat, msg);
+        chat_db_put_one(s->db, s->chat, msg, s->fingerprint);
     note_saved(s, msg);
 }
 
@@ -39,7 +39,7 @@ void session_put_answer(struct session *s)
 {
     session_store_unkept(s);
     if (s->db && s->stored)
-        chat_db_put_answer(s->db, s->chat, s->answer, session_turn_prof(s));
+        chat_db_put_answer(s->db, s->chat, s->answer, s->fingerprint, session_turn_prof(s));
     note_saved(s, s->answer);
 }
 
@@ -61,7 +61,7 @@ void session_store_asked(struct session *s, int first)
         if (s->other_model || s->unkept)
             chat_db_set_model(s->db, s->chat, &model);
         if (first >= 0 || s->unkept)
-            chat_db_put(s->db, s->chat, s->unkept ? 0 : first);
+            chat_db_put(s->db, s->chat, s->unkept ? 0 : first, s->fingerprint);
     }
     s->stored = true;
     s->other_model = s->unkept = false;

@@ -322,28 +322,29 @@ void chat_db_create(struct chat_db *db, const struct chat *chat, const struct st
     mem_free(job->chat->title);
     job->chat->title = mem_strdup(chat->title);
     job_copy_model(job, model);
-    job_copy_msgs(job, chat, 0, chat->n_msgs);
+    job_copy_msgs(job, chat, 0, chat->n_msgs, NULL);
     add(db, job);
 }
 
-void chat_db_put(struct chat_db *db, const struct chat *chat, int first)
+void chat_db_put(struct chat_db *db, const struct chat *chat, int first, const unsigned char *ids_of)
 {
     struct job *job = job_new(JOB_PUT, chat->uid);
-    job_copy_msgs(job, chat, first, chat->n_msgs - first);
+    job_copy_msgs(job, chat, first, chat->n_msgs - first, ids_of);
     add(db, job);
 }
 
-void chat_db_put_one(struct chat_db *db, const struct chat *chat, int msg)
+void chat_db_put_one(struct chat_db *db, const struct chat *chat, int msg, const unsigned char *ids_of)
 {
     struct job *job = job_new(JOB_PUT, chat->uid);
-    job_copy_msgs(job, chat, msg, 1);
+    job_copy_msgs(job, chat, msg, 1, ids_of);
     add(db, job);
 }
 
-void chat_db_put_answer(struct chat_db *db, const struct chat *chat, int msg, struct kept_prof *kept)
+void chat_db_put_answer(struct chat_db *db, const struct chat *chat, int msg, const unsigned char *ids_of,
+                        struct kept_prof *kept)
 {
     struct job *job = job_new(JOB_PUT, chat->uid);
-    job_copy_msgs(job, chat, msg, 1);
+    job_copy_msgs(job, chat, msg, 1, ids_of);
     job->rows[0].prof = kept;
     add(db, job);
 }
@@ -351,7 +352,7 @@ void chat_db_put_answer(struct chat_db *db, const struct chat *chat, int msg, st
 void chat_db_set_head(struct chat_db *db, const struct chat *chat)
 {
     struct job *job = job_new(JOB_PUT, chat->uid);
-    job_copy_msgs(job, chat, 0, 0);
+    job_copy_msgs(job, chat, 0, 0, NULL);
     add(db, job);
 }
 

@@ -70,11 +70,14 @@ bool chat_db_next_event(struct chat_db *db, struct chat_db_event *event);
 /* Jobs. Each copies its arguments. */
 /* A new chat, whole: with its messages and head. */
 void chat_db_create(struct chat_db *db, const struct chat *chat, const struct store_model *model);
-/* Stores messages [first, n_msgs) of the chat and its head; msgs already stored are updated. */
-void chat_db_put(struct chat_db *db, const struct chat *chat, int first);
-void chat_db_put_one(struct chat_db *db, const struct chat *chat, int msg);
+/* Stores messages [first, n_msgs) of the chat and its head; msgs already stored are updated. ids_of is the
+ * fingerprint of the model that their ids are of (NULL: the chat's): where another program has taken the chat
+ * to another model, the ids are left out. */
+void chat_db_put(struct chat_db *db, const struct chat *chat, int first, const unsigned char *ids_of);
+void chat_db_put_one(struct chat_db *db, const struct chat *chat, int msg, const unsigned char *ids_of);
 /* The same for an answer that is done, with its profile, which is taken over (NULL: none). */
-void chat_db_put_answer(struct chat_db *db, const struct chat *chat, int msg, struct kept_prof *kept);
+void chat_db_put_answer(struct chat_db *db, const struct chat *chat, int msg, const unsigned char *ids_of,
+                        struct kept_prof *kept);
 void chat_db_set_head(struct chat_db *db, const struct chat *chat);
 void chat_db_set_model(struct chat_db *db, const struct chat *chat, const struct store_model *model);
 void chat_db_rename(struct chat_db *db, int64_t id, const char *title);

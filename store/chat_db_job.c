@@ -68,11 +68,16 @@ static struct msg_row copy_row(const struct chat *chat, const struct chat_msg *m
     return row;
 }
 
-void job_copy_msgs(struct job *job, const struct chat *chat, int first, int n)
+void job_copy_msgs(struct job *job, const struct chat *chat, int first, int n, const unsigned char *ids_of)
 {
+    if (ids_of)
+        memcpy(job->model.fingerprint, ids_of, sizeof job->model.fingerprint);
     job->rows = mem_need((size_t)n * sizeof *job->rows);
-    for (int i = 0; i < n; i++)
-        job->rows[job->n_rows++] = copy_row(chat, &chat->msgs[first + i]);
+    for (int i = 0; i < n; i++) {
+        job->rows[i] = copy_row(chat, &chat->msgs[first + i]);
+        job->rows[i].tokens_of = ids_of ? job->model.fingerprint : NULL;
+    }
+    job->n_rows = (size_t)n;
     job->id = chat->head >= 0 ? chat->msgs[chat->head].id : STORE_HEAD_NONE;
 }
 

@@ -28,7 +28,7 @@ struct job {
     struct msg_row *rows; /* texts, ids and profiles inside are owned */
     size_t n_rows;
     bool has_model;
-    struct store_model model; /* strings owned */
+    struct store_model model; /* strings owned; JOB_PUT: the fingerprint alone, of the rows' ids */
     char *text;               /* title, draft or --session name, owned */
     size_t cursor;
     bool has_key;
@@ -37,7 +37,8 @@ struct job {
 
 struct job *job_new(enum job_type type, const unsigned char *uid);
 void job_free(struct job *job);
-void job_copy_msgs(struct job *job, const struct chat *chat, int first, int n);
+/* ids_of: see chat_db_put. */
+void job_copy_msgs(struct job *job, const struct chat *chat, int first, int n, const unsigned char *ids_of);
 void job_copy_model(struct job *job, const struct store_model *model);
 void job_copy_key(struct job *job, const struct chat_key *key);
 

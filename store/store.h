@@ -107,6 +107,7 @@ struct msg_row {
     size_t n_text, n_think;
     const int32_t *tokens;
     size_t n_tokens;
+    const unsigned char *tokens_of; /* fingerprint of the model that the ids are of; NULL: the chat's */
     int64_t created_ms;
     const char *params, *stats;   /* JSON or NULL */
     int64_t prof_of;              /* another message, whose profile it gets a copy of, or 0 */
@@ -120,7 +121,8 @@ bool store_create(struct store *s, const struct chat *chat, const struct store_m
                   struct err *err);
 /* Inserts or updates messages of the chat. parent_id 0: a root. No rows: the head alone. A row whose id
  * another message has, of any chat, is refused, all rows with it (store_id_is_taken), and so is one whose
- * texts do not begin with what is stored of them: a message only grows. Here as in store_create
+ * texts do not begin with what is stored of them: a message only grows. Ids of a model that the chat is not
+ * used with any more (store_set_model, by another program) are left out. Here as in store_create
  * a profile that cannot be stored is left out (and logged): it never keeps a text from being saved. */
 bool store_put_msgs(struct store *s, const unsigned char uid[CHAT_UID_BYTES], const struct msg_row *rows,
                     size_t n_rows, int64_t head_id, struct err *err);

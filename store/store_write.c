@@ -123,17 +123,40 @@ static bool put_msg(struct store *s, int64_t conv, const struct msg_row *row, st
                    s->path, (long long)row->id);
 }
 
-/* A message without ids (an answer that a stop cut to nothing) must not keep the ids of an earlier save. */
-static bool put_tokens(struct store *s, const struct msg_row *row, struct err *err)
+/* Whether the chat is used with the model of this fingerprint: another program may have taken it to another.
+ */
+static bool find_model(struct store *s, int64_t conv, const unsigned char *fingerprint, bool *is_used,
+                       struct err *err)
 {
-    const char *sql = row->n_tokens ? "INSERT INTO seg(msg,form,tok) VALUES(?1,0,?2)"
-                                      " ON CONFLICT(msg,form) DO UPDATE SET tok=?2"
-                                    : "DELETE FROM seg WHERE msg=?1 AND form=0";
+    sqlite3_stmt *stmt = store_prepare(
+        s, "SELECT 1 FROM conv JOIN model ON model.id=conv.model WHERE conv.id=?1 AND fp=?2", err);
+    if (!stmt)
+        return false;
+    sqlite3_bind_int64(stmt, 1, conv);
+    sqlite3_bind_blob(stmt, 2, fingerprint, sizeof((struct store_model *)0)->fingerprint, SQLITE_STATIC);
+    int rc = sqlite3_step(stmt);
+    *is_used = rc == SQLITE_ROW;
+    if (rc != SQLITE_ROW && rc != SQLITE_DONE)
+        store_fail(s, err, "looking a chat's model up");
+    sqlite3_finalize(stmt);
+    return rc == SQLITE_ROW || rc == SQLITE_DONE;
+}
+
+/* A message without ids (an answer that a stop cut to nothing), or with those of a model that the chat has
+ * left, must not keep the ids of an earlier save: they may be of less text. */
+static bool put_tokens(struct store *s, int64_t conv, const struct msg_row *row, struct err *err)
+{
+    bool has_ids = row->n_tokens > 0;
+    if (has_ids && row->tokens_of && !find_model(s, conv, row->tokens_of, &has_ids, err))
+        return false;
+    const char *sql = has_ids ? "INSERT INTO seg(msg,form,tok) VALUES(?1,0,?2)"
+                                " ON CONFLICT(msg,form) DO UPDATE SET tok=?2"
+                              : "DELETE FROM seg WHERE msg=?1 AND form=0";
     sqlite3_stmt *stmt = store_prepare(s, sql, err);
     if (!stmt)
         return false;
     sqlite3_bind_int64(stmt, 1, row->id);
-    if (row->n_tokens)
+    if (has_ids)
         sqlite3_bind_blob64(stmt, 2, row->tokens, row->n_tokens * sizeof *row->tokens, SQLITE_STATIC);
     return store_run(s, stmt, "saving token ids", err);
 }
@@ -204,7 +227,7 @@ static bool put_rows(struct store *s, const struct change *c, bool with_profs, s
         return false;
     bool ok = create_or_find(s, c, &conv, err);
     for (size_t i = 0; i < c->n_rows && ok; i++)
-        ok = put_msg(s, conv, &c->rows[i], err) && put_tokens(s, &c->rows[i], err);
+        ok = put_msg(s, conv, &c->rows[i], err) && put_tokens(s, conv, &c->rows[i], err);
     ok = ok && ((c->create && !c->n_rows) || touch_conv(s, conv, c->head_id, err));
     for (size_t i = 0; i < c->n_rows && ok && with_profs; i++)
         ok = (!c->rows[i].prof_of || store_copy_prof(s, c->rows[i].prof_of, c->rows[i].id, err)) &&

@@ -6,7 +6,7 @@ import os
 import select
 import time
 
-from harness import CHATML, PROGRAM, ProgramTest, main
+from harness import CHATML, PROGRAM, QWEN, ProgramTest, main
 
 OPTIONS = ['--temp', '0', '-n', '5', '--session', 's']
 
@@ -104,6 +104,13 @@ class TwoPrograms(ProgramTest):
         self.assertEqual(self.sql('SELECT text, status FROM msg WHERE id=?', answer[:1]), [(answer[1], 0)])
         self.assertIn(['hello', 'too early'], self.texts())
         self.assertEqual(self.orphans(), [])
+
+    def test_ids_of_a_model_that_the_chat_has_left_are_not_stored(self):
+        self.check(0, QWEN, *OPTIONS, '-p', 'from another model')
+        self.say(self.a, 'from a')
+        self.assertEqual([self.a.quit(), self.b.quit()], [0, 0])
+        with_ids = self.sql('SELECT text FROM msg JOIN seg ON msg=id WHERE role=1 ORDER BY id')
+        self.assertEqual(with_ids, [('hello',), ('from another model',)])
 
     def test_a_save_let_go_is_made_up_for(self):
         """A trigger refuses for a while what A writes, for good each time: SQLite's constraint error."""

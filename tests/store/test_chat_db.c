@@ -52,10 +52,10 @@ static void chat_db__put__is_there_after_close(void **state)
     struct chat_db *db = open_ok(path);
     struct chat *chat = two_messages();
     chat_db_create(db, chat, NULL);
-    chat_db_put(db, chat, 0);
+    chat_db_put(db, chat, 0, NULL);
     for (int i = 0; i < 50; i++) {
         buf_puts(&chat->msgs[1].text, " more");
-        chat_db_put_one(db, chat, 1);
+        chat_db_put_one(db, chat, 1, NULL);
     }
     struct err err = {0};
     assert_true(chat_db_close(db, PATIENCE_MS, &err));
@@ -117,7 +117,7 @@ static void chat_db__locked__keeps_the_text_and_recovers(void **state)
     sqlite3 *other;
     assert_int_equal(sqlite3_open(path, &other), SQLITE_OK);
     assert_int_equal(sqlite3_exec(other, "BEGIN EXCLUSIVE", NULL, NULL, NULL), SQLITE_OK);
-    chat_db_put(db, chat, 0);
+    chat_db_put(db, chat, 0, NULL);
     struct err err = {0};
     assert_false(chat_db_flush(db, 10, &err));
     struct chat_db_event event;
@@ -140,9 +140,9 @@ static void chat_db__gone__does_not_stand_in_the_way(void **state)
 {
     struct chat_db *db = open_ok(temp_path(state, "chat.db"));
     struct chat *gone = two_messages(), *next = two_messages();
-    chat_db_put(db, gone, 0);
+    chat_db_put(db, gone, 0, NULL);
     chat_db_create(db, next, NULL);
-    chat_db_put(db, next, 0);
+    chat_db_put(db, next, 0, NULL);
     struct chat_db_event event;
     wait_event(db, CHAT_DB_GONE, &event);
     assert_memory_equal(event.uid, gone->uid, CHAT_UID_BYTES);
@@ -198,7 +198,7 @@ static void chat_db__open__does_not_wait_for_a_locked_file(void **state)
     assert_int_equal(chat_db_wait_open(db, 1, &err), CHAT_DB_OPENING);
     struct chat *chat = two_messages();
     chat_db_create(db, chat, NULL);
-    chat_db_put(db, chat, 0);
+    chat_db_put(db, chat, 0, NULL);
     sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL);
     sqlite3_close(other);
     assert_int_equal(chat_db_wait_open(db, PATIENCE_MS, &err), CHAT_DB_OPEN);

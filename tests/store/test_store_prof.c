@@ -425,8 +425,8 @@ static void chat_db__get_prof__is_answered_in_order(void **state)
     struct chat *chat = two_answers();
     struct chat_db_event event;
     chat_db_create(db, chat, NULL);
-    chat_db_put(db, chat, 0);
-    chat_db_put_answer(db, chat, 2, profile_of(8));
+    chat_db_put(db, chat, 0, NULL);
+    chat_db_put_answer(db, chat, 2, NULL, profile_of(8));
     chat_db_get_prof(db, chat->msgs[2].id);
     chat_db_get_prof(db, chat->msgs[1].id);
     wait_prof(db, &event);
@@ -456,7 +456,7 @@ static void chat_db__put_answer__keeps_the_profile_of_what_it_replaces(void **st
     struct chat_db *db = open_db(path);
     struct chat *chat = two_answers();
     chat_db_create(db, chat, NULL);
-    chat_db_put(db, chat, 0);
+    chat_db_put(db, chat, 0, NULL);
     assert_true(chat_db_flush(db, PATIENCE_MS, NULL));
     sqlite3 *other;
     assert_int_equal(sqlite3_open(path, &other), SQLITE_OK);
@@ -465,9 +465,9 @@ static void chat_db__put_answer__keeps_the_profile_of_what_it_replaces(void **st
     for (int i = 0; i < 3; i++) {
         buf_puts(&chat->msgs[2].text, ", longer");
         if (i == 1)
-            chat_db_put_answer(db, chat, 2, profile_of(4));
+            chat_db_put_answer(db, chat, 2, NULL, profile_of(4));
         else
-            chat_db_put_one(db, chat, 2);
+            chat_db_put_one(db, chat, 2, NULL);
     }
     sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL);
     sqlite3_close(other);

@@ -170,6 +170,48 @@ static void store_put_msgs__zero_byte__may_grow_and_not_shrink(void **state)
     store_close(s);
 }
 
+/* ---- ids of several models ---- */
+
+static size_t n_ids(struct store *s, const struct chat *chat)
+{
+    struct chat *stored = load(s, chat);
+    assert_non_null(stored);
+    size_t n = stored->msgs[1].n_tokens;
+    chat_free(stored);
+    return n;
+}
+
+/* Two programs use one chat with a model each. */
+static void store_put_msgs__ids_of_a_model_the_chat_has_left__are_not_stored(void **state)
+{
+    struct store *s = open_ok(temp_path(state, "chat.db"));
+    struct chat *chat = chat_of("question", "answer");
+    const struct store_model one = {.fingerprint = {1}}, two = {.fingerprint = {2}};
+    struct err err = {0};
+    struct msg_row row = row_of(chat, 1);
+    row.tokens = (int32_t[]){5, 6, 7};
+    row.n_tokens = 3;
+    row.tokens_of = one.fingerprint;
+    assert_true(create(s, chat, &err));
+    assert_true(store_set_model(s, chat->uid, &one, &err));
+    assert_true(store_put_msgs(s, chat->uid, &row, 1, row.id, &err));
+    assert_int_equal(n_ids(s, chat), 3);
+    assert_true(store_set_model(s, chat->uid, &two, &err));
+    assert_true(store_put_msgs(s, chat->uid, &row, 1, row.id, &err));
+    assert_int_equal(n_ids(s, chat), 0);
+    row.tokens_of = two.fingerprint;
+    row.n_tokens = 2;
+    assert_true(store_put_msgs(s, chat->uid, &row, 1, row.id, &err));
+    assert_int_equal(n_ids(s, chat), 2);
+    /* Nor may the others stay, which may be of less text. */
+    row.tokens_of = one.fingerprint;
+    assert_true(store_put_msgs(s, chat->uid, &row, 1, row.id, &err));
+    assert_int_equal(n_ids(s, chat), 0);
+    assert_text(s, chat, 1, "answer");
+    chat_free(chat);
+    store_close(s);
+}
+
 static void wait_event(struct chat_db *db, enum chat_db_event_type type, struct chat_db_event *event)
 {
     struct pollfd fd = {.fd = chat_db_event_fd(db), .events = POLLIN};
@@ -397,6 +439,7 @@ int main(void)
         CASE(store_put_msgs__id_of_another_message__takes_no_text_away),
         CASE(store_put_msgs__older_text__does_not_replace_a_newer_one),
         CASE(store_put_msgs__zero_byte__may_grow_and_not_shrink),
+        CASE(store_put_msgs__ids_of_a_model_the_chat_has_left__are_not_stored),
         CASE(chat_db__taken_id__is_told_with_the_chat),
         CASE(store_open__existing_file__is_not_written),
         CASE(store_open__new_file__has_its_layout),
