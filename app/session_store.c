@@ -379,7 +379,7 @@ bool session_save(struct session *s, struct err *err)
             break;
     } while (go_on_waiting(s, &w, " to take what is not saved yet") &&
              clock_now_ns() - w.since_ns < SAVE_LIMIT_MS * UINT64_C(1000000));
-    bool closed = chat_db_close(s->db, 0, NULL);
+    bool closed = chat_db_close(s->db, 0, &why); /* what runs now may fail too */
     s->db = NULL;
     if (failed.code && err)
         *err = failed;

@@ -38,6 +38,8 @@ struct chat_db {
     struct err trouble; /* the newest failure of a write, or of opening */
 
     atomic_bool hurry; /* the store waits for no lock */
+
+    struct err unseen; /* the first failure of which nobody has heard; the thread's until it is joined */
 };
 
 void chat_db_event_fini(struct chat_db_event *event)
@@ -52,6 +54,14 @@ void chat_db_event_fini(struct chat_db_event *event)
 
 /* ---- the thread ---- */
 
+/* Ends an event that nobody will look at. What it says is not done, chat_db_close has to tell. */
+static void end_unseen(struct chat_db *db, struct chat_db_event *event)
+{
+    if ((event->type == CHAT_DB_GONE || event->type == CHAT_DB_FAILED) && !db->unseen.code)
+        db->unseen = event->error;
+    chat_db_event_fini(event);
+}
+
 /* The app may be slow to look: wait for room, except when it has gone into chat_db_close and will not look
  * again. */
 static void send_event(struct chat_db *db, struct chat_db_event *event)
@@ -61,7 +71,7 @@ static void send_event(struct chat_db *db, struct chat_db_event *event)
         bool closing = db->closing;
         pthread_mutex_unlock(&db->mutex);
         if (closing) {
-            chat_db_event_fini(event);
+            end_unseen(db, event);
             return;
         }
         struct timespec nap = {.tv_nsec = EVENT_RETRY_MS * 1000000L};
@@ -204,11 +214,16 @@ static bool start_thread(struct chat_db *db, struct err *err)
                               "no thread for the chat database: %s", strerror(rc));
 }
 
-static void free_all(struct chat_db *db)
+static void end_events(struct chat_db *db)
 {
     struct chat_db_event event;
     while (queue_pop(&db->events, &event))
-        chat_db_event_fini(&event);
+        end_unseen(db, &event);
+}
+
+static void free_all(struct chat_db *db)
+{
+    end_events(db);
     while (db->first) {
         struct job *next = db->first->next;
         job_free(db->first);
@@ -261,9 +276,10 @@ bool chat_db_close(struct chat_db *db, int limit_ms, struct err *err)
     pthread_cond_broadcast(&db->changed);
     pthread_mutex_unlock(&db->mutex);
     pthread_join(db->thread, NULL);
-    bool ok = db->first == NULL;
+    end_events(db);
+    bool ok = db->first == NULL && !db->unseen.code;
     if (!ok && err)
-        *err = db->trouble;
+        *err = db->first ? db->trouble : db->unseen;
     if (!ok && err && !err->code)
         err_set(err, ERR_DATABASE, "%s: not everything was saved", db->path);
     free_all(db);

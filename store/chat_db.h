@@ -61,7 +61,8 @@ struct chat_db *chat_db_open(const char *path, struct err *err);
 enum chat_db_state { CHAT_DB_OPENING, CHAT_DB_OPEN, CHAT_DB_BAD };
 enum chat_db_state chat_db_wait_open(struct chat_db *db, int timeout_ms, struct err *err);
 /* Returns false if something was not stored when limit_ms had passed (-1: no limit; 0: does not wait for
- * locks that others hold); the thread is joined. NULL is fine. */
+ * locks that others hold), or was let go (CHAT_DB_GONE, CHAT_DB_FAILED) and nobody has taken that event; the
+ * thread is joined. NULL is fine. */
 bool chat_db_close(struct chat_db *db, int limit_ms, struct err *err);
 
 int chat_db_event_fd(const struct chat_db *db);

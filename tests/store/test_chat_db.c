@@ -223,6 +223,33 @@ static void chat_db__close__says_what_it_could_not_save(void **state)
     chat_free(chat);
 }
 
+/* A write that is let go while nobody looks any more is not stored. */
+static void chat_db__close__says_what_it_let_go(void **state)
+{
+    struct chat_db *db = open_ok(temp_path(state, "chat.db"));
+    struct chat *gone = two_messages();
+    struct err err = {0};
+    chat_db_put(db, gone, 0, NULL);
+    assert_false(chat_db_close(db, PATIENCE_MS, &err));
+    assert_int_equal(err.code, ERR_DATABASE);
+    assert_non_null(strstr(err.text, "deleted by another program"));
+    chat_free(gone);
+}
+
+/* So many that their events find no room. */
+static void chat_db__close__says_what_it_let_go_behind_many_events(void **state)
+{
+    struct chat_db *db = open_ok(temp_path(state, "chat.db"));
+    struct chat *gone = two_messages();
+    struct err err = {0};
+    for (int i = 0; i < 300; i++)
+        chat_db_load(db, NULL);
+    chat_db_put(db, gone, 0, NULL);
+    assert_false(chat_db_close(db, PATIENCE_MS, &err));
+    assert_non_null(strstr(err.text, "deleted by another program"));
+    chat_free(gone);
+}
+
 static void chat_db__open__tells_of_a_bad_place(void **state)
 {
     (void)state;
@@ -246,6 +273,8 @@ int main(void)
         CASE(chat_db__forgotten__comes_until_it_is_done),
         CASE(chat_db__open__does_not_wait_for_a_locked_file),
         CASE(chat_db__close__says_what_it_could_not_save),
+        CASE(chat_db__close__says_what_it_let_go),
+        CASE(chat_db__close__says_what_it_let_go_behind_many_events),
         CASE(chat_db__open__tells_of_a_bad_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
