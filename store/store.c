@@ -110,7 +110,7 @@ static int wait_for_lock(void *arg, int n_naps)
 bool store_begin(struct store *s, struct err *err)
 {
     store_assert_owner(s);
-    s->may_retry = s->chat_is_gone = s->id_is_taken = false;
+    s->may_retry = s->chat_is_gone = s->id_is_taken = s->index_undid = false;
     s->code = SQLITE_OK;
     if (sqlite3_exec(s->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK)
         return store_fail(s, err, "beginning to write");

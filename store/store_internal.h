@@ -17,6 +17,8 @@ struct store {
     int code;                /* SQLite's extended code of the last failure */
     bool may_retry, chat_is_gone, id_is_taken; /* of the last failure */
     bool index_is_broken;                      /* beyond repair: nothing is indexed any more */
+    bool index_undid;     /* its damage made SQLite undo the transaction, of the last failure */
+    bool index_is_mended; /* since the store is open, for that reason */
 };
 
 /* Sets up an empty file, or checks that an old one is ours; one of an older version is brought up to date
@@ -62,10 +64,13 @@ bool store_copy_prof(struct store *s, int64_t from, int64_t to, struct err *err)
 /* Status 1 is CHAT_STREAMING: an answer that grows is indexed when it is done. */
 #define INDEX_FILL "INSERT INTO msg_fts(rowid,text) SELECT id,text FROM msg WHERE status<>1;"
 /* Before a message changes, and after. A damaged index is made anew or given up, which is no failure; false:
- * the transaction cannot go on (it may be undone already), as on a full disk. */
+ * the transaction cannot go on (it may be undone already), as on a full disk; see index_settle. */
 bool index_remove_msg(struct store *s, int64_t msg, struct err *err);
 bool index_add_msg(struct store *s, int64_t msg, struct err *err);
 /* Before a chat is deleted: leaves no trace of its words. */
 bool index_remove_chat(struct store *s, int64_t conv, struct err *err);
+/* After a change that failed: whether it was damage of the index that undid it. The index is made anew then,
+ * or given up, and the change is to be made again. */
+bool index_settle(struct store *s);
 
 #endif

@@ -32,8 +32,8 @@ static bool rebuild(struct store *s, struct err *err)
     return false;
 }
 
-/* Whether what failed last may be done without: not where it would have succeeded at another time (a full
- * disk, a lock), for which SQLite mostly undoes the whole transaction. */
+/* Whether what failed last may be done without in this transaction: not where it would have succeeded at
+ * another time (a full disk, a lock), nor where SQLite has undone the whole. */
 static bool may_do_without(const struct store *s)
 {
     return !store_may_retry(s) && !sqlite3_get_autocommit(s->db);
@@ -53,6 +53,7 @@ static bool index_run(struct store *s, const char *sql, int64_t id, bool *is_new
     }
     if (*is_new || s->index_is_broken)
         return true;
+    s->index_undid = !store_may_retry(s);
     if (err)
         *err = why;
     return false;
@@ -88,6 +89,23 @@ bool index_remove_chat(struct store *s, int64_t conv, struct err *err)
                         " WHERE conv=?1 AND status<>1",
                         conv, err) &&
            index_run(s, "INSERT INTO msg_fts(msg_fts) SELECT 'optimize' WHERE ?1", conv, &(bool){false}, err);
+}
+
+static bool repair(struct store *s)
+{
+    struct err ignored = {0};
+    return store_begin(s, &ignored) && store_end(s, rebuild(s, &ignored), &ignored);
+}
+
+/* Twice at most: an index that was made anew and is damaged again is given up. */
+bool index_settle(struct store *s)
+{
+    if (!s->index_undid)
+        return false;
+    s->index_undid = false;
+    s->index_is_broken = s->index_is_mended || !repair(s);
+    s->index_is_mended = true;
+    return true;
 }
 
 /* ---- asked ---- */
@@ -147,12 +165,6 @@ static bool search(struct store *s, const struct buf *query, int limit, struct c
     }
     sqlite3_finalize(stmt);
     return rc == SQLITE_DONE;
-}
-
-static bool repair(struct store *s)
-{
-    struct err ignored = {0};
-    return store_begin(s, &ignored) && store_end(s, rebuild(s, &ignored), &ignored);
 }
 
 bool store_search(struct store *s, const char *words, int limit, struct chat_hits *out, struct err *err)

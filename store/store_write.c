@@ -220,7 +220,7 @@ static bool create_or_find(struct store *s, const struct change *c, int64_t *con
     return true;
 }
 
-static bool put_rows(struct store *s, const struct change *c, bool with_profs, struct err *err)
+static bool try_rows(struct store *s, const struct change *c, bool with_profs, struct err *err)
 {
     int64_t conv;
     if (!store_begin(s, err))
@@ -237,6 +237,14 @@ static bool put_rows(struct store *s, const struct change *c, bool with_profs, s
     if (c->create)
         *c->id = conv;
     return true;
+}
+
+static bool put_rows(struct store *s, const struct change *c, bool with_profs, struct err *err)
+{
+    bool ok = try_rows(s, c, with_profs, err);
+    while (!ok && index_settle(s))
+        ok = try_rows(s, c, with_profs, err);
+    return ok;
 }
 
 static bool have_profs(const struct msg_row *rows, size_t n_rows)
@@ -323,9 +331,8 @@ bool store_set_model(struct store *s, const unsigned char uid[CHAT_UID_BYTES],
     return store_end(s, ok, err);
 }
 
-bool store_delete(struct store *s, int64_t id, bool *found, struct err *err)
+static bool try_delete(struct store *s, int64_t id, bool *found, struct err *err)
 {
-    struct err why = {0};
     *found = false;
     if (!store_begin(s, err))
         return false;
@@ -335,7 +342,18 @@ bool store_delete(struct store *s, int64_t id, bool *found, struct err *err)
               store_run_for(s, "DELETE FROM draft WHERE conv=?1", id, "deleting a draft", err) &&
               store_run_for(s, "DELETE FROM conv WHERE id=?1", id, "deleting a chat", err);
     *found = ok && sqlite3_changes(s->db) > 0;
-    if (!store_end(s, ok, err))
+    return store_end(s, ok, err);
+}
+
+bool store_delete(struct store *s, int64_t id, bool *found, struct err *err)
+{
+    struct err why = {0};
+    bool ok = try_delete(s, id, found, &why);
+    while (!ok && index_settle(s))
+        ok = try_delete(s, id, found, &why);
+    if (!ok && err)
+        *err = why;
+    if (!ok)
         return false;
     store_drop_backup(s);
     if (!store_exec(s, "PRAGMA incremental_vacuum", &why))

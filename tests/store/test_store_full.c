@@ -1,5 +1,6 @@
 /* test_store_full.c: a full disk, as SQLite meets it (PRAGMA max_page_count), at every page that a change
- * needs: all of the change is done or nothing, and it may be tried again. A file that cannot get smaller. */
+ * needs: all of the change is done or nothing, and it may be tried again. Beside it: an index that
+ * cannot be made anew, a file that cannot get smaller. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -204,6 +205,76 @@ static void store_delete__no_vacuum__is_a_deletion(void **state)
     store_close(s);
 }
 
+static void damage_index(const char *path, const char *damage)
+{
+    sqlite3 *other;
+    assert_int_equal(sqlite3_open(path, &other), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(other, damage, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(other);
+}
+
+/* A damaged index, and a message that is too long for making it anew: the text is saved, and the index keeps
+ * the words it had. */
+static void save_without_index(void **state, const char *name, const char *damage, int n_indexed)
+{
+    const char *path = temp_path(state, name);
+    struct store *s = open_ok(path);
+    int64_t id;
+    struct chat *chat = long_chat(s, &id);
+    struct err err = {0};
+    chat_add(chat, 0, CHAT_USER, "short", 5);
+    struct msg_row row = row_of(chat, 1);
+    assert_true(store_put_msgs(s, chat->uid, &row, 1, row.id, &err));
+    damage_index(path, damage);
+    int limit = sqlite3_limit(s->db, SQLITE_LIMIT_LENGTH, 10000);
+    row.text = "shorter";
+    row.n_text = strlen(row.text);
+    if (!store_put_msgs(s, chat->uid, &row, 1, row.id, &err))
+        fail_msg("%s", err.text);
+    assert_true(s->index_is_broken);
+    sqlite3_limit(s->db, SQLITE_LIMIT_LENGTH, limit);
+    assert_int_equal(number(s, "SELECT count(*) FROM msg WHERE text='shorter'"), 1);
+    assert_int_equal(number(s, "SELECT count(*) FROM msg_fts_docsize"), n_indexed);
+    chat_free(chat);
+    store_close(s);
+}
+
+static void store_put_msgs__index_that_cannot_be_made_anew__is_done_without(void **state)
+{
+    save_without_index(state, "a.db", "UPDATE msg_fts_data SET block=x'ffffffffffffffff' WHERE id=10", 2);
+    save_without_index(state, "b.db", "UPDATE msg_fts_data SET block=x'' WHERE id=1", 2);
+}
+
+/* Damage for which SQLite undoes the transaction: of a message that grows, of a new one, of a deletion. */
+static void store_put_msgs__damaged_index__is_made_anew(void **state)
+{
+    const char *path = temp_path(state, "chat.db");
+    struct store *s = open_ok(path);
+    int64_t id;
+    struct chat *chat = long_chat(s, &id);
+    struct err err = {0};
+    bool found;
+    store_close(s);
+    for (int round = 0; round < 3; round++) {
+        s = open_ok(path);
+        assert_int_equal(n_found(s, "w2999 "), 1);
+        damage_index(path, "UPDATE msg_fts_data SET block=x'ffffffffffffffff' WHERE id=10");
+        if (round == 1)
+            chat_add(chat, 0, CHAT_USER, NULL, 0);
+        add_words(chat, round == 1, N_WORDS, 1);
+        struct msg_row row = row_of(chat, round == 1);
+        bool ok = round == 2 ? store_delete(s, id, &found, &err)
+                             : store_put_msgs(s, chat->uid, &row, 1, row.id, &err);
+        if (!ok)
+            fail_msg("%s", err.text);
+        assert_false(s->index_is_broken);
+        assert_int_equal(n_found(s, "w3000 "), round == 2 ? 0 : round + 1);
+        store_close(s);
+    }
+    assert_true(found);
+    chat_free(chat);
+}
+
 int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, temp_dir_setup, temp_dir_teardown)
@@ -211,6 +282,8 @@ int main(void)
         CASE(store_create__full_disk__leaves_nothing),
         CASE(store_put_msgs__full_disk__leaves_text_and_index_as_they_were),
         CASE(store_delete__full_disk__leaves_the_chat),
+        CASE(store_put_msgs__index_that_cannot_be_made_anew__is_done_without),
+        CASE(store_put_msgs__damaged_index__is_made_anew),
         CASE(store_delete__no_vacuum__is_a_deletion),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
