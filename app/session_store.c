@@ -259,6 +259,9 @@ bool session_next_db_event(struct session *s, struct chat_db_event *event)
             is_told = on_gone(s, event, is_ours);
         else if (event->type == CHAT_DB_FAILED && is_ours)
             is_told = note_unkept(s, event);
+        else if (event->type ==
+                 CHAT_DB_FAILED) /* else of a job given before the chat was stored anew, whole */
+            is_told = memcmp(event->uid, s->renewed_uid, sizeof event->uid) != 0;
         if (is_told)
             return true;
         chat_db_event_fini(event);
@@ -327,8 +330,9 @@ bool session_wait_loaded(struct session *s, struct chat_db_event *event, struct 
     }
 }
 
-/* Events nobody has looked at. True: they gave new work. */
-static bool drain(struct session *s, struct err *failed)
+/* Events nobody has looked at. True: they gave new work. *unkept: why the chat that is open is not all saved,
+ * where s->unkept says so. */
+static bool drain(struct session *s, struct err *failed, struct err *unkept)
 {
     struct chat_db_event event;
     bool more = false;
@@ -336,7 +340,10 @@ static bool drain(struct session *s, struct err *failed)
         more |= event.type == CHAT_DB_GONE || event.type == CHAT_DB_CREATED;
         if (event.type == CHAT_DB_GONE)
             report_line("%s", event.error.text);
-        if (event.type == CHAT_DB_FAILED && !failed->code)
+        bool is_ours = !memcmp(event.uid, s->chat->uid, sizeof event.uid);
+        if (event.type == CHAT_DB_FAILED && is_ours)
+            *unkept = event.error;
+        else if (event.type == CHAT_DB_FAILED && !failed->code)
             *failed = event.error;
         if (event.type == CHAT_DB_CREATED && event.name_taken)
             report_line("%s", event.error.text);
@@ -363,24 +370,31 @@ static void name_what_is_lost(const struct session *s, const struct err *why, st
 bool session_save(struct session *s, struct err *err)
 {
     struct waiting w = {.since_ns = clock_now_ns()};
-    struct err why = {0}, failed = {0};
-    bool saved = false, more = false;
+    struct err why = {0}, failed = {0}, unkept = {0};
+    bool saved = false, more = false, made_up_for = false;
     if (!s->db || !s->db_open) { /* nothing was written: what cannot be opened is said already */
         chat_db_close(s->db, 0, NULL);
         s->db = NULL;
         return true;
     }
     s->saving = true;
-    session_store_unkept(s);
     do {
         saved = chat_db_flush(s->db, SLICE_MS, &why);
-        more = drain(s, &failed);
+        more = drain(s, &failed, &unkept);
+        if (saved && s->unkept && !made_up_for) { /* once all has failed that was given before */
+            session_store_unkept(s);
+            more = made_up_for = true;
+        }
         if (saved && !more)
             break;
     } while (go_on_waiting(s, &w, " to take what is not saved yet") &&
              clock_now_ns() - w.since_ns < SAVE_LIMIT_MS * UINT64_C(1000000));
     bool closed = chat_db_close(s->db, 0, &why); /* what runs now may fail too */
     s->db = NULL;
+    if (s->unkept && !failed.code)
+        failed = unkept;
+    if (s->unkept && !failed.code)
+        err_set(&failed, ERR_DATABASE, "%s: the chat is not all saved", s->paths->chat_db);
     if (failed.code && err)
         *err = failed;
     else if (!closed && err)

@@ -119,7 +119,8 @@ struct msg_row {
 bool store_create(struct store *s, const struct chat *chat, const struct store_model *model,
                   const struct msg_row *rows, size_t n_rows, int64_t head_id, int64_t *id, bool *name_taken,
                   struct err *err);
-/* Inserts or updates messages of the chat. parent_id 0: a root. No rows: the head alone. A row whose id
+/* Inserts or updates messages of the chat. parent_id 0: a root; else it is stored, or among the rows before.
+ * No rows: the head alone. A row whose id
  * another message has, of any chat, is refused, all rows with it (store_id_is_taken), and so is one whose
  * texts do not begin with what is stored of them: a message only grows. Ids of a model that the chat is not
  * used with any more (store_set_model, by another program) are left out. Here as in store_create

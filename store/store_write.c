@@ -86,9 +86,29 @@ static bool insert_conv(struct store *s, const struct chat *chat, int64_t model,
     "(ifnull(" column ",'')='' OR substr(CAST(" value " AS BLOB),1,length(CAST(" column                      \
     " AS BLOB)))=CAST(" column " AS BLOB))"
 
+/* A message whose question was refused must not stand in the chat alone, as its head. */
+static bool check_parent(struct store *s, int64_t conv, const struct msg_row *row, struct err *err)
+{
+    if (!row->parent_id)
+        return true;
+    sqlite3_stmt *stmt = store_prepare(s, "SELECT 1 FROM msg WHERE id=?1 AND conv=?2", err);
+    if (!stmt)
+        return false;
+    sqlite3_bind_int64(stmt, 1, row->parent_id);
+    sqlite3_bind_int64(stmt, 2, conv);
+    int rc = sqlite3_step(stmt);
+    if (rc == SQLITE_DONE)
+        err_set(err, ERR_DATABASE, "%s: the message before message %lld is not stored", s->path,
+                (long long)row->id);
+    else if (rc != SQLITE_ROW)
+        store_fail(s, err, "looking a message up");
+    sqlite3_finalize(stmt);
+    return rc == SQLITE_ROW;
+}
+
 static bool put_msg(struct store *s, int64_t conv, const struct msg_row *row, struct err *err)
 {
-    if (!index_remove_msg(s, row->id, err))
+    if (!check_parent(s, conv, row, err) || !index_remove_msg(s, row->id, err))
         return false;
     sqlite3_stmt *stmt = store_prepare(
         s,

@@ -170,6 +170,27 @@ static void store_put_msgs__zero_byte__may_grow_and_not_shrink(void **state)
     store_close(s);
 }
 
+/* An answer whose question was refused: alone it would hide the rest of the chat. */
+static void store_put_msgs__without_its_parent__is_refused(void **state)
+{
+    struct store *s = open_ok(temp_path(state, "chat.db"));
+    struct chat *chat = chat_of("question", "answer");
+    struct err err = {0};
+    assert_true(create(s, chat, &err));
+    chat_add(chat, 1, CHAT_USER, "more", 4);
+    chat_add(chat, 2, CHAT_ASSISTANT, "yes", 3);
+    struct msg_row rows[] = {row_of(chat, 2), row_of(chat, 3)};
+    assert_false(store_put_msgs(s, chat->uid, &rows[1], 1, rows[1].id, &err));
+    assert_false(store_may_retry(s) || store_id_is_taken(s) || store_chat_is_gone(s));
+    struct chat *stored = load(s, chat);
+    assert_int_equal(stored->head, 1);
+    chat_free(stored);
+    assert_true(store_put_msgs(s, chat->uid, rows, 2, rows[1].id, &err));
+    assert_text(s, chat, 3, "yes");
+    chat_free(chat);
+    store_close(s);
+}
+
 /* ---- ids of several models ---- */
 
 static size_t n_ids(struct store *s, const struct chat *chat)
@@ -439,6 +460,7 @@ int main(void)
         CASE(store_put_msgs__id_of_another_message__takes_no_text_away),
         CASE(store_put_msgs__older_text__does_not_replace_a_newer_one),
         CASE(store_put_msgs__zero_byte__may_grow_and_not_shrink),
+        CASE(store_put_msgs__without_its_parent__is_refused),
         CASE(store_put_msgs__ids_of_a_model_the_chat_has_left__are_not_stored),
         CASE(chat_db__taken_id__is_told_with_the_chat),
         CASE(store_open__existing_file__is_not_written),
