@@ -129,10 +129,18 @@ static char *trim(char *text)
     return text;
 }
 
+/* Name and value where there are any. */
 static bool config_error(const char *path, int line, const char *key, const char *value, const char *reason,
                          struct err *err)
 {
-    return err_set(err, ERR_USAGE, "%s:%d: %.60s: %.60s: %s", path, line, key, value, reason);
+    return err_set(err, ERR_USAGE, "%s:%d: %.60s%s%.60s%s%s", path, line, key, *key ? ": " : "", value,
+                   *value ? ": " : "", reason);
+}
+
+/* The directory in which a program is started is no place that a lasting setting can mean. */
+static bool is_lasting_path(const char *path)
+{
+    return *path == '/' || !strcmp(path, "~") || !strncmp(path, "~/", 2);
 }
 
 /* A key that no command knows is a mistake; one that this command does not take is checked, then dropped. */
@@ -144,13 +152,16 @@ static bool set_pair(struct options *o, const char *path, int line, char *key, c
         known = option_find(key, c);
     if (known == OPT_N) {
         const char *nearest = option_nearest(key, CMD_CHAT);
-        snprintf(reason, sizeof reason, "unknown setting; %s%s",
-                 nearest ? "did you mean " : "see `ferrum-chat --help`", nearest ? nearest : "");
+        snprintf(reason, sizeof reason, "unknown setting; %s%s%s",
+                 nearest ? "did you mean " : "see `ferrum-chat --help`", nearest ? nearest : "",
+                 nearest ? "?" : "");
     }
     if (known == OPT_N || !option_info(known)->in_config)
         return config_error(path, line, key, value, reason, err);
     if (!utf8_is_valid(value, strlen(value)))
         return config_error(path, line, key, "?", "the value is not valid UTF-8", err);
+    if (known == OPT_DATA_DIR && !is_lasting_path(value))
+        return config_error(path, line, key, value, "expected a whole path, from / or ~/ on", err);
     struct options dropped = {0};
     struct err why = {0};
     bool taken = option_info(known)->commands & CMD_BIT(o->command);

@@ -50,11 +50,22 @@ static bool make_data_directory(const char *path, struct err *err)
     return err_set(err, ERR_DATABASE, "%s; give another with --data-dir DIR, or use --private", why.text);
 }
 
+/* --data-dir, where ~ is the home directory though no shell has said so; else that of XDG. NULL without a
+ * home. */
+static char *directory_of(const struct options *o, const char *xdg, const char *home, const char *fallback)
+{
+    if (!opt_given(o, OPT_DATA_DIR))
+        return xdg_directory(xdg, home, fallback);
+    const char *given = opt_text(o, OPT_DATA_DIR);
+    if (given[0] != '~' || (given[1] && given[1] != '/'))
+        return mem_strdup(given);
+    return home ? join(home, given + 1, "") : NULL;
+}
+
 /* A cache may be deleted at any time, so that it does not lie beside the chats. */
 static char *cache_path(const struct options *o, const struct environment *env, const char *name)
 {
-    const char *given = opt_given(o, OPT_DATA_DIR) ? opt_text(o, OPT_DATA_DIR) : NULL;
-    char *dir = given ? mem_strdup(given) : xdg_directory(env->cache_home, env->home, "/.cache");
+    char *dir = directory_of(o, env->cache_home, env->home, "/.cache");
     char *path = dir ? join(dir, name, "") : NULL;
     mem_free(dir);
     return path;
@@ -91,11 +102,10 @@ bool paths_init(struct paths *p, const struct options *o, const struct environme
     if (opt_flag(o, OPT_PRIVATE))
         return true;
     bool ok = true;
-    const char *given = opt_given(o, OPT_DATA_DIR) ? opt_text(o, OPT_DATA_DIR) : NULL;
-    if (given && !*given)
+    if (opt_given(o, OPT_DATA_DIR) && !*opt_text(o, OPT_DATA_DIR))
         return err_set(err, ERR_USAGE, "--data-dir: found an empty text, expected a directory");
-    char *data = given ? mem_strdup(given) : xdg_directory(env->data_home, env->home, "/.local/share");
-    char *state = given ? mem_strdup(given) : xdg_directory(env->state_home, env->home, "/.local/state");
+    char *data = directory_of(o, env->data_home, env->home, "/.local/share");
+    char *state = directory_of(o, env->state_home, env->home, "/.local/state");
     if (!data || !state)
         ok = err_set(err, ERR_DATABASE,
                      "no home directory is known (HOME is unset); give --data-dir DIR, or use --private");
