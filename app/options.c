@@ -66,6 +66,17 @@ const char *option_nearest(const char *name, enum command command)
     return nearest;
 }
 
+const char *command_nearest(const char *name)
+{
+    if (!strcmp(name, "help") || !strcmp(name, "version"))
+        return name[0] == 'h' ? "--help" : "--version";
+    for (int least = 1; least <= 2 && strlen(name) <= MAX_NAME; least++)
+        for (int i = 0; i < CMD_N; i++)
+            if (i != CMD_CHAT && edit_distance(name, command_info(i)->name) == least)
+                return command_info(i)->name;
+    return NULL;
+}
+
 static const char *dashes(enum opt_id id)
 {
     return option_info(id)->name[1] ? "--" : "-";

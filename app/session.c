@@ -47,6 +47,13 @@ static bool check_files(const struct options *o, struct err *err)
     return (!opt_given(o, OPT_PROFILE) || out_file_check("--profile", opt_text(o, OPT_PROFILE), err)) &&
            (!opt_given(o, OPT_TRACE) || out_file_check("--trace", opt_text(o, OPT_TRACE), err));
 }
+/* A file's name, or a subcommand with a slip in it? */
+static bool check_model_word(const char *word, struct err *err)
+{
+    const char *meant = strchr(word, '/') || !access(word, F_OK) ? NULL : command_nearest(word);
+    return !meant ||
+           err_set(err, ERR_USAGE, "there is no file \"%.60s\"; did you mean `ferrum-chat %s`?", word, meant);
+}
 
 bool session_check_options(const struct options *o, struct err *err)
 {
@@ -64,6 +71,8 @@ bool session_check_options(const struct options *o, struct err *err)
                        "--system needs a chat template, which --raw switches off; leave one out");
     if (opt_given(o, OPT_TRACE_TOKENS) && !opt_given(o, OPT_TRACE))
         return err_set(err, ERR_USAGE, "--trace-tokens says how much --trace FILE keeps; give that too");
+    if (o->n_words && !check_model_word(o->words[0], err))
+        return false;
     if (o->n_words > 1)
         return err_set(err, ERR_USAGE, "expected one model file, found \"%.60s\" after it", o->words[1]);
     if (!o->n_words && !opt_given(o, OPT_CONTINUE) && !opt_given(o, OPT_RESUME) && !has_guide())

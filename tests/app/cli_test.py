@@ -111,6 +111,25 @@ class Usage(ProgramTest):
             with self.subTest(content=content[:20]):
                 self.check(2, LONG, '-p', 'x', words=words)
 
+    def test_a_directory_in_the_config_file_is_not_that_of_the_start(self):
+        for line, words in [('data-dir = chats', ':1: data-dir: chats: expected a whole path, from / or ~/ on'),
+                            ('temp', ':1: temp: expected a line'), ('= 3', ':1: 3: unknown setting'),
+                            ('temq = 3', 'did you mean temp?')]:
+            with open(self.config(), 'w') as f:
+                f.write(line + '\n')
+            with self.subTest(line=line):
+                self.check(2, LONG, '-p', 'x', words=[words])
+        with open(self.config(), 'w') as f:
+            f.write('data-dir = ~/chats\n')
+        self.check(0, LONG, *TURN, '-p', 'x')
+        self.assertTrue(os.path.exists(os.path.join(self.home, 'chats/chat.db')))
+
+    def test_a_subcommand_with_a_slip_is_no_model(self):
+        for word, meant in [('session', 'sessions'), ('benc', 'bench'), ('help', '--help'), ('version', '--version')]:
+            with self.subTest(word=word):
+                self.check(2, word, words=['there is no file "%s"' % word, '`ferrum-chat %s`?' % meant])
+        self.check(3, 'sessio.gguf', '-p', 'x', words=['cannot be opened'])
+
     def test_a_byte_order_mark_in_the_config_file_is_skipped(self):
         with open(self.config(), 'wb') as f:
             f.write(b'\xef\xbb\xbfn-predict = 3\n')
