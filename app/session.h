@@ -111,7 +111,8 @@ struct session {
     struct buf forgotten; /* uids, deleted by earlier programs: for a KV cache that is not open yet */
     bool forget_due;      /* forget_uid was deleted while it was being warmed */
     unsigned char forget_uid[CHAT_UID_BYTES];
-    bool warm_told; /* people get a receipt of that: the path was opened, not answered, just now */
+    bool warm_told;    /* people get a receipt of that: the path was opened, not answered, just now */
+    bool warming_told; /* the same of warm_request, as long as its path is the one on screen */
     struct session_receipt receipts[SESSION_MAX_RECEIPTS]; /* not shown yet, in the order of what they tell */
     size_t n_receipts;
     char last_receipt[256]; /* as it was shown */

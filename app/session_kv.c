@@ -30,6 +30,7 @@ static void submit_warm(struct session *s)
     struct engine_request request = {.warm = true, .sampler = s->sampling.params};
     session_request_from_path(s, s->chat->head, &request);
     s->warming = engine_submit(s->engine, &request, &s->warm_request, NULL);
+    s->warming_told = s->warm_told;
     if (!s->warming)
         engine_request_fini(&request);
 }
@@ -40,8 +41,10 @@ void session_warm(struct session *s, bool is_told)
         return;
     s->warm_due = true;
     s->warm_told = is_told;
-    if (s->warming)
-        engine_cancel(s->engine); /* another path is on screen now */
+    if (s->warming) { /* another path is on screen now */
+        engine_cancel(s->engine);
+        s->warming_told = false;
+    }
     if (!s->warming && !session_is_busy(s) && s->phase == SESSION_IDLE)
         submit_warm(s);
 }
@@ -92,7 +95,7 @@ bool session_take_warm_event(struct session *s, struct engine_event *event)
     forget_due(s);
     if (event->reason == FINISH_ERROR)
         log_line("not warmed: %s", event->error.text);
-    else if (s->warm_told && !s->warm_due && (event->stats.reused_disk || event->stats.prefilled_tokens))
+    else if (s->warming_told && (event->stats.reused_disk || event->stats.prefilled_tokens))
         receipt_due(s, &event->stats, true);
     if (s->warm_due)
         session_warm(s, s->warm_told);

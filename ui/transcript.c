@@ -288,7 +288,7 @@ static void relist(struct transcript *t)
 
 void transcript_set_chat(struct transcript *t, const struct chat *chat)
 {
-    if (t->chat && t->chat != chat)
+    if (t->chat) /* perhaps freed, and the new one has its address: which one it was cannot be asked */
         drop_notes(t);
     t->chat = chat;
     t->selected = -1;

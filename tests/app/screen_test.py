@@ -353,6 +353,18 @@ class Screen(ScreenTest):
         chat = self.sessions()[0]
         self.assertEqual((chat['title'], chat['messages']), ('first', 4))
 
+    def test_receipts_stay_with_their_chat(self):
+        self.start(LONG, '--temp', '0', '-n', '4')
+        self.wait_for('ready')
+        for text in ['first', 'second', 'third', 'fourth']:
+            self.type(text)
+            self.keys('Enter')
+            self.wait_for(r'(?s)%s.*wrote' % text)
+            self.assertEqual(self.screen().count('wrote'), 1, self.screen())
+            self.type('/new')
+            self.keys('Enter')
+            self.wait_for('(?s)Alt-O chats\n\n.*Write a message')
+
     def test_a_name_taken_meanwhile_is_said(self):
         self.start(LONG, '--temp', '0', '-n', '4', '--session', 'a')
         self.wait_for('ready')

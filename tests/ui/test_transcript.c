@@ -177,6 +177,21 @@ static void transcript__rows__labels_and_marks(void **state)
     chat_free(chat);
 }
 
+/* The new one may have the address of the old: the allocator likes to give it again. */
+static void transcript__set_chat__notes_go_with_the_old_one(void **state)
+{
+    (void)state;
+    struct chat *chat = two_messages();
+    struct transcript *t = transcript_new();
+    transcript_set_chat(t, chat);
+    transcript_add_note(t, "a receipt");
+    chat_renew(chat);
+    transcript_set_chat(t, chat);
+    assert_shows(t, 20, "You\nHello there\n\nAssistant\nOne.\nTwo.\nThree.\n");
+    transcript_free(t);
+    chat_free(chat);
+}
+
 /* A tab goes to the next eighth column of its own line, also when the line comes in pieces. */
 static void transcript__rows__tabs_and_indents_stay(void **state)
 {
@@ -661,6 +676,7 @@ int main(void)
         cmocka_unit_test(wrap__append__loses_nothing),
         cmocka_unit_test(transcript__rows__labels_and_marks),
         cmocka_unit_test(transcript__rows__notes_stand_behind_their_message),
+        cmocka_unit_test(transcript__set_chat__notes_go_with_the_old_one),
         cmocka_unit_test(transcript__changed__a_sibling_takes_the_place),
         cmocka_unit_test(transcript__changed__streaming_equals_whole),
         cmocka_unit_test(transcript__reason__stands_below_its_line_while_it_grows),
