@@ -190,4 +190,5 @@ void chat_loop_on_loaded(struct chat_loop *c, struct chat_db_event *event)
         open_loaded(c, event);
     else if (awaited == AWAIT_DRAFT)
         take_loose_draft(c, event->draft);
+    c->session.loose_known |= awaited == AWAIT_DRAFT;
 }

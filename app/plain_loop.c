@@ -24,7 +24,7 @@ struct plain_loop {
     struct session session;
     struct output out;
     struct buf input; /* bytes typed, not yet a whole line */
-    char *draft;      /* the unsent text that the chat had at the start: kept for the full screen */
+    char *draft;      /* the unsent text that was there at the start: kept for the full screen */
     bool gave_back;   /* a refused message is stored before that */
     int signal_fd;
     bool in_thought; /* the tokens that came last were reasoning */
@@ -107,7 +107,9 @@ static void keep_unsent(struct plain_loop *p, const char *text)
 
 static void forget_unsent(struct plain_loop *p)
 {
-    if (p->gave_back)
+    if (p->gave_back && p->session.draft_loose)
+        session_adopt_draft(&p->session, p->draft, strlen(p->draft));
+    else if (p->gave_back)
         session_put_draft(&p->session, p->draft, strlen(p->draft));
     p->gave_back = false;
 }
@@ -452,7 +454,8 @@ static void keep_rest(struct plain_loop *p)
         keep_unsent(p, NULL);
     utf8_append_clean(&rest, buf_text(&p->input), p->input.len);
     if (rest.len) {
-        const char *before = p->session.stored && !p->gave_back ? p->draft : p->session.draft;
+        bool has_other = p->session.stored && !p->gave_back; /* than what is on disk for this chat */
+        const char *before = !has_other ? p->session.draft : p->session.draft_loose ? "" : p->draft;
         char *text = session_join(before ? before : "", rest.data);
         session_put_draft(&p->session, text, strlen(text));
         mem_free(text);
@@ -468,7 +471,7 @@ int plain_loop_run(const struct options *o, const struct paths *paths, int signa
     bool ok = session_open(&p.session, o, paths, signal_fd, &err) && session_start(&p.session, &err);
     if (ok) {
         p.session.stays = true;
-        p.draft = mem_strdup(p.session.stored && p.session.draft ? p.session.draft : "");
+        p.draft = mem_strdup(p.session.draft ? p.session.draft : "");
         show_path(&p);
         prompt(&p);
     }

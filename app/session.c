@@ -168,6 +168,7 @@ static bool choose_chat(struct session *s, struct chat_info *info, struct err *e
     s->draft = event.draft;
     s->draft_cursor = event.draft_cursor;
     s->draft_loose = !named && s->draft;
+    s->loose_known = !named;
     event.draft = NULL;
     if (event.chat) {
         take_chat(s, event.chat, NULL);
@@ -349,6 +350,7 @@ static void leave_chat(struct session *s)
 void session_switch(struct session *s, struct chat_db_event *loaded)
 {
     leave_chat(s);
+    s->loose_known = s->loose_known && !s->stored && !loaded;
     if (loaded) {
         s->draft = loaded->draft;
         s->draft_cursor = loaded->draft_cursor;
@@ -370,7 +372,7 @@ void session_take_fork(struct session *s, struct chat *fork)
     leave_chat(s);
     chat_free(s->chat);
     s->chat = fork;
-    s->stored = false;
+    s->stored = s->loose_known = false;
     s->answer = s->asked = s->refused = -1;
     session_store_asked(s, 0);
     settle_loaded(s);
@@ -421,8 +423,7 @@ bool session_close(struct session *s, struct err *err)
     bool is_loaded = s->engine && engine_model(s->engine);
     if (is_loaded)
         ok = write_profile(s, err);
-    if (s->refused >= 0) /* nobody took it back: it came from the command line */
-        session_store_head(s);
+    session_drop_refused(s);
     if (!session_save(s, ok ? err : NULL))
         ok = false;
     kv_cache_finish(&s->kv, s->signal_fd, s->in_a_hurry);

@@ -5,7 +5,8 @@
  *  1. A user's message is in the tree and handed to chat_db before its request is submitted.
  *  2. At most one message waits for an answer (asked >= 0); another is refused and stays with its writer.
  *  3. A turn that the engine refuses leaves the head where it was; `refused` names the message whose text
- * goes back.
+ * goes back. A chat in which nothing else was said ends then, here and in chat.db, unless it has a name under
+ * which its draft is looked for.
  *  4. While an answer grows it is handed to chat_db every second (every two when it grows slowly), and always
  *     when it ends.
  *  5. A text is handed to chat_db in its new place (message, draft) before it leaves its old one; a crash in
@@ -66,6 +67,8 @@ struct session {
     bool unkept;                               /* it let go of something of the chat */
     bool saving;                               /* session_save runs: there is no next turn */
     unsigned char renewed_uid[CHAT_UID_BYTES]; /* the last one that a chat had before it was stored anew */
+    bool newborn;                              /* the chat came to be with the message asked last */
+    bool loose_known;  /* this chat has looked at the draft that belongs to no chat yet */
     bool title_open;   /* the title is that of a first message that may yet be refused */
     bool title_due;    /* the title is to be stored when the chat's number is known */
     bool draft_loose;  /* the draft that belongs to no chat yet is that of this chat */

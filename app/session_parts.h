@@ -16,6 +16,8 @@ void session_store_asked(struct session *s, int first);
 void session_store_unkept(struct session *s);
 void session_store_head(struct session *s);
 void session_store_title(struct session *s);
+/* Nobody took the refused message back: its writer has it elsewhere (a command line). */
+void session_drop_refused(struct session *s);
 /* The first words of a text, cut between words where one ends early enough. mem_free. */
 char *session_make_title(const char *text, size_t n);
 

@@ -132,8 +132,10 @@ void session_put_draft(struct session *s, const char *text, size_t cursor)
 void session_adopt_draft(struct session *s, const char *text, size_t cursor)
 {
     session_put_draft(s, text, cursor);
-    if (s->stored)
-        chat_db_put_draft(s->db, NULL, "", 0);
+    if (!s->stored)
+        return;
+    chat_db_put_draft(s->db, NULL, "", 0);
+    s->draft_loose = false;
 }
 
 void session_clear_draft(struct session *s)
@@ -164,12 +166,50 @@ void session_let_go_refused(struct session *s)
     session_store_head(s);
 }
 
+/* The chat came to be with the refused message, and nothing was said in it. */
+static bool is_stillborn(const struct session *s)
+{
+    for (int i = 0; i < s->chat->n_msgs; i++)
+        if (s->chat->msgs[i].role == CHAT_ASSISTANT)
+            return false;
+    return s->refused >= 0 && s->newborn;
+}
+
+/* It ends: what comes next begins a new one. */
+static void end_stillborn(struct session *s)
+{
+    if (s->db)
+        chat_db_discard(s->db, s->chat);
+    memcpy(s->renewed_uid, s->chat->uid, sizeof s->renewed_uid);
+    chat_clear(s->chat);
+    s->stored = s->newborn = s->title_due = s->unkept = s->other_model = false;
+    s->answer = s->refused = s->prof_of = -1;
+    session_count_ids(s);
+}
+
+void session_drop_refused(struct session *s)
+{
+    if (s->refused < 0)
+        return;
+    if (is_stillborn(s))
+        end_stillborn(s);
+    else
+        session_store_head(s);
+}
+
+/* A stillborn chat has no place for the text. The draft of no chat has one, unless another text may be there
+ * that nobody here has looked at. */
 char *session_take_back(struct session *s, const char *said, const char *typed)
 {
     const struct buf *refused = s->refused >= 0 ? &s->chat->msgs[s->refused].text : NULL;
     char *text = session_join(said ? said : refused ? buf_text(refused) : "", typed ? typed : "");
+    bool ends = is_stillborn(s) && !s->chat->name && (!s->db || s->loose_known);
+    s->stored = s->stored && !ends;
     session_put_draft(s, text, strlen(text));
-    session_let_go_refused(s);
+    if (ends)
+        end_stillborn(s);
+    else
+        session_let_go_refused(s);
     return text;
 }
 

@@ -177,6 +177,7 @@ bool session_say_under(struct session *s, int parent, const char *text, size_t n
     if (parent == PARENT_OF_NEW)
         parent = parent_of_new(s);
     s->asked = chat_add(chat, parent, CHAT_USER, text, n);
+    s->newborn = !s->stored;
     session_store_asked(s, first);
     return ask(s, err);
 }

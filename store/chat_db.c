@@ -394,6 +394,13 @@ void chat_db_delete(struct chat_db *db, int64_t id)
     add(db, job);
 }
 
+void chat_db_discard(struct chat_db *db, const struct chat *chat)
+{
+    struct job *job = job_new(JOB_DISCARD, chat->uid);
+    job->n_known = chat->n_msgs;
+    add(db, job);
+}
+
 void chat_db_forgotten_done(struct chat_db *db, const unsigned char uid[CHAT_UID_BYTES])
 {
     add(db, job_new(JOB_FORGOTTEN_DONE, uid));

@@ -83,6 +83,9 @@ void chat_db_set_head(struct chat_db *db, const struct chat *chat);
 void chat_db_set_model(struct chat_db *db, const struct chat *chat, const struct store_model *model);
 void chat_db_rename(struct chat_db *db, int64_t id, const char *title);
 void chat_db_delete(struct chat_db *db, int64_t id);
+/* Deletes a chat of which nothing came, if it holds nothing but what its writer knows of; one that is not
+ * there is fine. What is in it must be kept elsewhere before. No event. */
+void chat_db_discard(struct chat_db *db, const struct chat *chat);
 /* kv.db holds nothing of this deleted chat any more (kv_io_next_forgotten). */
 void chat_db_forgotten_done(struct chat_db *db, const unsigned char uid[CHAT_UID_BYTES]);
 void chat_db_put_draft(struct chat_db *db, const struct chat *chat, const char *text, size_t cursor);

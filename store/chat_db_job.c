@@ -108,7 +108,8 @@ void job_copy_key(struct job *job, const struct chat_key *key)
 bool job_is_write(const struct job *job)
 {
     return job->type == JOB_CREATE || job->type == JOB_PUT || job->type == JOB_SET_MODEL ||
-           job->type == JOB_RENAME || job->type == JOB_PUT_DRAFT || job->type == JOB_FORGOTTEN_DONE;
+           job->type == JOB_RENAME || job->type == JOB_PUT_DRAFT || job->type == JOB_FORGOTTEN_DONE ||
+           job->type == JOB_DISCARD;
 }
 
 bool job_supersedes(const struct job *newer, const struct job *older)
@@ -151,6 +152,22 @@ static bool run_load(struct job *job, struct store *s, struct chat_db_event *eve
     return true;
 }
 
+/* What another program added to the chat in the meantime stays. No block of it can be in kv.db: nothing was
+ * computed. */
+static bool run_discard(const struct job *job, struct store *s, struct err *err)
+{
+    struct chat_info info = {0};
+    bool found = false;
+    const struct chat_key key = {.kind = CHAT_BY_UID, .uid = job->uid};
+    struct chat *chat = store_load(s, &key, &info, &found, err);
+    bool ok = chat || (!found && err->code == ERR_NONE);
+    if (chat && chat->n_msgs <= job->n_known)
+        ok = store_delete(s, info.id, &found, err) && store_forgotten_done(s, job->uid, err);
+    chat_info_fini(&info);
+    chat_free(chat);
+    return ok;
+}
+
 bool job_run(struct job *job, struct store *s, struct chat_db_event *event, bool *has_event, struct err *err)
 {
     *event = (struct chat_db_event){.id = job->id};
@@ -175,6 +192,8 @@ bool job_run(struct job *job, struct store *s, struct chat_db_event *event, bool
     case JOB_DELETE:
         event->type = CHAT_DB_DELETED;
         return store_delete(s, job->id, &event->found, err);
+    case JOB_DISCARD:
+        return run_discard(job, s, err);
     case JOB_LIST:
         event->type = CHAT_DB_LIST;
         return store_list(s, &event->list, err);

@@ -11,6 +11,7 @@ enum job_type {
     JOB_SET_MODEL,
     JOB_RENAME,
     JOB_DELETE,
+    JOB_DISCARD,
     JOB_FORGOTTEN_DONE,
     JOB_PUT_DRAFT,
     JOB_LIST,
@@ -31,6 +32,7 @@ struct job {
     struct store_model model; /* strings owned; JOB_PUT: the fingerprint alone, of the rows' ids */
     char *text;               /* title, draft or --session name, owned */
     size_t cursor;
+    int n_known; /* JOB_DISCARD: messages of the chat that its writer knows of */
     bool has_key;
     struct chat_key key; /* name and uid point at text and uid above */
 };

@@ -61,6 +61,16 @@ static void msg_fini(struct chat_msg *msg)
     mem_free(msg->stats);
 }
 
+void chat_clear(struct chat *chat)
+{
+    for (int i = 0; i < chat->n_msgs; i++)
+        msg_fini(&chat->msgs[i]);
+    chat->n_msgs = 0;
+    chat->head = -1;
+    chat->title[0] = '\0';
+    chat_renew(chat);
+}
+
 void chat_free(struct chat *chat)
 {
     if (!chat)

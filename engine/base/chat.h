@@ -59,6 +59,9 @@ void chat_free(struct chat *chat);
  * again meanwhile): a fresh uid, no number, and a fresh id for each message, so that it is a new one. */
 void chat_renew(struct chat *chat);
 
+/* Nothing of it is left but its name: a fresh uid, no number, no title, no messages. */
+void chat_clear(struct chat *chat);
+
 /* Appends a message under parent (-1: a root), makes it the head, returns its index. text may be NULL. */
 int chat_add(struct chat *chat, int parent, enum chat_role role, const char *text, size_t n_bytes);
 void chat_msg_add_tokens(struct chat_msg *msg, const int32_t *tokens, size_t n);

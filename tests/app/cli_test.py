@@ -557,15 +557,16 @@ class Sessions(ProgramTest):
         self.check(1, 'sessions', 'delete', '1')
 
     def test_show_hides_no_message(self):
+        self.check(0, SMALL, '--temp', '0', '-n', '4', '--session', 'a', '-p', 'first')
         self.check(5, SMALL, '--session', 'a', '-p', 'word ' * 200)
-        self.assertIn(b'[user #1] (other branch)\nword word', self.check(0, 'sessions', 'show', '1'))
+        self.assertIn(b'[user #3] (other branch)\nword word', self.check(0, 'sessions', 'show', '1').replace(b'    ', b''))
         self.check(0, SMALL, '--temp', '0', '-n', '4', '--session', 'a', '-p', 'hi')
         shown = self.check(0, 'sessions', 'show', '1')
-        self.assertIn(b'    [user #1, 1 of 2] (other branch)\n    word word', shown)
-        self.assertIn(b'\n[user #2, 2 of 2]\nhi\n', shown)
+        self.assertIn(b'    [user #3, 1 of 2] (other branch)\n    word word', shown)
+        self.assertIn(b'\n[user #4, 2 of 2]\nhi\n', shown)
         messages = json.loads(self.check(0, 'sessions', 'show', '1', '--json'))['messages']
         self.assertEqual(len(messages), self.sessions()[0]['messages'])
-        self.assertEqual([m['on_path'] for m in messages], [False, True, True])
+        self.assertEqual([m['on_path'] for m in messages], [True, True, False, True, True])
 
     def test_a_list_has_one_row_per_chat(self):
         self.check(0, LONG, *TURN, '-p', 'hi')
@@ -759,12 +760,35 @@ class NothingIsLost(ProgramTest):
         self.check(0, LONG, *TURN, '-p', 'new')
         self.assertEqual(self.sql('SELECT text FROM draft ORDER BY conv'), [('of no chat',), ('of this chat',)])
 
-    def test_a_refused_first_message_gives_no_title_and_no_head(self):
-        self.check(5, SMALL, '--session', 'a', '-p', 'word ' * 200)
-        self.assertEqual(self.sessions()[0]['title'], '')
-        self.assertEqual(self.sql('SELECT head FROM conv'), [(None,)])
+    def test_a_refused_first_message_leaves_no_chat(self):
+        self.check(0, SMALL, *TURN, '-p', 'good one')
+        for more in [], ['--session', 'a'], ['--ctx', '2147483647'], ['--system', 'be brief']:
+            with self.subTest(more=more):
+                r = self.run_program(SMALL, *more, '-p', 'word ' * 200)
+                self.assertIn(r.returncode, (4, 5), r.stderr)
+                self.assertEqual([c['title'] for c in self.sessions()], ['good one'])
+        self.assertEqual(self.sql('SELECT (SELECT count(*) FROM forgotten), (SELECT count(*) FROM draft)'), [(0, 0)])
+        self.check(0, SMALL, *TURN, '--continue', '-p', 'more')
+        self.assertEqual([m['text'] for m in self.export(1)['messages']][::2], ['good one', 'more'])
         self.check(0, SMALL, *TURN, '--session', 'a', '-p', 'hi')
         self.assertEqual(self.sessions()[0]['title'], 'hi')
+
+    def test_a_refused_first_line_becomes_the_draft_of_no_chat(self):
+        """In a terminal without a screen, where there is one already; the next line that is answered begins a chat."""
+        self.check(0, SMALL, *TURN, '-p', 'good one')
+        self.sql("INSERT INTO draft VALUES(0, 'typed before', 0)")
+        pid, fd = self.on_terminal(PROGRAM, SMALL, *TURN, '--plain')
+        os.write(fd, b'word ' * 100 + b'\n')
+        self.drain(fd, 0.5)
+        self.wait_until(lambda: self.sql("SELECT 1 FROM draft WHERE text LIKE 'word %'"))
+        self.wait_until(lambda: len(self.sessions()) == 1)
+        self.assertEqual(self.sql('SELECT conv, text FROM draft'), [(0, 'word ' * 100 + '\ntyped before')])
+        os.write(fd, b'hi\n')
+        self.wait_until(lambda: self.sql("SELECT 1 FROM msg JOIN conv ON head=msg.id WHERE title='hi' AND status=0"))
+        self.wait_until(lambda: self.sql('SELECT text FROM draft') == [('typed before',)])
+        self.drain(fd, 0.2)
+        self.end(pid, fd, signal.SIGTERM)
+        self.assertEqual([c['title'] for c in self.sessions()], ['hi', 'good one'])
 
     def test_a_model_file_cut_short_is_a_sentence(self):
         path = make_model('cut.gguf', '--ctx', '65536', '--seed', '1')

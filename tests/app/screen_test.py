@@ -308,11 +308,31 @@ class Screen(ScreenTest):
         self.type('long ' * 30)
         self.keys('Enter')
         self.wait_for('(?i)context')
+        self.assertEqual(self.sessions(), [])
         self.keys('C-a', 'C-k', 'C-d')
         self.wait_exit(0)
-        self.start('--continue')
+        self.start(SMALL)
         self.wait_for('ready')
         self.assertNotIn('long', self.screen())
+
+    def test_a_message_after_a_refused_first_one_is_the_first(self):
+        self.check(0, SMALL, '--temp', '0', '-n', '4', '-p', 'the older chat')
+        self.start(SMALL, '--temp', '0', '-n', '5')
+        self.wait_for('ready')
+        self.type('long ' * 30)
+        self.keys('Enter')
+        self.wait_for('(?i)context')
+        self.wait_until(lambda: len(self.sessions()) == 1)
+        self.assertEqual(self.sql('SELECT conv FROM draft'), [(0,)])
+        self.keys('C-a', 'C-k')
+        self.type('short')
+        self.keys('Enter')
+        self.wait_until(lambda: self.sql('SELECT 1 FROM conv JOIN msg ON head=msg.id WHERE conv=3 AND status=0'))
+        self.assertNotIn('2/2', self.wait_for('You'))
+        self.keys('C-d')
+        self.wait_exit(0)
+        self.assertEqual([(c['title'], c['messages']) for c in self.sessions()], [('short', 2), ('the older chat', 2)])
+        self.assertEqual(self.sql('SELECT text FROM draft'), [])
 
     def test_a_message_for_a_model_that_does_not_load_is_kept(self):
         broken = patched_copy(LONG, 'broken.gguf', b'output_norm.weight', b'output_norx.weight')
@@ -333,7 +353,7 @@ class Screen(ScreenTest):
         self.type('waits for the model')
         self.keys('Enter', 'C-d')
         self.wait_exit(0)
-        if self.sql('SELECT head FROM conv') == [(None,)]:
+        if not self.sessions():
             self.assertEqual(self.sql('SELECT text FROM draft'), [('waits for the model',)])
         else:
             self.assertEqual(self.sql('SELECT text FROM msg WHERE id=(SELECT parent FROM msg, conv WHERE msg.id=head)'),

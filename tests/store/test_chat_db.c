@@ -156,6 +156,40 @@ static void chat_db__gone__does_not_stand_in_the_way(void **state)
     assert_true(chat_db_close(db, PATIENCE_MS, NULL));
 }
 
+/* Of two chats that are discarded the one that another program wrote into stays; the draft and the word index
+ * know nothing of the other any more, and kv.db has nothing to forget. */
+static void chat_db__discard__leaves_what_others_wrote(void **state)
+{
+    const char *path = temp_path(state, "chat.db");
+    struct chat_db *db = open_ok(path);
+    struct chat *gone = two_messages(), *kept = two_messages(), *never = two_messages();
+    chat_db_create(db, gone, NULL);
+    chat_db_create(db, kept, NULL);
+    kept->n_msgs = 1;
+    chat_db_put_draft(db, gone, "draft", 5);
+    chat_db_discard(db, gone);
+    chat_db_discard(db, kept);
+    chat_db_discard(db, never);
+    kept->n_msgs = 2;
+    chat_db_list(db);
+    struct chat_db_event event;
+    wait_event(db, CHAT_DB_LIST, &event);
+    assert_int_equal(event.list.n, 1);
+    assert_memory_equal(event.list.items[0].uid, kept->uid, CHAT_UID_BYTES);
+    chat_db_event_fini(&event);
+    assert_true(chat_db_close(db, PATIENCE_MS, NULL));
+    db = open_ok(path);
+    chat_db_load(db, NULL);
+    while (!chat_db_next_event(db, &event)) {
+    }
+    assert_int_equal(event.type, CHAT_DB_LOADED); /* and no CHAT_DB_FORGET before */
+    chat_db_event_fini(&event);
+    assert_true(chat_db_close(db, PATIENCE_MS, NULL));
+    chat_free(gone);
+    chat_free(kept);
+    chat_free(never);
+}
+
 /* What a program that was killed had still to do about a deleted chat comes at each start until it is done.
  */
 static void chat_db__forgotten__comes_until_it_is_done(void **state)
@@ -270,6 +304,7 @@ int main(void)
         CASE(chat_db__questions__are_answered_in_order),
         CASE(chat_db__locked__keeps_the_text_and_recovers),
         CASE(chat_db__gone__does_not_stand_in_the_way),
+        CASE(chat_db__discard__leaves_what_others_wrote),
         CASE(chat_db__forgotten__comes_until_it_is_done),
         CASE(chat_db__open__does_not_wait_for_a_locked_file),
         CASE(chat_db__close__says_what_it_could_not_save),
