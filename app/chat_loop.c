@@ -367,9 +367,13 @@ static void on_db_event(struct chat_loop *c, struct chat_db_event *event)
     case CHAT_DB_RECOVERED:
         ui_notice(c->ui, false, "The database takes writes again; everything is saved.");
         break;
+    case CHAT_DB_MOVED:
+        say_both(c, event->error.text);
+        break;
     case CHAT_DB_GONE:
         chat_loop_store_draft(c);
-        say_both(c, event->error.text);
+        if (event->error.code)
+            say_both(c, event->error.text);
         break;
     case CHAT_DB_FAILED:
         c->awaited = AWAIT_NOTHING;

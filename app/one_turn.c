@@ -194,7 +194,8 @@ static void drain_db(struct one_turn *t)
     while (session_next_db_event(&t->session, &event)) {
         if (event.type == CHAT_DB_TROUBLE)
             report_line("%s; trying again", event.error.text);
-        if ((event.type == CHAT_DB_CREATED && event.name_taken) || event.type == CHAT_DB_GONE)
+        bool is_told = event.type == CHAT_DB_GONE || event.type == CHAT_DB_MOVED;
+        if ((event.type == CHAT_DB_CREATED && event.name_taken) || (is_told && event.error.code))
             report_line("%s", event.error.text);
         if (event.type == CHAT_DB_FAILED && !t->failure.code)
             t->failure = event.error;

@@ -101,6 +101,7 @@ static void take_chat(struct session *s, struct chat *chat, const struct chat_in
     chat_free(s->chat);
     s->chat = chat;
     s->stored = true;
+    s->n_saved = chat->n_msgs;
     s->answer = s->asked = s->refused = -1;
     repair_loaded(chat);
     if (info && info->id)
@@ -344,6 +345,7 @@ static void leave_chat(struct session *s)
     s->prof_of = -1;
     s->title_open = s->title_due = s->draft_loose = false;
     s->n_receipts = 0;
+    s->n_saved = 0;
     s->failure = (struct err){0};
 }
 

@@ -11,9 +11,9 @@
  *     when it ends.
  *  5. A text is handed to chat_db in its new place (message, draft) before it leaves its old one; a crash in
  * between repeats it and never loses it.
- *  6. A chat that another program deleted while it is open is stored again, whole, as a new one. One of which
- * chat_db let a write go for another reason is stored whole again at the next chance (a turn begins or ends,
- * the chat is left), each time it fails.
+ *  6. A chat whose file went, or that another program deleted while it is open is stored again, whole, as a
+ * new one. One of which chat_db let a write go for another reason is stored whole again at the next chance (a
+ * turn begins or ends, the chat is left), each time it fails.
  *  7. With a finished answer its profile is kept, but never before, or instead of, its text; under --private
  *     nowhere.
  *  8. Warming (the path on screen is brought into the KV cache while nobody waits) never holds up a turn, and
@@ -72,6 +72,8 @@ struct session {
     bool title_open;   /* the title is that of a first message that may yet be refused */
     bool title_due;    /* the title is to be stored when the chat's number is known */
     bool draft_loose;  /* the draft that belongs to no chat yet is that of this chat */
+    bool file_is_new;  /* chat.db was begun anew: that this chat is not there is no news */
+    int n_saved;       /* messages that are on disk for certain: the first ones of the chat */
     bool turn_unsaved; /* jobs with messages may wait still */
     bool other_model; /* the chat was last used with another model: ids were dropped, the next turn says so */
     char *draft;      /* unsent text of the chat, as loaded or stored last, or NULL */

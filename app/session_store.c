@@ -55,6 +55,9 @@ void session_store_asked(struct session *s, int first)
     if (!s->db)
         return;
     struct store_model model = model_of(s);
+    if (s->stored && !s->unkept && first >= 0 && chat_db_flush(s->db, 0, NULL))
+        s->n_saved = first;
+    s->file_is_new = false;
     if (!s->stored) {
         chat_db_create(s->db, s->chat, &model);
     } else {
@@ -224,9 +227,14 @@ static void store_again(struct session *s, struct chat_db_event *event)
     chat_renew(s->chat);
     session_renewed(s, old_uid, !event->id_taken);
     s->stored = s->title_due = false;
+    s->n_saved = 0;
+    bool is_known = s->file_is_new;
     session_store_asked(s, 0);
     if (s->draft && *s->draft)
         chat_db_put_draft(s->db, s->chat, s->draft, s->draft_cursor);
+    event->error = (struct err){0};
+    if (is_known)
+        return;
     err_set(&event->error, ERR_DATABASE,
             event->id_taken ? "What is new here cannot be stored beside what another program wrote into this "
                               "chat; it is kept, whole, as a new chat."
@@ -240,11 +248,33 @@ static bool note_unkept(struct session *s, struct chat_db_event *event)
     struct err why = event->error;
     bool is_news = !s->unkept;
     s->unkept = true;
+    s->n_saved = 0;
     if (!s->chat->id)
         s->stored = false;
     err_set(&event->error, ERR_DATABASE, "%.380s; this chat is not all saved%s", why.text,
             s->saving ? "" : " (the next turn tries again)");
     return is_news;
+}
+
+static void all_is_unsaved(struct session *s)
+{
+    s->n_saved = 0;
+    s->turn_unsaved |= s->stored;
+}
+
+/* Another file has the name of chat.db: it gets what the old one had of this chat, which is told to be gone
+ * there (CHAT_DB_GONE) unless it is a copy of the old one. */
+static void store_in_new_file(struct session *s, struct err *told)
+{
+    struct err what = *told;
+    all_is_unsaved(s);
+    if (s->stored) {
+        chat_db_put(s->db, s->chat, 0, s->fingerprint);
+        s->file_is_new = true;
+        err_set(told, ERR_DATABASE, "%.400s, with the whole of this chat", what.text);
+    } else if (s->draft_loose && s->draft) {
+        chat_db_put_draft(s->db, NULL, s->draft, s->draft_cursor);
+    }
 }
 
 static void on_created(struct session *s, struct chat_db_event *event)
@@ -292,6 +322,10 @@ bool session_next_db_event(struct session *s, struct chat_db_event *event)
         bool is_ours = s->chat && !memcmp(event->uid, s->chat->uid, sizeof event->uid);
         if (event->error.code)
             log_line("database: %s", event->error.text);
+        if (event->type == CHAT_DB_MOVED)
+            store_in_new_file(s, &event->error);
+        if (event->type == CHAT_DB_TROUBLE && event->file_is_gone)
+            all_is_unsaved(s);
         if (event->type == CHAT_DB_CREATED && is_ours)
             on_created(s, event);
         bool is_told = true;
@@ -377,8 +411,8 @@ static bool drain(struct session *s, struct err *failed, struct err *unkept)
     struct chat_db_event event;
     bool more = false;
     while (session_next_db_event(s, &event)) {
-        more |= event.type == CHAT_DB_GONE || event.type == CHAT_DB_CREATED;
-        if (event.type == CHAT_DB_GONE)
+        more |= event.type == CHAT_DB_GONE || event.type == CHAT_DB_CREATED || event.type == CHAT_DB_MOVED;
+        if ((event.type == CHAT_DB_GONE || event.type == CHAT_DB_MOVED) && event.error.code)
             report_line("%s", event.error.text);
         bool is_ours = !memcmp(event.uid, s->chat->uid, sizeof event.uid);
         if (event.type == CHAT_DB_FAILED && is_ours)
@@ -395,16 +429,27 @@ static bool drain(struct session *s, struct err *failed, struct err *unkept)
 /* What people would look for in vain. */
 static void name_what_is_lost(const struct session *s, const struct err *why, struct err *err)
 {
-    int msg = s->chat->n_msgs - 1;
-    while (msg >= 0 && s->chat->msgs[msg].role != CHAT_USER)
-        msg--;
-    if (!s->turn_unsaved || msg < 0) {
-        err_set(err, ERR_DATABASE, "%.300s; what was typed last is not saved", why->text);
-        return;
+    int n = 0;
+    struct buf names = {0};
+    for (int i = s->n_saved; i < s->chat->n_msgs && s->turn_unsaved; i++) {
+        const struct buf *text = &s->chat->msgs[i].text;
+        if (s->chat->msgs[i].role != CHAT_USER)
+            continue;
+        char *words = session_make_title(buf_text(text), text->len);
+        buf_printf(&names, "%s\"%s\"", n++ ? ", " : "", words);
+        mem_free(words);
     }
-    char *words = session_make_title(buf_text(&s->chat->msgs[msg].text), s->chat->msgs[msg].text.len);
-    err_set(err, ERR_DATABASE, "%.300s; the last turn (\"%s\") is not saved", why->text, words);
-    mem_free(words);
+    /* One line each: an error has no room for them. */
+    if (n > 1)
+        report_line("not saved: %s", buf_text(&names));
+    if (n > 1)
+        err_set(err, ERR_DATABASE, "%.300s; the last %d turns are not saved", why->text, n);
+    else if (n)
+        err_set(err, ERR_DATABASE, "%.300s; the last turn (%.150s) is not saved", why->text,
+                buf_text(&names));
+    else
+        err_set(err, ERR_DATABASE, "%.300s; what was typed last is not saved", why->text);
+    buf_fini(&names);
 }
 
 bool session_save(struct session *s, struct err *err)
@@ -418,6 +463,7 @@ bool session_save(struct session *s, struct err *err)
         return true;
     }
     s->saving = true;
+    chat_db_look(s->db);
     do {
         saved = chat_db_flush(s->db, SLICE_MS, &why);
         more = drain(s, &failed, &unkept);

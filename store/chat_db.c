@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
@@ -89,14 +90,14 @@ static void send_error(struct chat_db *db, enum chat_db_event_type type, const s
     send_event(db, &event);
 }
 
-/* A job that is let go. */
+/* A job that is let go; s NULL: there was no file for it. */
 static void send_failure(struct chat_db *db, const struct job *job, const struct store *s,
                          const struct err *err)
 {
     struct chat_db_event event = {.type = CHAT_DB_FAILED, .id = job->id, .error = *err};
     memcpy(event.uid, job->uid, sizeof event.uid);
-    event.id_taken = job_is_write(job) && store_id_is_taken(s);
-    if (event.id_taken || (job_is_write(job) && store_chat_is_gone(s)))
+    event.id_taken = s && job_is_write(job) && store_id_is_taken(s);
+    if (event.id_taken || (s && job_is_write(job) && store_chat_is_gone(s)))
         event.type = CHAT_DB_GONE;
     send_event(db, &event);
 }
@@ -133,26 +134,67 @@ static void finish_first(struct chat_db *db)
     job_free(job);
 }
 
+/* The store of the file that has the name now, where the one that was open has it no more. False: there is
+ * none, and the old store stays, should its file come back. */
+static bool follow_file(struct chat_db *db, struct store **s, struct err *err)
+{
+    if (!store_has_moved(*s))
+        return true;
+    struct err why = {0};
+    struct chat_db_event event = {.type = CHAT_DB_MOVED};
+    bool is_replaced = access(db->path, F_OK) == 0;
+    struct store *now = store_open_until(db->path, STORE_READ_WRITE, &db->hurry, &why);
+    if (!now)
+        return err_set(
+            err, ERR_DATABASE,
+            "%.120s: was deleted or moved away while it was in use, and there is no new one: %.300s",
+            db->path, why.text);
+    store_close(*s);
+    *s = now;
+    err_set(&event.error, ERR_DATABASE, "%s: was %s while it was in use; %s", db->path,
+            is_replaced ? "replaced" : "deleted or moved away",
+            is_replaced ? "what comes goes to the new one" : "a new one is begun");
+    send_event(db, &event);
+    return true;
+}
+
+/* The first failure. */
+static void send_trouble(struct chat_db *db, const struct job *job, bool file_is_gone, const struct err *err)
+{
+    struct chat_db_event event = {
+        .type = CHAT_DB_TROUBLE, .id = job->id, .file_is_gone = file_is_gone, .error = *err};
+    memcpy(event.uid, job->uid, sizeof event.uid);
+    send_event(db, &event);
+}
+
+/* A look is told of trouble as a write is: it stands for what was written. */
+static bool may_retry(const struct job *job, const struct store *s, bool file_is_there)
+{
+    return job->type == JOB_LOOK || (job_is_write(job) && (!file_is_there || store_may_retry(s)));
+}
+
 /* Runs the first job outside the mutex. Returns true when it is finished with, done or failed for good. */
-static bool run_first(struct chat_db *db, struct store *s)
+static bool run_first(struct chat_db *db, struct store **s)
 {
     struct job *job = db->first;
     db->running = true;
     pthread_mutex_unlock(&db->mutex);
 
-    struct chat_db_event event;
+    struct chat_db_event event = {0};
     struct err err = {0};
-    bool has_event;
-    bool ok = job_run(job, s, &event, &has_event, &err);
-    bool retry = !ok && job_is_write(job) && store_may_retry(s);
+    bool has_event = false;
+    bool is_there = follow_file(db, s, &err);
+    bool ok = is_there && job_run(job, *s, &event, &has_event, &err);
+    bool retry = !ok && may_retry(job, *s, is_there);
     if (ok && has_event)
         send_event(db, &event);
     if (!ok)
         chat_db_event_fini(&event);
     if (!ok && !retry)
-        send_failure(db, job, s, &err);
-    if (retry && !db->in_trouble)
-        send_error(db, CHAT_DB_TROUBLE, job, &err);
+        send_failure(db, job, is_there ? *s : NULL, &err);
+    /* A file that went in the middle of a write is looked for at the next try. */
+    if (retry && !db->in_trouble && (!is_there || !store_has_moved(*s)))
+        send_trouble(db, job, !is_there, &err);
     if (ok && job_is_write(job) && db->in_trouble)
         send_error(db, CHAT_DB_RECOVERED, job, NULL);
 
@@ -195,7 +237,7 @@ static void *thread_main(void *arg)
         send_forgotten(db, s);
     pthread_mutex_lock(&db->mutex);
     while (s && next_job(db)) {
-        if (run_first(db, s))
+        if (run_first(db, &s))
             finish_first(db);
         else if (!wait_to_retry(db))
             break;
@@ -399,6 +441,11 @@ void chat_db_discard(struct chat_db *db, const struct chat *chat)
     struct job *job = job_new(JOB_DISCARD, chat->uid);
     job->n_known = chat->n_msgs;
     add(db, job);
+}
+
+void chat_db_look(struct chat_db *db)
+{
+    add(db, job_new(JOB_LOOK, NULL));
 }
 
 void chat_db_forgotten_done(struct chat_db *db, const unsigned char uid[CHAT_UID_BYTES])

@@ -8,7 +8,10 @@
  * and let go, so that it does not stand in the way of others: whoever gave it has the text still, and must
  * not take it for stored.
  *  3. Successive updates of one streaming message that have not run yet are merged.
- *  4. chat_db_close runs all that is waiting (up to its time limit) before it joins the thread.
+ *  4. A file that was deleted, moved away or replaced is noticed before the next job: the one of this name is
+ * opened, or begun, and CHAT_DB_MOVED tells so. What it is to hold of before must be given again. While that
+ * cannot be, writes wait as in 2 (file_is_gone).
+ *  5. chat_db_close runs all that is waiting (up to its time limit) before it joins the thread.
  * Thread rule: all functions are for one thread (app's); events come through a descriptor. Arguments are
  * copied. */
 #ifndef FERRUM_CHAT_DB_H
@@ -28,6 +31,8 @@ enum chat_db_event_type {
                      read (error) */
     CHAT_DB_TROUBLE, /* error: writing does not work for now; the text is kept in memory */
     CHAT_DB_RECOVERED,
+    CHAT_DB_MOVED, /* error: the file was deleted, moved away or replaced; jobs go to the new one from here on
+                    */
     CHAT_DB_GONE, /* uid: a write found the chat deleted by another program, or (id_taken) the id of a message
                      in use for another one; what it held is not stored, and must be under new ids */
     CHAT_DB_FAILED, /* error: a question, a delete, or a write that can never succeed (uid: of its chat) */
@@ -42,6 +47,7 @@ struct chat_db_event {
     bool found;
     bool name_taken;
     bool id_taken;
+    bool file_is_gone; /* CHAT_DB_TROUBLE: nothing is on disk, of what was stored before neither */
     struct chat_list list;
     struct chat *chat;
     struct chat_info info;
@@ -86,6 +92,8 @@ void chat_db_delete(struct chat_db *db, int64_t id);
 /* Deletes a chat of which nothing came, if it holds nothing but what its writer knows of; one that is not
  * there is fine. What is in it must be kept elsewhere before. No event. */
 void chat_db_discard(struct chat_db *db, const struct chat *chat);
+/* Looks whether the file is there still; CHAT_DB_MOVED comes if it is not. */
+void chat_db_look(struct chat_db *db);
 /* kv.db holds nothing of this deleted chat any more (kv_io_next_forgotten). */
 void chat_db_forgotten_done(struct chat_db *db, const unsigned char uid[CHAT_UID_BYTES]);
 void chat_db_put_draft(struct chat_db *db, const struct chat *chat, const char *text, size_t cursor);

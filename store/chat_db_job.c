@@ -172,7 +172,7 @@ bool job_run(struct job *job, struct store *s, struct chat_db_event *event, bool
 {
     *event = (struct chat_db_event){.id = job->id};
     memcpy(event->uid, job->uid, sizeof event->uid);
-    *has_event = job->type == JOB_CREATE || !job_is_write(job);
+    *has_event = job->type == JOB_CREATE || (!job_is_write(job) && job->type != JOB_LOOK);
     const unsigned char *uid = job->has_uid ? job->uid : NULL;
     switch (job->type) {
     case JOB_CREATE:
@@ -194,6 +194,8 @@ bool job_run(struct job *job, struct store *s, struct chat_db_event *event, bool
         return store_delete(s, job->id, &event->found, err);
     case JOB_DISCARD:
         return run_discard(job, s, err);
+    case JOB_LOOK: /* the thread has */
+        return true;
     case JOB_LIST:
         event->type = CHAT_DB_LIST;
         return store_list(s, &event->list, err);

@@ -12,6 +12,7 @@ enum job_type {
     JOB_RENAME,
     JOB_DELETE,
     JOB_DISCARD,
+    JOB_LOOK,
     JOB_FORGOTTEN_DONE,
     JOB_PUT_DRAFT,
     JOB_LIST,

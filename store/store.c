@@ -81,6 +81,12 @@ bool store_run_for(struct store *s, const char *sql, int64_t id, const char *wha
     return store_run(s, stmt, what, err);
 }
 
+bool store_has_moved(const struct store *s)
+{
+    int has_moved = 0;
+    return sqlite3_file_control(s->db, "main", SQLITE_FCNTL_HAS_MOVED, &has_moved) == SQLITE_OK && has_moved;
+}
+
 bool store_may_retry(const struct store *s)
 {
     return s->may_retry;

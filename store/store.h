@@ -32,6 +32,10 @@ struct store *store_open_until(const char *path, enum store_mode mode, const ato
                                struct err *err);
 void store_close(struct store *s);
 
+/* The file was deleted, moved away or replaced while it was open: nothing that is written here arrives
+ * anywhere. Open it anew. */
+bool store_has_moved(const struct store *s);
+
 /* Why the last failing call of this store failed: whether trying the same again may succeed (locked, full,
  * read-only, I/O), whether the chat it named is not there (any more), and whether the id of a message of it
  * is that of another one (or of the same one, further on). */

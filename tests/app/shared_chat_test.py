@@ -4,6 +4,7 @@ Run as: python3 shared_chat_test.py FERRUM_CHAT MKTINY
 """
 import os
 import select
+import shutil
 import time
 
 from harness import CHATML, PROGRAM, QWEN, ProgramTest, main
@@ -143,6 +144,58 @@ class TwoPrograms(ProgramTest):
         self.a.say('first')
         self.a.wait('the next turn tries again')
         self.assertEqual(self.a.quit(), 6)
+
+
+class FileGone(ProgramTest):
+    """chat.db is deleted or replaced while a chat is open: the chat is in memory, and is stored again whole."""
+
+    def setUp(self):
+        super().setUp()
+        self.check(0, CHATML, *OPTIONS, '-p', 'hello')
+        self.a = Terminal(self)
+        self.say('one')
+
+    def say(self, text, expected='\n> '):
+        self.a.say(text)
+        self.a.wait(expected)
+
+    def texts(self):
+        return [[m['text'] for m in self.export(chat['id'])['messages'] if m['role'] == 'user']
+                for chat in self.sessions()]
+
+    def test_deleted_it_is_begun_anew(self):
+        os.remove(self.database())
+        self.say('two', 'a new one is begun, with the whole of this chat')
+        self.assertNotIn('another program', self.a.text)
+        self.assertEqual(self.a.quit(), 0)
+        self.assertEqual(self.texts(), [['hello', 'one', 'two']])
+        self.assertEqual(self.sessions()[0]['name'], 's')
+
+    def test_deleted_it_is_begun_anew_at_the_end(self):
+        os.remove(self.database())
+        self.assertEqual(self.a.quit(), 0)
+        self.assertEqual(self.texts(), [['hello', 'one']])
+
+    def test_an_older_copy_gets_what_it_lacks(self):
+        self.wait_until(lambda: not self.sql('SELECT 1 FROM msg WHERE status=1'))
+        shutil.copy(self.database(), self.home + '/copy')
+        self.say('two')
+        os.replace(self.home + '/copy', self.database())
+        self.say('three', 'was replaced while it was in use')
+        self.assertEqual(self.a.quit(), 0)
+        self.assertEqual(self.texts(), [['hello', 'one', 'two', 'three']])
+
+    def test_where_no_new_one_can_be_every_turn_is_named(self):
+        os.remove(self.database())
+        os.mkdir(self.database())
+        self.say('two', 'was deleted or moved away while it was in use, and there is no new one')
+        self.say('three')
+        os.write(self.a.fd, b'\x04')
+        self.a.wait('the last 4 turns are not saved')
+        self.assertIn('not saved: "hello", "one", "two", "three"', self.a.text)
+        self.assertNotIn('readonly', self.a.text)
+        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(self.a.pid, 0)[1]), 6)
+        os.close(self.a.fd)
 
 
 if __name__ == '__main__':

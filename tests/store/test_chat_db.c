@@ -8,6 +8,8 @@
 #include <poll.h>
 #include <sqlite3.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "engine/base/mem.h"
 #include "store/chat_db.h"
@@ -153,6 +155,58 @@ static void chat_db__gone__does_not_stand_in_the_way(void **state)
     chat_db_event_fini(&event);
     chat_free(gone);
     chat_free(next);
+    assert_true(chat_db_close(db, PATIENCE_MS, NULL));
+}
+
+/* The next job finds the file gone, begins a new one and says so; the chat is not in that. */
+static void chat_db__deleted_file__is_begun_anew(void **state)
+{
+    const char *path = temp_path(state, "chat.db");
+    struct chat_db *db = open_ok(path);
+    struct chat *chat = two_messages();
+    struct chat_db_event event;
+    chat_db_create(db, chat, NULL);
+    assert_true(chat_db_flush(db, PATIENCE_MS, NULL));
+    assert_int_equal(unlink(path), 0);
+    chat_db_put(db, chat, 0, NULL);
+    wait_event(db, CHAT_DB_MOVED, &event);
+    assert_non_null(
+        strstr(event.error.text, "was deleted or moved away while it was in use; a new one is begun"));
+    wait_event(db, CHAT_DB_GONE, &event);
+    chat_db_create(db, chat, NULL);
+    assert_true(chat_db_close(db, PATIENCE_MS, NULL));
+    db = open_ok(path);
+    struct chat_key key = {.kind = CHAT_BY_UID, .uid = chat->uid};
+    chat_db_load(db, &key);
+    wait_event(db, CHAT_DB_LOADED, &event);
+    assert_int_equal(event.chat->n_msgs, 2);
+    chat_db_event_fini(&event);
+    chat_free(chat);
+    assert_true(chat_db_close(db, PATIENCE_MS, NULL));
+}
+
+/* A look is enough to find out; while there can be no new file, what is to be written waits. */
+static void chat_db__no_new_file__waits_for_one(void **state)
+{
+    const char *path = temp_path(state, "chat.db");
+    struct chat_db *db = open_ok(path);
+    struct chat *chat = two_messages();
+    struct chat_db_event event;
+    struct err err = {0};
+    chat_db_look(db);
+    assert_true(chat_db_flush(db, PATIENCE_MS, NULL));
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(mkdir(path, 0700), 0);
+    chat_db_look(db);
+    chat_db_create(db, chat, NULL);
+    wait_event(db, CHAT_DB_TROUBLE, &event);
+    assert_true(event.file_is_gone);
+    assert_non_null(strstr(event.error.text, "was deleted or moved away while it was in use"));
+    assert_false(chat_db_flush(db, 0, &err));
+    assert_int_equal(rmdir(path), 0);
+    wait_event(db, CHAT_DB_CREATED, &event);
+    wait_event(db, CHAT_DB_RECOVERED, &event);
+    chat_free(chat);
     assert_true(chat_db_close(db, PATIENCE_MS, NULL));
 }
 
@@ -304,6 +358,8 @@ int main(void)
         CASE(chat_db__questions__are_answered_in_order),
         CASE(chat_db__locked__keeps_the_text_and_recovers),
         CASE(chat_db__gone__does_not_stand_in_the_way),
+        CASE(chat_db__deleted_file__is_begun_anew),
+        CASE(chat_db__no_new_file__waits_for_one),
         CASE(chat_db__discard__leaves_what_others_wrote),
         CASE(chat_db__forgotten__comes_until_it_is_done),
         CASE(chat_db__open__does_not_wait_for_a_locked_file),
