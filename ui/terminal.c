@@ -19,10 +19,13 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "ui/stall.h"
+
 #define FALLBACK_LOCALE "C.UTF-8"
 #define FALLBACK_TERM "xterm-256color"
 #define ALTSTACK_BYTES 65536
 #define RESTORE_LIMIT_MS 1000
+#define CLOSE_LIMIT_MS 1000
 #define MAX_REPLAY_BYTES (1 << 20)
 
 #define MODES_ON "\033[?2004h\033[?1000h\033[?1006h"
@@ -34,6 +37,7 @@
 #define LAST_ROW_CLEARED "\033[999;1H\033[K\n"
 #define SYNC_ON "\033[?2026h"
 #define SYNC_OFF "\033[?2026l"
+#define NO_ATTRIBUTES "\033[0m"
 
 /* Bits of `waiting`, set by the handlers. */
 enum { WAITING_RESIZE = 1, WAITING_STOP = 2, WAITING_CONTINUE = 4 };
@@ -51,6 +55,7 @@ static struct {
     SCREEN *screen;
     bool has_alternate; /* giving back brings the shell's screen back */
     int colors;
+    bool repaint; /* the next flush trusts nothing that is on the screen */
     int event_fd;
     atomic_uint waiting;
     int stderr_copy, stderr_file; /* -1: stderr is no terminal and stays where it is */
@@ -255,8 +260,11 @@ static void start_screen(const struct terminal_options *options)
     char *leave = tigetstr("rmcup");
     term.has_alternate = leave && leave != (char *)-1;
     term.colors = start_colors(options->no_color);
+    stall_begin();
     refresh();
     write_text(MODES_ON);
+    if (!stall_end())
+        terminal_redraw_all();
 }
 
 static bool open_refused(struct err *err)
@@ -265,6 +273,7 @@ static bool open_refused(struct err *err)
     replay_stderr();
     close_fd(&term.stderr_copy);
     close_fd(&term.stderr_file);
+    stall_close();
     give_signals_back();
     close_fd(&term.event_fd);
     return err_set(err, ERR_RUNTIME,
@@ -286,6 +295,7 @@ bool terminal_open(const struct terminal_options *options, struct err *err)
         return err_set(err, ERR_RUNTIME, "terminal: eventfd: %s", strerror(errno));
     atomic_store(&term.waiting, 0);
     take_signals();
+    stall_open();
     redirect_stderr();
     term.has_alternate = true; /* until we draw, there is nothing of ours to clear */
     atomic_store(&term.taken, true);
@@ -299,8 +309,7 @@ bool terminal_open(const struct terminal_options *options, struct err *err)
     return true;
 }
 
-/* Out of the screen, to where the shell goes on. */
-static void leave_screen(void)
+static void end_screen(void)
 {
     write_text(MODES_OFF);
     if (term.has_alternate) {
@@ -315,16 +324,38 @@ static void leave_screen(void)
     write_text("\r\n");
 }
 
+/* Out of the screen, to where the shell goes on. False: the terminal does not take it. */
+static bool leave_screen(void)
+{
+    stall_begin();
+    end_screen();
+    return stall_end();
+}
+
+/* What a stalled terminal has not taken yet is worth nothing any more, and makes room for giving it back;
+ * but nothing that waits for it may follow. */
+static void leave_for_good(void)
+{
+    bool takes_output = stall_takes_output(CLOSE_LIMIT_MS);
+    if (!takes_output)
+        tcflush(STDOUT_FILENO, TCOFLUSH);
+    if (leave_screen() && takes_output)
+        return;
+    stall_silence(STDOUT_FILENO);
+    stall_silence(term.stderr_copy);
+}
+
 void terminal_close(void)
 {
     if (!atomic_exchange(&term.open, false))
         return;
     if (atomic_load(&term.taken)) {
-        leave_screen();
+        leave_for_good();
         atomic_store(&term.taken, false);
         restore_tty();
         replay_stderr();
     }
+    stall_close();
     give_signals_back();
     delscreen(term.screen);
     term.screen = NULL;
@@ -346,9 +377,12 @@ static void take_back(void)
     atomic_store(&term.taken, true);
     read_size();
     redrawwin(stdscr);
-    clearok(curscr, TRUE);
+    terminal_redraw_all();
+    stall_begin();
     doupdate(); /* after endwin this enters the alternate screen again */
     write_text(MODES_ON);
+    if (!stall_end())
+        terminal_redraw_all();
 }
 
 /* Stops the process (all of its group after a key, for whoever started us waits too) and returns after
@@ -407,11 +441,15 @@ int terminal_colors(void)
 void terminal_flush(void)
 {
     write_text(SYNC_ON);
+    if (term.repaint)
+        write_text(NO_ATTRIBUTES);
+    term.repaint = false;
     doupdate();
     write_text(SYNC_OFF);
 }
 
 void terminal_redraw_all(void)
 {
+    term.repaint = true;
     clearok(curscr, TRUE);
 }

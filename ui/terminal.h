@@ -2,12 +2,13 @@
  *
  * Owns: the tty settings, ncurses' screen (newterm, raw, no keypad), the alternate screen, bracketed paste
  * (2004), the wheel (1000 + 1006), stderr while the screen is up, and the signals SIGWINCH, SIGTSTP, SIGCONT
- * and the crash group (SEGV BUS FPE ILL ABRT). TERM, HUP and INT are app's; only where app left them at their
- * default do they restore the terminal before they kill. All of it is installed before newterm, because
- * ncurses takes every signal still at its default. There is one terminal, so the module keeps its state for
- * itself. Thread rule: one thread, except terminal_restore (async-signal-safe, any thread). The signals above
- * must not be blocked in the thread that calls terminal_open (it unblocks them), and should be blocked in all
- * others. Nobody else may call initscr, newterm, endwin, getch or keypad. */
+ * and the crash group (SEGV BUS FPE ILL ABRT); SIGALRM is stall.h's, which bounds what is written here. TERM,
+ * HUP and INT are app's; only where app left them at their default do they restore the terminal before they
+ * kill. All of it is installed before newterm, because ncurses takes every signal still at its default. There
+ * is one terminal, so the module keeps its state for itself. Thread rule: one thread, except terminal_restore
+ * (async-signal-safe, any thread). The signals above must not be blocked in the thread that calls
+ * terminal_open (it unblocks them), and should be blocked in all others. Nobody else may call initscr,
+ * newterm, endwin, getch or keypad. */
 #ifndef FERRUM_TERMINAL_H
 #define FERRUM_TERMINAL_H
 
@@ -28,8 +29,9 @@ bool terminal_set_locale(void);
 /* Takes stdin and stdout. On failure everything is as before. */
 bool terminal_open(const struct terminal_options *options, struct err *err);
 
-/* Gives everything back and writes what was printed to stderr meanwhile (control characters as '?'). Twice is
- * fine. */
+/* Gives everything back and writes what was printed to stderr meanwhile (control characters as '?'). If the
+ * terminal takes no output, what is written to it from here on goes nowhere, so that the program can end.
+ * Twice is fine. */
 void terminal_close(void);
 
 /* The same with nothing but async-signal-safe calls, for handlers and for the end of memory. Does nothing
@@ -56,7 +58,8 @@ void terminal_size(int *columns, int *rows);
  * use_default_colors were called unless 0. */
 int terminal_colors(void);
 
-/* doupdate inside a synchronised update (mode 2026): call wnoutrefresh before. */
+/* doupdate inside a synchronised update (mode 2026): call wnoutrefresh before. It waits for the terminal:
+ * stall.h has the way out. */
 void terminal_flush(void);
 /* Makes the next terminal_flush repaint every cell (Ctrl-L). */
 void terminal_redraw_all(void);

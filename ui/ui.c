@@ -9,6 +9,7 @@
 #include "engine/base/clock.h"
 #include "engine/base/mem.h"
 #include "ui/sanitize.h"
+#include "ui/stall.h"
 #include "ui/terminal.h"
 #include "ui/theme.h"
 #include "ui/view.h"
@@ -368,7 +369,7 @@ void ui_draw(struct ui *ui)
     uint64_t now = clock_now_ns();
     if (!ui->dirty || ui->hung_up || (!ui->urgent && now - ui->drawn_ns < FRAME_NS))
         return;
-    ui_draw_frame(ui);
-    ui->dirty = ui->urgent = false;
-    ui->drawn_ns = now;
+    if (stall_takes_output(0) && ui_draw_frame(ui))
+        ui->dirty = ui->urgent = false;
+    ui->drawn_ns = now; /* also where nothing was: a stalled terminal is tried again a frame later */
 }

@@ -8,6 +8,7 @@
 #include "engine/base/mem.h"
 #include "ui/canvas.h"
 #include "ui/sanitize.h"
+#include "ui/stall.h"
 #include "ui/terminal.h"
 #include "ui/view.h"
 
@@ -191,7 +192,7 @@ static void draw_chat(struct ui *ui, int *cursor_y, int *cursor_x)
     status_bar_draw(ui, l.status_y, l.columns);
 }
 
-void ui_draw_frame(struct ui *ui)
+bool ui_draw_frame(struct ui *ui)
 {
     int y = 0, x = 0;
     bool has_cursor = false;
@@ -211,8 +212,13 @@ void ui_draw_frame(struct ui *ui)
         move(y, x);
     }
     wnoutrefresh(stdscr);
+    stall_begin();
     curs_set(0);
     terminal_flush();
     if (has_cursor)
         curs_set(1);
+    bool is_shown = stall_end();
+    if (!is_shown)
+        terminal_redraw_all();
+    return is_shown;
 }

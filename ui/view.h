@@ -150,7 +150,8 @@ struct ui_layout {
     int editor_y, editor_rows;
     int status_y;
 };
-void ui_draw_frame(struct ui *ui);
+/* False: the terminal stalled, and the frame is to be drawn again. */
+bool ui_draw_frame(struct ui *ui);
 void status_bar_draw(const struct ui *ui, int y, int columns);
 /* The hairline, which is the progress bar and the place of notices as well. */
 void rule_draw(struct ui *ui, const struct editor_view *view, int y, int columns);
