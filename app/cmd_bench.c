@@ -206,13 +206,6 @@ static bool prepare(struct bench *b, const struct options *o, struct err *err)
 
 /* ---- the report ---- */
 
-/* Weight bytes of a token and the KV bytes it reads at the test's mean depth, times the speed. */
-static double gb_per_s(const struct bench *b, size_t n, double tok_s)
-{
-    double kv = (double)timeline_kv_bytes(b->model, b->kv_type) * ((double)b->depth + (double)n / 2);
-    return ((double)model_config(b->model)->token_weight_bytes + kv) * tok_s / 1e9;
-}
-
 /* Multiply-adds of one call with the weights it needs, by how they are computed. */
 static void count_macs(const struct bench *b, const struct test *t, double macs[ARITH_N])
 {
@@ -242,12 +235,11 @@ static json_t *test_json(struct bench *b, struct test *t)
 {
     char name[32];
     double tok_s = median(&t->tok_s), reads = median(&b->reads),
-           read = t->n_bytes / t->n_tokens * tok_s / 1e9;
+           gb_s = t->n_bytes / t->n_tokens * tok_s / 1e9;
     snprintf(name, sizeof name, "%s%zu", t->kind, t->n);
-    json_t *out =
-        json_pack("{s:s, s:f, s:f, s:f, s:f}", "name", name, "tok_s", tok_s, "min", t->tok_s.values[0], "max",
-                  t->tok_s.values[t->tok_s.n - 1], "gb_s", gb_per_s(b, t->n, tok_s));
-    json_object_set_new(out, "read_share", json_real(reads > 0 ? read / reads : 0));
+    json_t *out = json_pack("{s:s, s:f, s:f, s:f, s:f}", "name", name, "tok_s", tok_s, "min",
+                            t->tok_s.values[0], "max", t->tok_s.values[t->tok_s.n - 1], "gb_s", gb_s);
+    json_object_set_new(out, "read_share", json_real(reads > 0 ? gb_s / reads : 0));
     if (main_backend(b)->ops->arith_peak)
         add_arith(b, t, tok_s, out);
     return out;
@@ -280,12 +272,11 @@ static double number(const json_t *object, const char *key)
     return json_number_value(json_object_get(object, key));
 }
 
-/* GB/s is what was read: unlike gb_s of the JSON, a prompt's weights count once for its batch. */
-static void print_test(const json_t *test, double read_gb_s)
+static void print_test(const json_t *test)
 {
-    double share = number(test, "read_share");
     printf("%-10s %12.2f %12.2f %12.2f %10.2f %8.1f %%", json_string_value(json_object_get(test, "name")),
-           number(test, "tok_s"), number(test, "min"), number(test, "max"), share * read_gb_s, 100 * share);
+           number(test, "tok_s"), number(test, "min"), number(test, "max"), number(test, "gb_s"),
+           100 * number(test, "read_share"));
     if (json_object_get(test, "gmac_s"))
         printf(" %10.1f %8.1f %%", number(test, "gmac_s"), 100 * number(test, "peak_share"));
     putchar('\n');
@@ -312,8 +303,7 @@ static void print_table(const json_t *report)
         printf(" GMAC/s");
     printf("\n\n%-10s %12s %12s %12s %10s %10s", "test", "tokens/s", "min", "max", "GB/s", "of reads");
     puts(has_peaks ? "     GMAC/s    of peak" : "");
-    json_array_foreach(json_object_get(report, "tests"), i, test)
-        print_test(test, number(report, "read_gb_s"));
+    json_array_foreach(json_object_get(report, "tests"), i, test) print_test(test);
 }
 
 static void bench_fini(struct bench *b)

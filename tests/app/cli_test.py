@@ -406,8 +406,9 @@ class Subcommands(ProgramTest):
         self.assertLess(prefill['gmac_s'] / prefill['tok_s'] * 1e9, per_token)
         for t in report['tests']:
             self.assertAlmostEqual(t['peak_share'], t['gmac_s'] / report['f32_gmac_s'], delta=1e-3 * t['peak_share'])
-        read = {t['name']: t['read_share'] * report['read_gb_s'] / t['tok_s'] for t in report['tests']}
-        self.assertAlmostEqual(read['tg8'], decode['gb_s'] / decode['tok_s'], delta=0.1 * read['tg8'])
+            self.assertAlmostEqual(t['gb_s'], t['read_share'] * report['read_gb_s'], delta=1e-3 * t['gb_s'])
+        read = {t['name']: t['gb_s'] / t['tok_s'] for t in report['tests']}
+        self.assertGreater(read['tg8'] * 1e9, c['token_weight_bytes'] * 0.99)  # without the embedding's row
         self.assertLess(read['pp16'], read['tg8'] / 10)
 
     def test_guesses_change_no_answer(self):
@@ -449,7 +450,7 @@ class Subcommands(ProgramTest):
         report = json.loads(self.check(0, 'bench', MOE, '-p', '0', '-n', '8', '-r', '1', '--json'))
         decode = report['tests'][0]
         read = decode['gb_s'] * 1e9 / decode['tok_s']  # weights and a few rows of KV
-        self.assertGreaterEqual(read, config['token_weight_bytes'])
+        self.assertGreater(read, config['token_weight_bytes'] * 0.99)
         self.assertLess(read, config['token_weight_bytes'] * 1.1)
 
     def test_a_profile_names_the_experts_operations(self):
