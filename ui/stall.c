@@ -2,6 +2,7 @@
  * would block, so neither a signal nor O_NONBLOCK alone gets out of it: the descriptor itself is replaced. */
 #include "ui/stall.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -39,11 +40,15 @@ static void on_alarm(int sig)
     (void)sig;
     if (!stall.guarded || stall.diverted)
         return;
+    int saved_errno = errno;
     for (int ms = 0; ms < (is_told_to_end() ? ENDING_PATIENCE_MS : PATIENCE_MS); ms += LOOK_MS)
-        if (stall_takes_output(LOOK_MS))
+        if (stall_takes_output(LOOK_MS)) {
+            errno = saved_errno;
             return;
+        }
     dup2(stall.null_fd, STDOUT_FILENO);
     stall.diverted = 1;
+    errno = saved_errno;
 }
 
 /* Without SA_RESTART, else the kernel would go on with the write to the terminal. */
