@@ -172,13 +172,16 @@ static bool is_sane(const struct loading *l, const struct kv_found *f)
 }
 
 /* Reading the block pays: it costs less than computing the rows it would bring. The first one is read all the
- * same where it brings many: else a disk that was slow once would never be measured again. */
+ * same where it brings many: else a disk that was slow once would never be measured again. The few rows that
+ * another text of other kernels begins with are not worth that all behind them would be mixed. */
 static bool is_worth(const struct loading *l, const struct kv_found *f, bool is_first)
 {
     const struct kv_shelf *shelf = l->s->shelf;
     if (l->at + f->n_match <= l->n_have)
         return false;
     size_t n_new = l->at + f->n_match - l->n_have;
+    if (f->is_foreign && l->s->n_own == SIZE_MAX && f->n_match < f->n_tokens && n_new < KV_BLOCK_TOKENS / 2)
+        return false;
     double fetch_ns = shelf->fetch_ns_per_byte(shelf->ctx);
     double prefill_ns = shelf->prefill_ns_per_token(shelf->ctx);
     if (fetch_ns <= 0 || prefill_ns <= 0 || (is_first && n_new >= KV_BLOCK_TOKENS / 2))

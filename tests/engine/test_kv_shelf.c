@@ -371,6 +371,28 @@ static void kv_shelf__save__rows_of_other_kernels_make_a_block_mixed(void **stat
     timeline_free(t);
 }
 
+static void kv_shelf__load__few_rows_of_another_foreign_text_stay(void **state)
+{
+    (void)state;
+    int32_t others[N_TOKENS];
+    memcpy(others, ids, sizeof others);
+    others[20] = ids[20] + 1;
+    save_chat(DTYPE_F16, ids, 40);
+    struct load_stats stats;
+    shelf.foreign = true;
+    struct timeline *t = open_timeline();
+    assert_int_equal(turn(t, others, 60, &stats), 0);
+    assert_int_equal(stats.damaged_blocks, 0);
+    timeline_free(t);
+    t = open_timeline(); /* its own text is another matter, short as it is */
+    assert_int_equal(turn(t, ids, 41, &stats), 40);
+    timeline_free(t);
+    shelf.foreign = false;
+    t = open_timeline();
+    assert_int_equal(turn(t, others, 60, &stats), 20);
+    timeline_free(t);
+}
+
 /* --- saving --- */
 
 static void kv_shelf__save__refused_pages_are_offered_again(void **state)
@@ -661,6 +683,7 @@ int main(void)
         TEST(kv_shelf__load__impossible_blocks),
         TEST(kv_shelf__load__cancelled_between_blocks),
         TEST(kv_shelf__load__tells_progress_and_foreign_rows),
+        TEST(kv_shelf__load__few_rows_of_another_foreign_text_stay),
         TEST(kv_shelf__save__rows_of_other_kernels_make_a_block_mixed),
         TEST(kv_shelf__save__refused_pages_are_offered_again),
         TEST(kv_shelf__save__branches_share_blocks),
