@@ -177,11 +177,18 @@ const char *model_fewer(const struct model *m)
     return m->fewer[0] ? m->fewer : NULL;
 }
 
+#define PLACE_BYTES 32 /* of a device's description beside the CPU's */
+
+/* The last word says how the device computes, and stays when the name in front of it is too long. */
 void model_describe_places(const struct model *m, char out[KV_KERNELS_BYTES])
 {
-    if (is_whole(m) || !m->n_device)
+    if (is_whole(m) || !m->n_device) {
         snprintf(out, KV_KERNELS_BYTES, "%s", describe(m->n_device ? m->device : m->host));
-    else
-        snprintf(out, KV_KERNELS_BYTES, "%.36s %" PRIu32 "/%" PRIu32 " %.16s", describe(m->device),
-                 m->n_device, m->config.n_layer, describe(m->host));
+        return;
+    }
+    const char *device = describe(m->device), *last = strrchr(device, ' ');
+    size_t n = strlen(device), n_last = last ? strlen(last) : 0;
+    size_t n_name = n <= PLACE_BYTES || n_last >= PLACE_BYTES ? n - n_last : PLACE_BYTES - n_last;
+    snprintf(out, KV_KERNELS_BYTES, "%.*s%.*s %" PRIu32 "/%" PRIu32 " %.18s", (int)n_name, device,
+             PLACE_BYTES, last ? last : "", m->n_device, m->config.n_layer, describe(m->host));
 }

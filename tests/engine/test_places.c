@@ -28,6 +28,7 @@
 
 static struct backend cpu, device;
 static const struct backend_ops *whole;
+static const char *description = "device x4 test";
 static struct backend_ops ops, host_ops;
 static bool is_lost_now;
 static long n_left;         /* operations until it fails; -1: never */
@@ -121,7 +122,7 @@ static bool is_lost(void *ctx)
 static const char *describe(void *ctx)
 {
     (void)ctx;
-    return "device x4 test";
+    return description;
 }
 
 static void mend(void)
@@ -223,6 +224,29 @@ static void logits_of(uint32_t n_device, float *out)
     memcpy(out, timeline_logits(t), TINY_N_VOCAB * sizeof *out);
     timeline_free(t);
     model_free(m);
+}
+
+/* Kernels of two styles are never one name, however long that of the device is. */
+static void split__a_long_name__keeps_how_the_device_computes(void **state)
+{
+    (void)state;
+    char names[2][KV_KERNELS_BYTES];
+    static const char *const styles[] = {"opencl pthread-skylake-avx512-Intel(R) Xeon(R) Processor gpu",
+                                         "opencl pthread-skylake-avx512-Intel(R) Xeon(R) Processor cpu"};
+    make_file(archs[0]);
+    struct model *m = load(1);
+    for (int i = 0; i < 2; i++) {
+        description = styles[i];
+        model_describe_places(m, names[i]);
+    }
+    description = "device x4 test";
+    assert_memory_equal(names[0], "opencl pthread-skylake-avx512 gpu 1/", 28);
+    assert_non_null(strstr(names[0], " gpu 1/"));
+    assert_non_null(strstr(names[1], " cpu 1/"));
+    model_describe_places(m, names[0]);
+    assert_memory_equal(names[0], "device x4 test 1/", 17);
+    model_free(m);
+    unlink(path);
 }
 
 static void split__any_number_of_layers__the_same_bits(void **state)
@@ -480,6 +504,7 @@ static void device__is_lost_and_nothing_can_take_its_place__turns_are_refused(vo
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(split__a_long_name__keeps_how_the_device_computes),
         cmocka_unit_test(split__any_number_of_layers__the_same_bits),
         cmocka_unit_test(split__blocks__do_not_say_where_they_were_computed),
         cmocka_unit_test(memory__for_some_layers__the_cpu_takes_the_rest),
