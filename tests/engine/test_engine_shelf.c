@@ -610,6 +610,7 @@ static void engine_shelf__warm__cancelled_by_itself(void **state)
     struct talk c = {.engine = open_engine(chatml_path, 0, false)};
     add_msg(&c, CHAT_USER, QUESTION);
     for (int i = 0; i < 20; i++) {
+        c.n_progress = 0;
         uint64_t number = submit(&c, true, -1);
         engine_cancel(c.engine);
         finish(&c, number);
