@@ -178,6 +178,7 @@ static void finish(struct talk *c, uint64_t number)
 {
     struct engine_event event;
     size_t n_msgs = c->n_msgs;
+    c->n_progress = 0;
     do {
         wait_event(c->engine, &event);
         assert_int_equal(event.request, number);
@@ -610,7 +611,6 @@ static void engine_shelf__warm__cancelled_by_itself(void **state)
     struct talk c = {.engine = open_engine(chatml_path, 0, false)};
     add_msg(&c, CHAT_USER, QUESTION);
     for (int i = 0; i < 20; i++) {
-        c.n_progress = 0;
         uint64_t number = submit(&c, true, -1);
         engine_cancel(c.engine);
         finish(&c, number);
