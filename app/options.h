@@ -151,9 +151,8 @@ void options_fini(struct options *o);
 enum opt_id option_find(const char *name, enum command command);
 /* The nearest name by edit distance, or NULL when none is near. */
 const char *option_nearest(const char *name, enum command command);
-/* What somebody may have meant who wrote this in a subcommand's place: one of nearly the same letters, --help
- * or
- * --version; or NULL. */
+/* What somebody may have meant who wrote this in a subcommand's place: one of nearly the same letters,
+ * --help or --version; or NULL. */
 const char *command_nearest(const char *name);
 
 static inline bool opt_given(const struct options *o, enum opt_id id)

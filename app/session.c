@@ -47,6 +47,7 @@ static bool check_files(const struct options *o, struct err *err)
     return (!opt_given(o, OPT_PROFILE) || out_file_check("--profile", opt_text(o, OPT_PROFILE), err)) &&
            (!opt_given(o, OPT_TRACE) || out_file_check("--trace", opt_text(o, OPT_TRACE), err));
 }
+
 /* A file's name, or a subcommand with a slip in it? */
 static bool check_model_word(const char *word, struct err *err)
 {

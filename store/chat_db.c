@@ -80,13 +80,14 @@ static void send_event(struct chat_db *db, struct chat_db_event *event)
     }
 }
 
-static void send_error(struct chat_db *db, enum chat_db_event_type type, const struct job *job,
-                       const struct err *err)
+/* Whether writing works: the first failure, or (no error) the first write that went well again. */
+static void send_trouble(struct chat_db *db, const struct job *job, bool file_is_gone, const struct err *err)
 {
-    struct chat_db_event event = {.type = type, .id = job->id};
+    struct chat_db_event event = {.type = err->code ? CHAT_DB_TROUBLE : CHAT_DB_RECOVERED,
+                                  .id = job->id,
+                                  .file_is_gone = file_is_gone,
+                                  .error = *err};
     memcpy(event.uid, job->uid, sizeof event.uid);
-    if (err)
-        event.error = *err;
     send_event(db, &event);
 }
 
@@ -158,15 +159,6 @@ static bool follow_file(struct chat_db *db, struct store **s, struct err *err)
     return true;
 }
 
-/* The first failure. */
-static void send_trouble(struct chat_db *db, const struct job *job, bool file_is_gone, const struct err *err)
-{
-    struct chat_db_event event = {
-        .type = CHAT_DB_TROUBLE, .id = job->id, .file_is_gone = file_is_gone, .error = *err};
-    memcpy(event.uid, job->uid, sizeof event.uid);
-    send_event(db, &event);
-}
-
 /* A look is told of trouble as a write is: it stands for what was written. */
 static bool may_retry(const struct job *job, const struct store *s, bool file_is_there)
 {
@@ -196,7 +188,7 @@ static bool run_first(struct chat_db *db, struct store **s)
     if (retry && !db->in_trouble && (!is_there || !store_has_moved(*s)))
         send_trouble(db, job, !is_there, &err);
     if (ok && job_is_write(job) && db->in_trouble)
-        send_error(db, CHAT_DB_RECOVERED, job, NULL);
+        send_trouble(db, job, false, &(struct err){0});
 
     pthread_mutex_lock(&db->mutex);
     db->running = false;
